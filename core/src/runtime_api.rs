@@ -1,0 +1,24 @@
+//! The worker-runtime API, v1 (RUNTIME-API.md): both sides of the wire from one definition.
+//!
+//! | | a client | a runtime |
+//! |---|---|---|
+//! | a command | [`Command::request`] | [`Command::from_request`] |
+//! | its answer | [`Reply::from_response`] | [`Reply::response`] |
+//! | a refusal | [`Rejection`] | [`Fault::response`] |
+//!
+//! What one side writes the other reads back as the same value, and what deployed runtimes were recorded writing
+//! is read and written again byte for byte.
+
+mod command;
+mod fault;
+mod reply;
+mod wire;
+
+pub use command::{Command, CommandError, IdempotencyKey, InvalidIdempotencyKey, Operation};
+pub use fault::{Fault, FaultCode};
+pub use reply::{Rejection, Reply};
+pub use wire::{
+    Ack, Capability, ConfigBundle, CreateWorker, FEATURE_IDEMPOTENCY, Input, InputAck, InputKind, Intent,
+    Profile, Reason, Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem,
+    WireRef, WorkerDetail, WorkerStatus, WorkerSummary,
+};

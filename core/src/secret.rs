@@ -1,0 +1,211 @@
+//! What must not leave: where a runtime is, and what lets one in.
+//!
+//! [`Token`] and [`BaseUrl`] print as nothing, are neither `Display` nor `Serialize`, and leave this crate only
+//! inside an [`Attempt`](crate::call::Attempt) that a transport sends. What a runtime writes itself passes the
+//! [`Scrubber`].
+
+mod base_url;
+mod scrubber;
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::header::HeaderValue;
+use subtle::ConstantTimeEq;
+
+pub use base_url::{BaseUrl, BaseUrlError, Target};
+pub use scrubber::{REDACTED, Scrubber};
+
+/// The longest token, in characters.
+pub const MAX_TOKEN_LENGTH: usize = 4096;
+
+/// A bearer token (RFC 6750): visible ASCII, 1 to [`MAX_TOKEN_LENGTH`] characters.
+#[derive(Clone)]
+pub struct Token(Box<str>);
+
+/// Why a text is not a token. It never repeats the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// Nothing, or white space alone.
+    #[error("the token is empty")]
+    Empty,
+    /// More than [`MAX_TOKEN_LENGTH`] characters.
+    #[error("the token is longer than {MAX_TOKEN_LENGTH} characters")]
+    TooLong,
+    /// White space inside, a control character, or a character that is not ASCII.
+    #[error("the token has a character that is not visible ASCII")]
+    Character,
+}
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    /// Takes a token as a file or a variable holds it: white space around it is not part of it.
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let text = text.trim_ascii();
+        match text.len() {
+            0 => Err(TokenError::Empty),
+            length if length > MAX_TOKEN_LENGTH => Err(TokenError::TooLong),
+            _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => Err(TokenError::Character),
+            _ => Ok(Self(text.into())),
+        }
+    }
+}
+
+impl Token {
+    /// Whether `authorization` presents this token under the `Bearer` scheme, in time that does not depend on
+    /// how much of it is right.
+    pub fn admits(&self, authorization: Option<&HeaderValue>) -> bool {
+        let Some((scheme, presented)) = authorization
+            .map(HeaderValue::as_bytes)
+            .and_then(|value| value.split_at_checked("bearer ".len()))
+        else {
+            return false;
+        };
+        scheme.eq_ignore_ascii_case(b"bearer ") && self.equals(presented.trim_ascii())
+    }
+
+    fn equals(&self, presented: &[u8]) -> bool {
+        self.0.as_bytes().ct_eq(presented).into()
+    }
+
+    fn authorization(&self) -> HeaderValue {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
+            // Visible ASCII is what a header value may hold: `from_str` let nothing else in.
+            .expect("a token is visible ASCII");
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        self.equals(other.0.as_bytes())
+    }
+}
+
+impl Eq for Token {}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// The way to one runtime: its place, the credential for it, and the [`Scrubber`] that keeps both inside.
+#[derive(Clone)]
+pub struct Access {
+    base_url: Option<BaseUrl>,
+    token: Option<Token>,
+    authorization: Option<HeaderValue>,
+    scrubber: Scrubber,
+}
+
+impl Access {
+    /// The way to a remote runtime.
+    pub fn remote(base_url: BaseUrl, token: Option<Token>) -> Self {
+        let scrubber = Scrubber::new(Some(&base_url), token.as_slice());
+        let authorization = token.as_ref().map(Token::authorization);
+        Self { base_url: Some(base_url), token, authorization, scrubber }
+    }
+
+    /// The way to a runtime in the same process, which has neither address nor credential.
+    pub fn in_process() -> Self {
+        Self { base_url: None, token: None, authorization: None, scrubber: Scrubber::default() }
+    }
+
+    /// The same place with another credential.
+    ///
+    /// The previous token goes on being scrubbed: the runtime may still repeat it.
+    pub fn with_token(&self, token: Token) -> Self {
+        let known: Vec<Token> = self.token.iter().cloned().chain([token.clone()]).collect();
+        Self {
+            scrubber: Scrubber::new(self.base_url.as_ref(), &known),
+            authorization: Some(token.authorization()),
+            token: Some(token),
+            base_url: self.base_url.clone(),
+        }
+    }
+
+    /// What keeps this way's secrets out of texts.
+    pub fn scrubber(&self) -> &Scrubber {
+        &self.scrubber
+    }
+
+    pub(crate) fn has_token(&self, token: &Token) -> bool {
+        self.token.as_ref() == Some(token)
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        self.base_url.as_ref().map_or(Target::InProcess, BaseUrl::target)
+    }
+
+    pub(crate) fn path_prefix(&self) -> &str {
+        self.base_url.as_ref().map_or("", BaseUrl::path_prefix)
+    }
+
+    pub(crate) fn host(&self) -> Option<HeaderValue> {
+        self.base_url.as_ref().map(BaseUrl::host_header)
+    }
+
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+        self.authorization.clone()
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Access")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_visible_ascii() {
+        assert_eq!("".parse::<Token>(), Err(TokenError::Empty));
+        assert_eq!(" \n".parse::<Token>(), Err(TokenError::Empty));
+        assert_eq!("a b".parse::<Token>(), Err(TokenError::Character));
+        assert_eq!("関".parse::<Token>(), Err(TokenError::Character));
+        assert_eq!("x".repeat(4097).parse::<Token>(), Err(TokenError::TooLong));
+        assert_eq!("secret\n".parse::<Token>(), "secret".parse::<Token>());
+    }
+
+    #[test]
+    fn a_token_admits_its_own_bearer_alone() {
+        let token: Token = "s3cret".parse().unwrap();
+        let admits = |value: &str| token.admits(Some(&HeaderValue::from_str(value).unwrap()));
+        assert!(admits("Bearer s3cret"));
+        assert!(admits("bearer  s3cret "));
+        assert!(!admits("Bearer s3cre"));
+        assert!(!admits("Bearer s3cretx"));
+        assert!(!admits("Basic s3cret"));
+        assert!(!admits("s3cret"));
+        assert!(!admits(""));
+        assert!(!token.admits(None));
+    }
+
+    #[test]
+    fn nothing_prints() {
+        let token: Token = "hunter2hunter2".parse().unwrap();
+        let base_url: BaseUrl = "https://vault.example:9443/rt".parse().unwrap();
+        let access = Access::remote(base_url.clone(), Some(token.clone()));
+        let printed =
+            format!("{token:?} {base_url:?} {access:?} {:?} {:?}", access.target(), access.scrubber());
+        for secret in ["hunter2", "vault", "9443", "/rt"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+        assert!(access.authorization().unwrap().is_sensitive());
+    }
+
+    #[test]
+    fn a_replaced_token_is_still_scrubbed() {
+        let access = Access::remote("http://h.example:1234".parse().unwrap(), "old-token".parse().ok());
+        let access = access.with_token("new-token".parse().unwrap());
+        assert_eq!(access.scrubber().text("old-token new-token"), format!("{REDACTED} {REDACTED}"));
+        assert_eq!(access.authorization().unwrap(), "Bearer new-token");
+    }
+}
