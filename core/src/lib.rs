@@ -1,7 +1,11 @@
 //! core
 #![forbid(unsafe_code)]
+mod backoff;
+pub mod call;
 pub mod error;
 pub mod id;
+pub mod policy;
 mod query;
+pub mod registry;
 pub mod runtime_api;
 pub mod secret;

@@ -1,0 +1,28 @@
+//! The seam where permission and redaction plug in. By default everything passes.
+
+use crate::id::{RuntimeId, WorkerId};
+use crate::runtime_api::Operation;
+
+/// Decides who may do what, and what of a worker's texts is shown.
+///
+/// Secrets of the gateway's own are not its business: they are gone before a policy sees a text.
+pub trait Policy: Send + Sync {
+    /// Whether the operation may be done. What may not is answered with
+    /// [`Denied`](crate::error::ErrorKind::Denied); a runtime that may not be read is left out of lists.
+    fn permits(&self, operation: Operation, runtime_id: &RuntimeId, worker_id: Option<&WorkerId>) -> bool {
+        let _ = (operation, runtime_id, worker_id);
+        true
+    }
+
+    /// A text that a worker or its creator wrote, as it may be shown.
+    fn redact(&self, runtime_id: &RuntimeId, text: String) -> String {
+        let _ = runtime_id;
+        text
+    }
+}
+
+/// The policy that lets everything pass.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AllowAll;
+
+impl Policy for AllowAll {}

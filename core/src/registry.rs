@@ -1,0 +1,304 @@
+//! Which runtimes there are, what each can do, how each is faring, and the way of a command to one of them.
+//!
+//! A registry is a value. A server that runs several event loops [clones](Registry::clone) one for each: the
+//! clones share the count of what is in flight, and tell each other the rest as a [`Change`] whenever there is one.
+
+mod circuit;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, Instant};
+
+use crate::backoff::Jitter;
+use crate::call::{Call, CallContext, CallLimits, Lesson, Permit};
+use crate::error::{Error, ErrorKind, Outcome};
+use crate::id::RuntimeId;
+use crate::runtime_api::{Command, FEATURE_IDEMPOTENCY, Operation, RuntimeStatus, RuntimeSummary};
+use crate::secret::{Access, Token};
+use circuit::Circuit;
+
+/// How long a list over all runtimes waits for each of them.
+pub const OVERVIEW_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What a client whose runtime's share of connections is in use is told to wait.
+const SHARE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How stale another registry's idea of when a runtime was last heard of may be.
+const LAST_SEEN_RESOLUTION: Duration = Duration::from_secs(1);
+
+/// Where a runtime runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum RuntimeKind {
+    /// In the gateway's own process.
+    Embedded,
+    /// Behind REST and WebSocket.
+    Remote,
+}
+
+/// What is configured about a runtime.
+#[derive(Clone, Debug)]
+pub struct RuntimeSpec {
+    /// Its name, which the runtime must go by itself.
+    pub runtime_id: RuntimeId,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// Where it runs.
+    pub kind: RuntimeKind,
+    /// The way there.
+    pub access: Access,
+    /// The bounds of calls to it.
+    pub limits: CallLimits,
+    /// How many calls may be under way at the same time, over all clones of the registry.
+    pub max_in_flight: usize,
+}
+
+/// Two runtimes have the same id.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the runtime id {0} stands twice")]
+pub struct DuplicateRuntime(pub RuntimeId);
+
+/// What is known of the way to a runtime.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reachability {
+    /// It answered.
+    Reachable,
+    /// It did not, or something else answered in its place.
+    Unreachable,
+    /// It answered, but does not know the gateway's credential.
+    Unauthorized,
+    /// It has not been asked.
+    Unknown,
+}
+
+/// How a runtime is faring.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Health {
+    /// What is known of the way there.
+    pub reachability: Reachability,
+    /// When it last answered.
+    pub last_seen: Option<Instant>,
+    /// What it last said of itself, scrubbed.
+    pub summary: Option<RuntimeSummary>,
+    /// What it has answered that it does not have.
+    pub unsupported: BTreeSet<Operation>,
+    circuit: Circuit,
+}
+
+impl Health {
+    /// The runtime's own word about its state.
+    pub fn status(&self) -> RuntimeStatus {
+        self.summary.as_ref().map_or(RuntimeStatus::Unknown, |summary| summary.status)
+    }
+
+    fn honours_keys(&self) -> bool {
+        let features = self.summary.as_ref().map(|summary| &summary.features[..]).unwrap_or_default();
+        features.iter().any(|feature| feature == FEATURE_IDEMPOTENCY)
+    }
+}
+
+/// What one registry has learned and its clones have not.
+#[derive(Clone, Debug)]
+pub struct Change {
+    runtime_id: RuntimeId,
+    health: Health,
+    token: Option<Token>,
+}
+
+/// All runtimes that a gateway is configured with. See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Registry {
+    /// In the order of the configuration.
+    order: Vec<RuntimeId>,
+    entries: BTreeMap<RuntimeId, Entry>,
+    jitter: Jitter,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    spec: RuntimeSpec,
+    health: Health,
+    /// [`Health::last_seen`] as the clones know it.
+    shared_last_seen: Option<Instant>,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Registry {
+    /// A registry that knows nothing yet of how its runtimes are faring. `seed` spreads pauses.
+    pub fn new(specs: Vec<RuntimeSpec>, seed: u64) -> Result<Self, DuplicateRuntime> {
+        let mut registry = Self { order: Vec::new(), entries: BTreeMap::new(), jitter: Jitter::new(seed) };
+        for spec in specs {
+            let runtime_id = spec.runtime_id.clone();
+            let health = Health {
+                reachability: Reachability::Unknown,
+                last_seen: None,
+                summary: None,
+                unsupported: BTreeSet::new(),
+                circuit: Circuit::default(),
+            };
+            let entry = Entry { spec, health, shared_last_seen: None, in_flight: Arc::default() };
+            if registry.entries.insert(runtime_id.clone(), entry).is_some() {
+                return Err(DuplicateRuntime(runtime_id));
+            }
+            registry.order.push(runtime_id);
+        }
+        Ok(registry)
+    }
+
+    /// The runtimes, in the order of the configuration.
+    pub fn runtime_ids(&self) -> &[RuntimeId] {
+        &self.order
+    }
+
+    /// What is configured about a runtime.
+    pub fn spec(&self, runtime_id: &RuntimeId) -> Option<&RuntimeSpec> {
+        self.entries.get(runtime_id).map(|entry| &entry.spec)
+    }
+
+    /// How a runtime is faring.
+    pub fn health(&self, runtime_id: &RuntimeId) -> Option<&Health> {
+        self.entries.get(runtime_id).map(|entry| &entry.health)
+    }
+
+    /// The call that carries a command to its runtime, or why there is none.
+    ///
+    /// With `patience` the call takes no longer than that; else as long as the runtime's limits allow.
+    pub fn call(
+        &mut self,
+        now: Instant,
+        runtime_id: &RuntimeId,
+        command: Command,
+        patience: Option<Duration>,
+    ) -> Result<Call, Error> {
+        let refuse = |error: Error| {
+            let changes_something = command.operation().changes_something();
+            error
+                .of_runtime(runtime_id)
+                .of_worker(command.worker_id())
+                .with_outcome(changes_something.then_some(Outcome::NotApplied))
+        };
+        let Some(entry) = self.entries.get_mut(runtime_id) else {
+            return Err(refuse(Error::new(ErrorKind::UnknownRuntime)));
+        };
+        let unavailable = |detail, retry_after| {
+            let error = Error::with_detail(ErrorKind::RuntimeUnavailable, detail);
+            refuse(error.with_retry_after(Some(retry_after)))
+        };
+        let Some(permit) = Permit::of(&entry.in_flight, entry.spec.max_in_flight) else {
+            let detail = "as many commands are under way to this runtime as may be";
+            return Err(unavailable(detail, SHARE_RETRY_AFTER));
+        };
+        if let Err(retry_after) = entry.health.circuit.admit(now) {
+            return Err(unavailable("this runtime has failed too often just now", retry_after));
+        }
+        let total = entry.spec.limits.total();
+        let context = CallContext {
+            runtime_id: runtime_id.clone(),
+            access: entry.spec.access.clone(),
+            limits: entry.spec.limits,
+            honours_keys: entry.health.honours_keys(),
+            jitter: Jitter::new(self.jitter.next()),
+            permit,
+        };
+        Ok(Call::new(now, context, command, patience.map_or(total, |patience| patience.min(total))))
+    }
+
+    /// Learns from how a call ended. What the clones need to know comes back.
+    ///
+    /// A call that was dropped half-way teaches nothing and is not missed.
+    pub fn finish(&mut self, now: Instant, call: Call) -> Option<Change> {
+        let operation = call.command().operation();
+        let runtime_id = call.runtime_id().clone();
+        let Lesson { verdict, token } = call.lesson()?;
+        let entry = self.entries.get_mut(&runtime_id)?;
+        if let Some(token) = &token {
+            entry.spec.access = entry.spec.access.with_token(token.clone());
+        }
+        let learned = entry.health.learn(now, operation, verdict, &mut self.jitter);
+        let stale = match (entry.health.last_seen, entry.shared_last_seen) {
+            (Some(seen), Some(shared)) => seen.saturating_duration_since(shared) >= LAST_SEEN_RESOLUTION,
+            (seen, shared) => seen != shared,
+        };
+        (learned || stale || token.is_some()).then(|| {
+            entry.shared_last_seen = entry.health.last_seen;
+            Change { runtime_id, health: entry.health.clone(), token }
+        })
+    }
+
+    /// Uses another token for a runtime from now on. What the clones need to know comes back.
+    pub fn rotate(&mut self, runtime_id: &RuntimeId, token: Token) -> Option<Change> {
+        let entry = self.entries.get_mut(runtime_id)?;
+        if entry.spec.access.has_token(&token) {
+            return None;
+        }
+        entry.spec.access = entry.spec.access.with_token(token.clone());
+        Some(Change { runtime_id: runtime_id.clone(), health: entry.health.clone(), token: Some(token) })
+    }
+
+    /// Takes over what a clone has learned.
+    pub fn apply(&mut self, Change { runtime_id, health, token }: Change) {
+        let Some(entry) = self.entries.get_mut(&runtime_id) else { return };
+        let last_seen = health.last_seen.max(entry.health.last_seen);
+        entry.health = Health { last_seen, ..health };
+        entry.shared_last_seen = last_seen;
+        if let Some(token) = token.filter(|token| !entry.spec.access.has_token(token)) {
+            entry.spec.access = entry.spec.access.with_token(token);
+        }
+    }
+}
+
+impl Health {
+    /// Whether anything but [`Health::last_seen`] has changed.
+    fn learn(
+        &mut self,
+        now: Instant,
+        operation: Operation,
+        verdict: Result<Option<RuntimeSummary>, ErrorKind>,
+        jitter: &mut Jitter,
+    ) -> bool {
+        let kind = verdict.as_ref().err().copied();
+        let mut changed = match kind {
+            Some(ErrorKind::Network(_) | ErrorKind::RuntimeTimeout(_)) => self.circuit.failed(now, jitter),
+            _ => self.circuit.succeeded(),
+        };
+        if let Some(reachability) = kind.map_or(Some(Reachability::Reachable), reachability) {
+            changed |= std::mem::replace(&mut self.reachability, reachability) != reachability;
+            if reachability == Reachability::Reachable {
+                self.last_seen = Some(now);
+            }
+        }
+        changed |= match kind {
+            Some(ErrorKind::Unsupported) => self.unsupported.insert(operation),
+            None => self.unsupported.remove(&operation),
+            _ => false,
+        };
+        if let Ok(summary @ Some(_)) = verdict {
+            changed |= self.summary != summary;
+            self.summary = summary;
+        }
+        changed
+    }
+}
+
+/// What a failure of this kind says about the way to the runtime, if it says anything.
+fn reachability(kind: ErrorKind) -> Option<Reachability> {
+    match kind {
+        ErrorKind::InvalidRequest
+        | ErrorKind::WorkerNotFound
+        | ErrorKind::RuntimeStopped
+        | ErrorKind::WorkerBusy
+        | ErrorKind::IdempotencyConflict => Some(Reachability::Reachable),
+        ErrorKind::RuntimeAuthFailed => Some(Reachability::Unauthorized),
+        ErrorKind::Network(_)
+        | ErrorKind::RuntimeTimeout(_)
+        | ErrorKind::MalformedResponse
+        | ErrorKind::UnexpectedRedirect
+        | ErrorKind::IdentityMismatch => Some(Reachability::Unreachable),
+        // A proxy in front of the runtime may have said these, or the runtime itself.
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+use bytes::Bytes;
+use http::Response;
+
+use super::*;
+use crate::call::{CallInput, CallOutput, Failure, FailureCause};
+use crate::error::NetworkPhase;
+use crate::runtime_api::{CreateWorker, Intent, Profile};
+
+fn id(text: &str) -> RuntimeId {
+    text.parse().unwrap()
+}
+
+fn spec(runtime_id: &str, max_in_flight: usize) -> RuntimeSpec {
+    RuntimeSpec {
+        runtime_id: id(runtime_id),
+        display_name: None,
+        kind: RuntimeKind::Remote,
+        access: Access::remote("http://127.0.0.1:1".parse().unwrap(), "token".parse().ok()),
+        limits: CallLimits::default(),
+        max_in_flight,
+    }
+}
+
+fn registry(max_in_flight: usize) -> Registry {
+    Registry::new(vec![spec("b", max_in_flight), spec("a", max_in_flight)], 1).unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
+fn epoch() -> Instant {
+    Instant::now()
+}
+
+/// Runs a call to its end with the same answer to each attempt.
+fn run(registry: &mut Registry, now: Instant, command: Command, answer: Result<(u16, &str), Failure>) -> Option<Change> {
+    let mut call = registry.call(now, &id("a"), command, None).unwrap();
+    let mut clock = now;
+    loop {
+        match call.poll(clock) {
+            CallOutput::Send(attempt) => {
+                let input = match answer {
+                    Ok((status, body)) => {
+                        let body = Bytes::copy_from_slice(body.as_bytes());
+                        CallInput::Response(attempt.id, Response::builder().status(status).body(body).unwrap())
+                    }
+                    Err(failure) => CallInput::Failed(attempt.id, failure),
+                };
+                call.handle(clock, input);
+            }
+            CallOutput::RefreshCredential => call.handle(clock, CallInput::Credential("new".parse().ok())),
+            CallOutput::Wait { until, .. } => clock = until,
+            CallOutput::Done(_) => return registry.finish(now, call),
+        }
+    }
+}
+
+const REFUSED: Failure = Failure { cause: FailureCause::Network(NetworkPhase::Connect), sent: false };
+const LIST: Result<(u16, &str), Failure> = Ok((200, r#"{"workers":[]}"#));
+const SUMMARY: &str = r#"{"runtime":{"runtime_id":"a","display_name":null,"backend":"memory","status":"running",
+    "worker_count":3,"active_worker_count":1,"stopped_worker_count":1,"cancelled_worker_count":1,"diagnostic_count":0,
+    "limits":{"max_transcript_projection_items":256,"max_event_batch_items":256},"features":["idempotency"]}}"#;
+
+#[test]
+fn ids_are_unique_and_keep_their_order() {
+    assert_eq!(registry(1).runtime_ids(), [id("b"), id("a")]);
+    let twice = Registry::new(vec![spec("a", 1), spec("b", 1), spec("a", 1)], 1);
+    assert_eq!(twice.err(), Some(DuplicateRuntime(id("a"))));
+}
+
+#[test]
+fn an_unknown_runtime_is_refused() {
+    let command = Command::Stop { worker_id: "w".parse().unwrap(), reason: Default::default() };
+    let error = registry(1).call(epoch(), &id("c"), command, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnknownRuntime);
+    assert_eq!(error.outcome(), Some(Outcome::NotApplied));
+}
+
+#[test]
+fn the_share_is_counted_over_all_clones_and_given_back() {
+    let mut registry = registry(2);
+    let mut clone = registry.clone();
+    let now = epoch();
+    let first = registry.call(now, &id("a"), Command::Workers, None).unwrap();
+    let second = clone.call(now, &id("a"), Command::Workers, None).unwrap();
+    for full in [&mut registry, &mut clone] {
+        let error = full.call(now, &id("a"), Command::Workers, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::RuntimeUnavailable);
+        assert_eq!(error.retry_after(), Some(SHARE_RETRY_AFTER));
+        assert!(full.call(now, &id("b"), Command::Workers, None).is_ok(), "another runtime's share is its own");
+    }
+    drop(first);
+    assert!(clone.call(now, &id("a"), Command::Workers, None).is_ok());
+    drop(second);
+}
+
+#[test]
+fn reachability_follows_how_calls_end() {
+    let now = epoch();
+    for (answer, reachability, seen) in [
+        (LIST, Reachability::Reachable, true),
+        (Ok((401, "")), Reachability::Unauthorized, false),
+        (Ok((403, "<html>")), Reachability::Unauthorized, false),
+        (Ok((302, "")), Reachability::Unreachable, false),
+        (Ok((200, "<html>")), Reachability::Unreachable, false),
+        (Ok((404, "")), Reachability::Unknown, false),
+        (Ok((502, "<html>")), Reachability::Unknown, false),
+        (Err(REFUSED), Reachability::Unreachable, false),
+    ] {
+        let mut registry = registry(1);
+        run(&mut registry, now, Command::Workers, answer);
+        let health = registry.health(&id("a")).unwrap();
+        assert_eq!((health.reachability, health.last_seen), (reachability, seen.then_some(now)), "{answer:?}");
+        assert_eq!(registry.health(&id("b")).unwrap().reachability, Reachability::Unknown);
+    }
+}
+
+#[test]
+fn what_is_unsupported_is_learned_and_unlearned() {
+    let (mut registry, now) = (registry(1), epoch());
+    run(&mut registry, now, Command::Workers, Ok((501, "")));
+    assert!(registry.health(&id("a")).unwrap().unsupported.contains(&Operation::ListWorkers));
+    run(&mut registry, now, Command::Workers, LIST);
+    assert!(registry.health(&id("a")).unwrap().unsupported.is_empty());
+}
+
+#[test]
+fn a_runtime_that_keeps_failing_is_left_alone_and_found_again() {
+    let (mut registry, mut now) = (registry(1), epoch());
+    while registry.call(now, &id("a"), Command::Workers, None).is_ok() {
+        run(&mut registry, now, Command::Workers, Err(REFUSED));
+    }
+    let error = registry.call(now, &id("a"), Command::Workers, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RuntimeUnavailable);
+    assert!(registry.call(now, &id("b"), Command::Workers, None).is_ok());
+    now += error.retry_after().unwrap();
+    run(&mut registry, now, Command::Workers, LIST);
+    assert!(registry.call(now, &id("a"), Command::Workers, None).is_ok());
+}
+
+#[test]
+fn clones_hear_of_what_changed_and_of_nothing_else() {
+    let (mut registry, now) = (registry(1), epoch());
+    let mut clone = registry.clone();
+    let change = run(&mut registry, now, Command::Runtime, Ok((200, SUMMARY))).unwrap();
+    clone.apply(change);
+    assert_eq!(clone.health(&id("a")), registry.health(&id("a")));
+    assert_eq!(clone.health(&id("a")).unwrap().status(), RuntimeStatus::Running);
+
+    let soon = now + Duration::from_millis(500);
+    assert!(run(&mut registry, soon, Command::Workers, LIST).is_none());
+    let later = now + Duration::from_secs(1);
+    clone.apply(run(&mut registry, later, Command::Workers, LIST).unwrap());
+    assert_eq!(clone.health(&id("a")).unwrap().last_seen, Some(later));
+    clone.apply(run(&mut registry, later, Command::Workers, Err(REFUSED)).unwrap());
+    assert_eq!(clone.health(&id("a")).unwrap().reachability, Reachability::Unreachable);
+    assert!(run(&mut registry, later, Command::Workers, Err(REFUSED)).is_none());
+}
+
+#[test]
+fn keys_are_relied_on_once_the_runtime_has_said_so() {
+    let (mut registry, now) = (registry(1), epoch());
+    let create = || {
+        let worker = CreateWorker {
+            intent: Intent::Assistant { purpose: None },
+            profile: Profile::default(),
+            config_bundle: None,
+            requested_capabilities: vec![],
+            workspace_refs: vec![],
+            mount_refs: vec![],
+        };
+        Command::Create { worker, key: "key".parse().ok() }
+    };
+    let attempts = |registry: &mut Registry| {
+        let mut call = registry.call(now, &id("a"), create(), None).unwrap();
+        let CallOutput::Send(attempt) = call.poll(now) else { panic!() };
+        let reset = Failure::sent(FailureCause::Network(NetworkPhase::Receive));
+        call.handle(now, CallInput::Failed(attempt.id, reset));
+        matches!(call.poll(now), CallOutput::Wait { .. })
+    };
+    assert!(!attempts(&mut registry));
+    run(&mut registry, now, Command::Runtime, Ok((200, SUMMARY)));
+    assert!(attempts(&mut registry));
+}
+
+#[test]
+fn a_token_that_was_read_anew_is_used_from_then_on() {
+    let (mut registry, now) = (registry(1), epoch());
+    let mut clone = registry.clone();
+    clone.apply(run(&mut registry, now, Command::Workers, Ok((401, ""))).unwrap());
+    for registry in [&mut registry, &mut clone] {
+        let mut call = registry.call(now, &id("a"), Command::Workers, None).unwrap();
+        let CallOutput::Send(attempt) = call.poll(now) else { panic!() };
+        assert_eq!(attempt.request.headers()["authorization"], "Bearer new");
+    }
+    assert!(registry.rotate(&id("a"), "new".parse().unwrap()).is_none());
+    clone.apply(registry.rotate(&id("a"), "newest".parse().unwrap()).unwrap());
+    assert!(clone.rotate(&id("a"), "newest".parse().unwrap()).is_none());
+}
