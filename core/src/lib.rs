@@ -1,6 +1,7 @@
 //! core
 #![forbid(unsafe_code)]
 mod backoff;
+pub mod browser_api;
 pub mod call;
 pub mod error;
 pub mod id;

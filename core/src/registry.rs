@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::backoff::Jitter;
 use crate::call::{Call, CallContext, CallLimits, Lesson, Permit};
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::error::{Error, ErrorKind};
 use crate::id::RuntimeId;
 use crate::runtime_api::{Command, FEATURE_IDEMPOTENCY, Operation, RuntimeStatus, RuntimeSummary};
 use crate::secret::{Access, Token};
@@ -28,12 +30,14 @@ const SHARE_RETRY_AFTER: Duration = Duration::from_secs(1);
 const LAST_SEEN_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// Where a runtime runs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 #[non_exhaustive]
 pub enum RuntimeKind {
     /// In the gateway's own process.
+    #[serde(rename = "embedded_worker_runtime")]
     Embedded,
     /// Behind REST and WebSocket.
+    #[serde(rename = "remote_worker_runtime")]
     Remote,
 }
 
@@ -60,7 +64,8 @@ pub struct RuntimeSpec {
 pub struct DuplicateRuntime(pub RuntimeId);
 
 /// What is known of the way to a runtime.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// It answered.
     Reachable,
@@ -171,13 +176,7 @@ impl Registry {
         command: Command,
         patience: Option<Duration>,
     ) -> Result<Call, Error> {
-        let refuse = |error: Error| {
-            let changes_something = command.operation().changes_something();
-            error
-                .of_runtime(runtime_id)
-                .of_worker(command.worker_id())
-                .with_outcome(changes_something.then_some(Outcome::NotApplied))
-        };
+        let refuse = |error| command.refused(error, runtime_id);
         let Some(entry) = self.entries.get_mut(runtime_id) else {
             return Err(refuse(Error::new(ErrorKind::UnknownRuntime)));
         };

@@ -3,7 +3,7 @@ use http::Response;
 
 use super::*;
 use crate::call::{CallInput, CallOutput, Failure, FailureCause};
-use crate::error::NetworkPhase;
+use crate::error::{NetworkPhase, Outcome};
 use crate::runtime_api::{CreateWorker, Intent, Profile};
 
 fn id(text: &str) -> RuntimeId {

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::fault::{Fault, FaultCode};
 use super::wire::{CreateWorker, Input, Reason};
-use crate::id::WorkerId;
+use crate::error::{Error, Outcome};
+use crate::id::{RuntimeId, WorkerId};
 use crate::query;
 use crate::secret::Access;
 
@@ -211,6 +212,15 @@ impl Command {
             Self::Create { key, .. } | Self::Input { key, .. } => key.as_ref(),
             _ => None,
         }
+    }
+
+    /// An error about this command, made before anything of it left the gateway.
+    pub(crate) fn refused(&self, error: Error, runtime_id: &RuntimeId) -> Error {
+        let changes_something = self.operation().changes_something();
+        error
+            .of_runtime(runtime_id)
+            .of_worker(self.worker_id())
+            .with_outcome(changes_something.then_some(Outcome::NotApplied))
     }
 
     /// The request that carries the command to the runtime behind `access`, in origin form (RFC 9112, 3.2.1).

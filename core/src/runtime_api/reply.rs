@@ -54,28 +54,28 @@ pub struct Rejection {
 }
 
 #[derive(Serialize, Deserialize)]
-struct RuntimeBody<T> {
-    runtime: T,
+pub(crate) struct RuntimeBody<T> {
+    pub(crate) runtime: T,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WorkersBody<T> {
-    workers: T,
+pub(crate) struct WorkersBody<T> {
+    pub(crate) workers: T,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WorkerBody<T> {
-    worker: T,
+pub(crate) struct WorkerBody<T> {
+    pub(crate) worker: T,
 }
 
 #[derive(Serialize, Deserialize)]
-struct AckBody<T> {
-    ack: T,
+pub(crate) struct AckBody<T> {
+    pub(crate) ack: T,
 }
 
 #[derive(Serialize, Deserialize)]
-struct TranscriptBody<T> {
-    transcript: T,
+pub(crate) struct TranscriptBody<T> {
+    pub(crate) transcript: T,
 }
 
 #[derive(Deserialize)]

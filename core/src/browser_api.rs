@@ -1,0 +1,40 @@
+//! The API that browsers, terminals and scripts speak (BROWSER-API.md): requests in, replies out.
+//!
+//! A server obeys, for each request:
+//!
+//! 1. [`Door::examine`] the head. Whatever comes of the request, its response leaves through [`Passage::dress`].
+//! 2. [`Route::parse`] the head.
+//! 3. Where the route [takes a body](Route::takes_body), read it, up to the server's limit.
+//! 4. [`Route::action`] makes an [`Action`] of both.
+//! 5. [`Exchange::begin`] says which calls to drive; drive them all at once.
+//! 6. [`Exchange::response`] says what to answer.
+//!
+//! Every step may end in an [`Error`](crate::error::Error), of which [`problem`] makes the response.
+
+mod door;
+mod exchange;
+mod problem;
+mod request;
+mod view;
+
+pub use door::{AllowedHost, AllowedOrigin, Door, InvalidAllowance, Passage, Verdict};
+pub use exchange::{Exchange, Now};
+pub use problem::problem;
+pub use request::{Action, Route};
+pub use view::{Capabilities, Diagnostic, RuntimeView, Severity, WorkerView};
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+fn json(status: StatusCode, media_type: &'static str, body: &impl Serialize) -> Response<Bytes> {
+    // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
+    let mut response = Response::new(serde_json::to_vec(body).expect("plain data").into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

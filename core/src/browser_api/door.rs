@@ -1,0 +1,335 @@
+//! Who may come in (BROWSER-API.md, "Who may come in").
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{Method, Response, StatusCode};
+
+use crate::error::{Error, ErrorKind};
+use crate::runtime_api::IdempotencyKey;
+use crate::secret::Token;
+
+/// A name under which the gateway may be spoken to: a host, on any port or on one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AllowedHost {
+    host: String,
+    port: Option<u16>,
+}
+
+/// The origin of pages that may use the API: `scheme://host[:port]` (RFC 6454).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AllowedOrigin(String);
+
+/// Not a host, or not an origin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidAllowance {
+    /// Not `HOST` or `HOST:PORT`.
+    #[error("not a host name or address, with or without a port")]
+    Host,
+    /// Not `http://HOST[:PORT]` or `https://HOST[:PORT]`.
+    #[error("not an origin: http or https, ://, and a host with or without a port")]
+    Origin,
+}
+
+impl FromStr for AllowedHost {
+    type Err = InvalidAllowance;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAllowance> {
+        let authority: Authority = text.parse().map_err(|_| InvalidAllowance::Host)?;
+        let host = authority.host().to_ascii_lowercase();
+        let port = match &authority.as_str()[authority.host().len()..] {
+            "" => None,
+            port => Some(port[1..].parse().map_err(|_| InvalidAllowance::Host)?),
+        };
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
+        if host.is_empty() || !text.bytes().all(is_host) {
+            return Err(InvalidAllowance::Host);
+        }
+        Ok(Self { host, port })
+    }
+}
+
+impl FromStr for AllowedOrigin {
+    type Err = InvalidAllowance;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAllowance> {
+        let origin = text.to_ascii_lowercase();
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        match authority.map(AllowedHost::from_str) {
+            Some(Ok(_)) => Ok(Self(origin)),
+            _ => Err(InvalidAllowance::Origin),
+        }
+    }
+}
+
+impl AllowedHost {
+    fn admits(&self, asked: &AllowedHost) -> bool {
+        self.host == asked.host && (self.port.is_none() || self.port == asked.port)
+    }
+
+    /// Names of this machine cannot be pointed here by somebody else's name server.
+    fn is_loopback(&self) -> bool {
+        let address = self.host.trim_start_matches('[').trim_end_matches(']');
+        self.host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// Examines the head of every request before anything else does.
+pub struct Door {
+    hosts: Vec<AllowedHost>,
+    origins: Vec<AllowedOrigin>,
+    access_token: Option<Token>,
+}
+
+/// What became of a request at the door, and what its response must carry.
+#[derive(Debug)]
+pub struct Passage {
+    /// Whether it came in.
+    pub verdict: Verdict,
+    /// The allowed page of another origin that asked.
+    cross_origin: Option<HeaderValue>,
+}
+
+/// Whether a request comes in.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It does.
+    Admitted,
+    /// It is a preflight (Fetch, 3.2.2), and this is its whole answer.
+    Preflight(Response<Bytes>),
+    /// It does not.
+    Refused(Error),
+}
+
+impl Door {
+    /// A door for a gateway that may be spoken to under `hosts`, besides all names of loopback, by pages of
+    /// `origins`, besides its own, and where `access_token` is given, by those alone who have it.
+    pub fn new(hosts: Vec<AllowedHost>, origins: Vec<AllowedOrigin>, access_token: Option<Token>) -> Self {
+        Self { hosts, origins, access_token }
+    }
+
+    /// Examines `Host`, `Origin` and, for `/api`, the access token, in this order.
+    pub fn examine(&self, head: &Parts) -> Passage {
+        let (verdict, cross_origin) = match self.examine_origin(head) {
+            Err(error) => (Verdict::Refused(error.refusing(&head.method)), None),
+            Ok(cross_origin) if cross_origin.is_some() && is_preflight(head) => {
+                (Verdict::Preflight(preflight()), cross_origin)
+            }
+            Ok(cross_origin) if self.knows(head) => (Verdict::Admitted, cross_origin),
+            Ok(cross_origin) => {
+                let error = Error::new(ErrorKind::Unauthorized).refusing(&head.method);
+                (Verdict::Refused(error), cross_origin)
+            }
+        };
+        Passage { verdict, cross_origin }
+    }
+
+    fn examine_origin(&self, head: &Parts) -> Result<Option<HeaderValue>, Error> {
+        let refuse_host = || Error::new(ErrorKind::HostNotAllowed);
+        let host = only(&head.headers, header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(refuse_host)?;
+        // A request in absolute form (RFC 9112, 3.2.2) names its host twice.
+        for named in [Some(host), head.uri.authority().map(Authority::as_str)].into_iter().flatten() {
+            let asked: AllowedHost = named.parse().map_err(|_| refuse_host())?;
+            if !asked.is_loopback() && !self.hosts.iter().any(|allowed| allowed.admits(&asked)) {
+                return Err(refuse_host());
+            }
+        }
+        if !head.headers.contains_key(header::ORIGIN) {
+            return Ok(None);
+        }
+        let refuse_origin = || Error::new(ErrorKind::OriginNotAllowed);
+        let value = only(&head.headers, header::ORIGIN).ok_or_else(refuse_origin)?;
+        let origin = value.to_str().map_err(|_| refuse_origin())?.to_ascii_lowercase();
+        let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+        if same {
+            return Ok(None);
+        }
+        match self.origins.iter().any(|allowed| allowed.0 == origin) {
+            true => Ok(Some(value.clone())),
+            false => Err(refuse_origin()),
+        }
+    }
+
+    fn knows(&self, head: &Parts) -> bool {
+        let guarded = head.uri.path() == "/api" || head.uri.path().starts_with("/api/");
+        match &self.access_token {
+            Some(token) if guarded => token.admits(only(&head.headers, header::AUTHORIZATION)),
+            _ => true,
+        }
+    }
+}
+
+impl Passage {
+    /// Adds to the response what the page that asked needs to be able to read it (Fetch, 3.2.3).
+    pub fn dress(&self, response: &mut Response<Bytes>) {
+        let headers = response.headers_mut();
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+        if let Some(origin) = &self.cross_origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static("location, retry-after"),
+            );
+        }
+    }
+}
+
+/// The one value of a header; a header that stands twice has none.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
+
+fn is_preflight(head: &Parts) -> bool {
+    head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    for name in [header::AUTHORIZATION, header::CONTENT_TYPE, IdempotencyKey::HEADER] {
+        headers.append(header::ACCESS_CONTROL_ALLOW_HEADERS, name.into());
+    }
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("hosts", &self.hosts).field("origins", &self.origins).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door(token: Option<&str>) -> Door {
+        let hosts = vec!["gate.example".parse().unwrap(), "10.0.0.1:8787".parse().unwrap()];
+        let origins = vec!["https://app.example".parse().unwrap()];
+        Door::new(hosts, origins, token.map(|token| token.parse().unwrap()))
+    }
+
+    fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn verdict(door: &Door, method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), ErrorKind> {
+        match door.examine(&head(method, uri, headers)).verdict {
+            Verdict::Refused(error) => Err(error.kind()),
+            Verdict::Admitted | Verdict::Preflight(_) => Ok(()),
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let door = door(None);
+        let asked = |host| verdict(&door, "GET", "/api/runtimes", &[("host", host)]);
+        for host in [
+            "localhost", "localhost:9", "LOCALHOST:8787", "127.0.0.1:8787", "127.9.9.9", "[::1]:80",
+            "gate.example", "Gate.Example:99", "10.0.0.1:8787",
+        ] {
+            assert_eq!(asked(host), Ok(()), "{host}");
+        }
+        for host in [
+            "", "evil.example", "localhost.evil.example", "10.0.0.1", "10.0.0.1:80", "user@localhost",
+            "gate.example.evil", "localhost:x", "127.0.0.1.evil.example", "a b",
+        ] {
+            assert_eq!(asked(host), Err(ErrorKind::HostNotAllowed), "{host}");
+        }
+        let none = verdict(&door, "GET", "/healthz", &[]);
+        assert_eq!(none, Err(ErrorKind::HostNotAllowed));
+        let twice = verdict(&door, "GET", "/healthz", &[("host", "localhost"), ("host", "localhost")]);
+        assert_eq!(twice, Err(ErrorKind::HostNotAllowed));
+        let absolute = verdict(&door, "GET", "http://evil.example/healthz", &[("host", "localhost")]);
+        assert_eq!(absolute, Err(ErrorKind::HostNotAllowed));
+    }
+
+    #[test]
+    fn origins() {
+        let door = door(None);
+        let asked = |host, origin| verdict(&door, "POST", "/api/x", &[("host", host), ("origin", origin)]);
+        for (host, origin) in [
+            ("localhost:8787", "http://localhost:8787"),
+            ("gate.example", "https://gate.example"),
+            ("gate.example", "HTTPS://App.example"),
+        ] {
+            assert_eq!(asked(host, origin), Ok(()), "{origin}");
+        }
+        for (host, origin) in [
+            ("localhost:8787", "http://localhost:3000"),
+            ("localhost:8787", "http://evil.example"),
+            ("localhost:8787", "null"),
+            ("localhost:8787", ""),
+            ("localhost:8787", "http://app.example"),
+            ("localhost:8787", "https://app.example:444"),
+            ("localhost:8787", "https://app.example.evil"),
+        ] {
+            assert_eq!(asked(host, origin), Err(ErrorKind::OriginNotAllowed), "{origin}");
+        }
+    }
+
+    #[test]
+    fn the_access_token_guards_the_api_alone() {
+        let door = door(Some("s3cret"));
+        let asked = |uri, authorization: &[(&str, &str)]| {
+            let mut headers = vec![("host", "localhost")];
+            headers.extend(authorization);
+            verdict(&door, "GET", uri, &headers)
+        };
+        assert_eq!(asked("/healthz", &[]), Ok(()));
+        assert_eq!(asked("/readyz", &[]), Ok(()));
+        assert_eq!(asked("/api/runtimes", &[("authorization", "Bearer s3cret")]), Ok(()));
+        for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", "s3cret")]] {
+            assert_eq!(asked("/api/runtimes", headers), Err(ErrorKind::Unauthorized));
+            assert_eq!(asked("/api", headers), Err(ErrorKind::Unauthorized));
+            assert_eq!(asked("/api/no-such-route", headers), Err(ErrorKind::Unauthorized));
+        }
+    }
+
+    #[test]
+    fn allowed_pages_can_ask_and_read() {
+        let door = door(Some("s3cret"));
+        let origin = ("origin", "https://app.example");
+        let preflight = [("host", "localhost"), origin, ("access-control-request-method", "POST")];
+        let passage = door.examine(&head("OPTIONS", "/api/runtimes", &preflight));
+        assert!(matches!(&passage.verdict, Verdict::Preflight(answer) if answer.status() == 204));
+        let mut response = Response::new(Bytes::new());
+        passage.dress(&mut response);
+        assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
+
+        let refused = door.examine(&head("GET", "/api/runtimes", &[("host", "localhost"), origin]));
+        let mut response = Response::new(Bytes::new());
+        refused.dress(&mut response);
+        assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example", "401 is readable");
+
+        let stranger = [("host", "localhost"), ("origin", "https://evil.example"), preflight[2]];
+        let passage = door.examine(&head("OPTIONS", "/api/runtimes", &stranger));
+        assert!(matches!(passage.verdict, Verdict::Refused(_)));
+        let mut response = Response::new(Bytes::new());
+        passage.dress(&mut response);
+        assert!(!response.headers().contains_key("access-control-allow-origin"));
+    }
+
+    #[test]
+    fn what_may_stand_in_the_configuration() {
+        for text in ["", "http://a", "a/b", "a:b", "a:99999", "u@a", "*", "*.example"] {
+            assert_eq!(text.parse::<AllowedHost>(), Err(InvalidAllowance::Host), "{text}");
+        }
+        for text in ["", "*", "null", "app.example", "https://app.example/", "https://", "ftp://a"] {
+            assert_eq!(text.parse::<AllowedOrigin>(), Err(InvalidAllowance::Origin), "{text}");
+        }
+    }
+}
