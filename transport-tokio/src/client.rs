@@ -1,0 +1,219 @@
+//! A pooled HTTP/1.1 client for one runtime.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use sekisho_core::call::{Attempt, AttemptLimits, Failure, FailureCause, MAX_IDLE};
+use sekisho_core::error::{NetworkPhase, TimeoutPhase};
+use sekisho_core::secret::Target;
+use tokio::time::{Instant, timeout_at};
+
+use crate::stream::{Meter, Stream};
+use crate::tls::TlsRoots;
+use crate::token_file::TokenFile;
+
+/// How many idle connections are kept.
+const MAX_IDLE_CONNECTIONS: usize = 64;
+
+/// The largest head of a response, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Carries attempts to one runtime and keeps its connections for the next ones.
+///
+/// It never follows a redirect, knows no proxy, and sends what the attempt holds and nothing else.
+pub struct Client {
+    tls: Option<TlsRoots>,
+    token_file: Option<TokenFile>,
+    /// The one used last is at the back, and is used first.
+    idle: Mutex<VecDeque<Idle>>,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    meter: Arc<Meter>,
+}
+
+impl Client {
+    /// A client with nothing pooled. `tls` says whom to trust where the runtime's base URL is `https`.
+    pub fn new(tls: Option<TlsRoots>) -> Self {
+        Self { tls, token_file: None, idle: Mutex::default() }
+    }
+
+    /// The same client for a runtime whose token stands in a file.
+    pub fn with_token_file(self, token_file: TokenFile) -> Self {
+        Self { token_file: Some(token_file), ..self }
+    }
+
+    pub(crate) fn token_file(&self) -> Option<&TokenFile> {
+        self.token_file.as_ref()
+    }
+
+    pub(crate) async fn exchange(&self, attempt: Attempt) -> Result<Response<Bytes>, Failure> {
+        let Attempt { target, request, limits, .. } = attempt;
+        let deadline = Instant::from_std(limits.deadline);
+        let connect_by = deadline.min(Instant::now() + limits.connect);
+        let mut request = request.map(Full::new);
+        loop {
+            let mut connection = self.connection(&target, &limits, connect_by).await?;
+            let respond_by = deadline.min(Instant::now() + limits.response);
+            let head = match connection.send(request, respond_by).await {
+                Ok(head) => head,
+                Err(Unanswered::Unsent(unsent)) if Instant::now() < connect_by => {
+                    // The connection had been closed in the pool, and nothing of this was written to it.
+                    request = *unsent;
+                    continue;
+                }
+                Err(Unanswered::Unsent(_)) => {
+                    return Err(Failure::unsent(FailureCause::Timeout(TimeoutPhase::Connect)));
+                }
+                Err(Unanswered::Failed(failure)) => return Err(failure),
+            };
+            let read_by = deadline.min(Instant::now() + limits.body);
+            let response = read_body(head, limits.max_body, read_by).await.map_err(Failure::sent)?;
+            self.keep(connection);
+            return Ok(response);
+        }
+    }
+
+    /// A pooled connection, or else a new one.
+    async fn connection(
+        &self,
+        target: &Target,
+        limits: &AttemptLimits,
+        connect_by: Instant,
+    ) -> Result<Connection, Failure> {
+        while let Some(mut connection) = self.take(limits.max_idle) {
+            // Ready at once, but for a connection whose last response was read a moment ago.
+            if let Ok(Ok(())) = timeout_at(connect_by, connection.sender.ready()).await {
+                return Ok(connection);
+            }
+        }
+        let tls = self.tls.as_ref().map(TlsRoots::config);
+        match timeout_at(connect_by, Stream::connect(target, tls)).await {
+            Ok(Ok((stream, meter))) => Connection::new(stream, meter).await,
+            Ok(Err(cause)) => Err(Failure::unsent(cause)),
+            Err(_) => Err(Failure::unsent(FailureCause::Timeout(TimeoutPhase::Connect))),
+        }
+    }
+
+    fn take(&self, max_idle: Duration) -> Option<Connection> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = idle.pop_back()?;
+        if latest.since.elapsed() <= max_idle {
+            return Some(latest.connection);
+        }
+        // All others have been idle for longer. They may still do for a command that can be repeated.
+        if latest.since.elapsed() <= MAX_IDLE {
+            idle.push_back(latest);
+        } else {
+            idle.clear();
+        }
+        None
+    }
+
+    fn keep(&self, connection: Connection) {
+        if connection.sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push_back(Idle { connection, since: Instant::now() });
+        while idle.len() > MAX_IDLE_CONNECTIONS
+            || idle.front().is_some_and(|oldest| {
+                oldest.since.elapsed() > MAX_IDLE || oldest.connection.sender.is_closed()
+            })
+        {
+            idle.pop_front();
+        }
+    }
+}
+
+/// Why a request got no response.
+enum Unanswered {
+    /// It was given back untouched.
+    Unsent(Box<Request<Full<Bytes>>>),
+    /// What has been seen of it.
+    Failed(Failure),
+}
+
+impl Connection {
+    async fn new(stream: Stream, meter: Arc<Meter>) -> Result<Self, Failure> {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| Failure::unsent(FailureCause::Network(NetworkPhase::Connect)))?;
+        let watched = meter.clone();
+        // Ends when the connection does, when its sender is dropped, or when nothing was sent for long.
+        tokio::spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            let mut written = watched.written();
+            loop {
+                tokio::select! {
+                    // How it ended is told to whoever is waiting for a response.
+                    _ = connection.as_mut() => break,
+                    () = tokio::time::sleep(MAX_IDLE) => {
+                        if std::mem::replace(&mut written, watched.written()) == watched.written() {
+                            break;
+                        }
+                    }
+                }
+            }
+        });
+        Ok(Self { sender, meter })
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        respond_by: Instant,
+    ) -> Result<Response<hyper::body::Incoming>, Unanswered> {
+        let before = self.meter.written();
+        let answer = timeout_at(respond_by, self.sender.try_send_request(request)).await;
+        let sent = self.meter.written() > before;
+        let failed = |cause| Unanswered::Failed(Failure { cause, sent });
+        match answer {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(mut error)) => Err(match error.take_message() {
+                Some(request) => Unanswered::Unsent(Box::new(request)),
+                None if error.error().is_parse() => failed(FailureCause::NotHttp),
+                None if sent && !self.meter.broke_writing() => {
+                    failed(FailureCause::Network(NetworkPhase::Receive))
+                }
+                None => failed(FailureCause::Network(NetworkPhase::Send)),
+            }),
+            Err(_) => Err(failed(FailureCause::Timeout(TimeoutPhase::Response))),
+        }
+    }
+}
+
+async fn read_body(
+    head: Response<hyper::body::Incoming>,
+    max_body: usize,
+    read_by: Instant,
+) -> Result<Response<Bytes>, FailureCause> {
+    let (head, body) = head.into_parts();
+    match timeout_at(read_by, Limited::new(body, max_body).collect()).await {
+        Ok(Ok(collected)) => Ok(Response::from_parts(head, collected.to_bytes())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(FailureCause::TooLarge),
+        Ok(Err(_)) => Err(FailureCause::CutShort),
+        Err(_) => Err(FailureCause::Timeout(TimeoutPhase::Body)),
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}

@@ -1,0 +1,106 @@
+//! The loop around a call.
+
+use std::fmt;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use sekisho_core::call::{Attempt, Call, CallInput, CallOutput, Failure};
+use sekisho_core::error::Error;
+use sekisho_core::runtime_api::Reply;
+use sekisho_core::secret::Token;
+use tokio::time::sleep_until;
+
+use crate::client::Client;
+
+/// A runtime in the same process: /v1 as a function, which answers without waiting for anything.
+pub type InProcess = Arc<dyn Fn(&Request<Bytes>) -> Response<Bytes> + Send + Sync>;
+
+/// The way to one runtime.
+pub enum Transport {
+    /// Over the network.
+    Network(Client),
+    /// By a call of a function.
+    InProcess(InProcess),
+}
+
+impl Transport {
+    /// Performs one attempt: the whole response, or why there is none.
+    ///
+    /// Dropped half-way, it leaves nothing behind.
+    pub async fn exchange(&self, attempt: Attempt) -> Result<Response<Bytes>, Failure> {
+        match self {
+            Self::Network(client) => client.exchange(attempt).await,
+            Self::InProcess(runtime) => Ok(runtime(&attempt.request)),
+        }
+    }
+
+    /// The runtime's token as its file has it now.
+    pub fn credential(&self) -> Option<Token> {
+        match self {
+            Self::Network(client) => client.token_file()?.read().ok(),
+            Self::InProcess(_) => None,
+        }
+    }
+
+    /// The runtime's token, if its file has changed since somebody last looked.
+    pub fn changed_credential(&self, now: Instant) -> Option<Token> {
+        match self {
+            Self::Network(client) => client.token_file()?.changed(now),
+            Self::InProcess(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network(_) => "Transport::Network",
+            Self::InProcess(_) => "Transport::InProcess",
+        })
+    }
+}
+
+/// Drives a call to its end. The caller then hands it to [`Registry::finish`], which learns from it.
+///
+/// [`Registry::finish`]: sekisho_core::registry::Registry::finish
+pub async fn drive(call: &mut Call, transport: &Transport) -> Result<Reply, Error> {
+    let mut under_way = pin!(None);
+    loop {
+        match call.poll(Instant::now()) {
+            CallOutput::Send(attempt) => {
+                let id = attempt.id;
+                under_way.set(Some(async move {
+                    match transport.exchange(attempt).await {
+                        Ok(response) => CallInput::Response(id, response),
+                        Err(failure) => CallInput::Failed(id, failure),
+                    }
+                }));
+            }
+            CallOutput::RefreshCredential => {
+                call.handle(Instant::now(), CallInput::Credential(transport.credential()));
+            }
+            CallOutput::Wait { until, .. } => {
+                let report = async {
+                    match under_way.as_mut().as_pin_mut() {
+                        Some(attempt) => attempt.await,
+                        None => pending().await,
+                    }
+                };
+                let report = tokio::select! {
+                    biased;
+                    report = report => Some(report),
+                    () = sleep_until(until.into()) => None,
+                };
+                if let Some(report) = report {
+                    under_way.set(None);
+                    call.handle(Instant::now(), report);
+                }
+            }
+            CallOutput::Done(result) => return result,
+        }
+    }
+}

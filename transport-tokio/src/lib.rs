@@ -1,0 +1,52 @@
+//! The loops that carry [`Call`]s under tokio.
+//!
+//! Nothing is decided here. [`drive`] obeys one call from its first poll to its end; a [`Transport`] performs one
+//! attempt at a time, over the network with a [`Client`] that keeps a pool of connections to one runtime, or in the
+//! same process. What went wrong on the way is reported as a [`Failure`]: in which phase, and whether a byte of the
+//! request had been sent, which is counted and not guessed.
+//!
+//! ```no_run
+//! use std::time::Instant;
+//!
+//! use sekisho_core::call::CallLimits;
+//! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
+//! use sekisho_core::runtime_api::Command;
+//! use sekisho_core::secret::Access;
+//! use sekisho_transport_tokio::{Client, Transport, drive};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime_id = "build-box".parse()?;
+//! let spec = RuntimeSpec {
+//!     runtime_id: "build-box".parse()?,
+//!     display_name: None,
+//!     kind: RuntimeKind::Remote,
+//!     access: Access::remote("http://127.0.0.1:7700".parse()?, Some("token".parse()?)),
+//!     limits: CallLimits::default(),
+//!     max_in_flight: 64,
+//! };
+//! let mut registry = Registry::new(vec![spec], 1)?;
+//! let transport = Transport::Network(Client::new(None));
+//!
+//! let mut call = registry.call(Instant::now(), &runtime_id, Command::Workers, None)?;
+//! let reply = drive(&mut call, &transport).await?;
+//! registry.finish(Instant::now(), call);
+//! println!("{reply:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every future here is `Send` and runs under any tokio runtime that has time and I/O enabled.
+//!
+//! [`Call`]: sekisho_core::call::Call
+//! [`Failure`]: sekisho_core::call::Failure
+
+mod client;
+mod drive;
+mod stream;
+mod tls;
+mod token_file;
+
+pub use client::Client;
+pub use drive::{InProcess, Transport, drive};
+pub use tls::{TlsError, TlsRoots};
+pub use token_file::{TokenFile, TokenFileError};
