@@ -31,7 +31,9 @@ impl Jitter {
 
 /// `first`, doubled for each earlier failure, at most `longest`.
 pub(crate) fn doubled(first: Duration, failures: u32, longest: Duration) -> Duration {
-    2u32.checked_pow(failures).and_then(|factor| first.checked_mul(factor)).map_or(longest, |it| it.min(longest))
+    2u32.checked_pow(failures)
+        .and_then(|factor| first.checked_mul(factor))
+        .map_or(longest, |it| it.min(longest))
 }
 
 #[cfg(test)]
@@ -40,8 +42,12 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_their_bound() {
-        let pause = |failures| doubled(Duration::from_millis(100), failures, Duration::from_secs(2)).as_millis();
-        assert_eq!([0, 1, 2, 4, 5, 31, 32, u32::MAX].map(pause), [100, 200, 400, 1600, 2000, 2000, 2000, 2000]);
+        let pause =
+            |failures| doubled(Duration::from_millis(100), failures, Duration::from_secs(2)).as_millis();
+        assert_eq!(
+            [0, 1, 2, 4, 5, 31, 32, u32::MAX].map(pause),
+            [100, 200, 400, 1600, 2000, 2000, 2000, 2000]
+        );
     }
 
     #[test]
@@ -53,7 +59,10 @@ mod tests {
         assert_eq!(pauses(1), pauses(1));
         assert_ne!(pauses(1), pauses(2));
         let (least, most) = (pauses(1).into_iter().min().unwrap(), pauses(1).into_iter().max().unwrap());
-        assert!(least >= Duration::from_millis(50) && most < Duration::from_millis(100), "{least:?} {most:?}");
+        assert!(
+            least >= Duration::from_millis(50) && most < Duration::from_millis(100),
+            "{least:?} {most:?}"
+        );
         assert!(most - least > Duration::from_millis(40), "{least:?} {most:?}");
         assert_eq!(Jitter::new(1).spread(Duration::ZERO), Duration::ZERO);
     }

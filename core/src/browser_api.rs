@@ -21,7 +21,9 @@ pub use door::{AllowedHost, AllowedOrigin, Door, InvalidAllowance, Passage, Verd
 pub use exchange::{Exchange, Now};
 pub use problem::problem;
 pub use request::{Action, Route};
-pub use view::{Capabilities, Diagnostic, RuntimeView, Severity, WorkerView};
+pub use view::{
+    Capabilities, Diagnostic, Limits, RuntimeView, Severity, WorkerCapabilities, WorkerCounts, WorkerView,
+};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};

@@ -324,8 +324,8 @@ pub(crate) struct Lesson {
 impl Call {
     pub(crate) fn new(now: Instant, context: CallContext, command: Command, total: Duration) -> Self {
         let CallContext { runtime_id, access, limits, honours_keys, jitter, permit } = context;
-        let repeatable = command.operation().is_idempotent()
-            || (command.idempotency_key().is_some() && honours_keys);
+        let repeatable =
+            command.operation().is_idempotent() || (command.idempotency_key().is_some() && honours_keys);
         Self {
             runtime_id,
             command,
@@ -444,11 +444,8 @@ impl Call {
                 let error = Error::with_detail(rejection.kind, detail)
                     .with_runtime_code(rejection.runtime_code)
                     .with_retry_after(rejection.retry_after);
-                let refusal = Refusal {
-                    error,
-                    not_applied: rejection.not_applied,
-                    retry_after: rejection.retry_after,
-                };
+                let refusal =
+                    Refusal { error, not_applied: rejection.not_applied, retry_after: rejection.retry_after };
                 if rejection.kind == ErrorKind::RuntimeAuthFailed && self.may_refresh {
                     self.may_refresh = false;
                     self.state = State::Refreshing(refusal);

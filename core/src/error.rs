@@ -492,8 +492,24 @@ mod tests {
             (IdentityMismatch, "identity_mismatch", 502, Runtime, false, None, false),
             (RuntimeBusy, "runtime_busy", 503, Runtime, true, None, false),
             (RuntimeUnavailable, "runtime_unavailable", 503, Gateway, true, None, true),
-            (RuntimeTimeout(TimeoutPhase::Connect), "runtime_timeout", 504, Runtime, true, Some("connect"), false),
-            (RuntimeTimeout(TimeoutPhase::Response), "runtime_timeout", 504, Runtime, true, Some("response"), false),
+            (
+                RuntimeTimeout(TimeoutPhase::Connect),
+                "runtime_timeout",
+                504,
+                Runtime,
+                true,
+                Some("connect"),
+                false,
+            ),
+            (
+                RuntimeTimeout(TimeoutPhase::Response),
+                "runtime_timeout",
+                504,
+                Runtime,
+                true,
+                Some("response"),
+                false,
+            ),
             (RuntimeTimeout(TimeoutPhase::Body), "runtime_timeout", 504, Runtime, true, Some("body"), false),
         ]
     };

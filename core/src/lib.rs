@@ -1,5 +1,78 @@
-//! core
+//! Every decision of the sekisho checkpoint, and no I/O.
+//!
+//! sekisho stands between people who use workers and the machines that run them. This crate holds what it decides:
+//! which runtime a command goes to, when to try again, what an answer means, whose error it is, whether a failed
+//! command may have happened, and which texts must not leave. It has no socket, no clock, no thread, no random source
+//! and no async runtime; it sees [`http`] types, bytes and the [`Instant`](std::time::Instant) it is given. One core
+//! thus serves an async server, a blocking command line, an application that embeds it, and a simulator.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`id`] | what a name is |
+//! | [`secret`] | what must not leave, and what takes it out of texts |
+//! | [`error`] | what went wrong, whose it is, and what follows |
+//! | [`runtime_api`] | the wire to runtimes, v1, both sides of it |
+//! | [`browser_api`] | the API of browsers, terminals and scripts |
+//! | [`registry`] | which runtimes there are, and how each is faring |
+//! | [`call`] | the life of one command |
+//! | [`policy`] | where permission and redaction plug in |
+//!
+//! # The run loop
+//!
+//! 1. [`Registry::call`](registry::Registry::call) makes a [`Call`](call::Call) of a command, or says why not.
+//! 2. [`Call::poll`](call::Call::poll) says what to do: send an attempt, wait until an instant, or that it is done.
+//! 3. [`Call::handle`](call::Call::handle) hears what became of it.
+//! 4. [`Registry::finish`](registry::Registry::finish) learns from how it ended.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use sekisho_core::call::{Call, CallInput, CallLimits, CallOutput, Failure, FailureCause};
+//! use sekisho_core::error::{ErrorKind, NetworkPhase};
+//! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
+//! use sekisho_core::runtime_api::{Command, Reply};
+//! use sekisho_core::secret::Access;
+//!
+//! /// A transport of the simplest kind: the network is down, but for the second attempt.
+//! fn send(attempt: &sekisho_core::call::Attempt, count: u32) -> CallInput {
+//!     match count {
+//!         2 => CallInput::Response(attempt.id, http::Response::new(r#"{"workers":[]}"#.into())),
+//!         _ => CallInput::Failed(attempt.id, Failure::unsent(FailureCause::Network(NetworkPhase::Connect))),
+//!     }
+//! }
+//!
+//! let mut registry = Registry::new(
+//!     vec![RuntimeSpec {
+//!         runtime_id: "build-box".parse()?,
+//!         display_name: None,
+//!         kind: RuntimeKind::Remote,
+//!         access: Access::remote("https://10.0.0.5:7700".parse()?, Some("token".parse()?)),
+//!         limits: CallLimits::default(),
+//!         max_in_flight: 64,
+//!     }],
+//!     1,
+//! )?;
+//!
+//! // Time is an argument: here it jumps to wherever the call wants to be.
+//! let mut now = Instant::now();
+//! let mut call = registry.call(now, &"build-box".parse()?, Command::Workers, None)?;
+//! let result = loop {
+//!     match call.poll(now) {
+//!         CallOutput::Send(attempt) => {
+//!             let report = send(&attempt, call.attempts());
+//!             call.handle(now, report);
+//!         }
+//!         CallOutput::RefreshCredential => call.handle(now, CallInput::Credential(None)),
+//!         CallOutput::Wait { until, .. } => now = until,
+//!         CallOutput::Done(result) => break result,
+//!     }
+//! };
+//! assert_eq!(result, Ok(Reply::Workers(vec![])));
+//! registry.finish(now, call);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
+
 mod backoff;
 pub mod browser_api;
 pub mod call;

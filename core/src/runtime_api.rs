@@ -17,7 +17,7 @@ mod wire;
 pub use command::{Command, CommandError, IdempotencyKey, InvalidIdempotencyKey, Operation};
 pub use fault::{Fault, FaultCode};
 pub(crate) use reply::{AckBody, RuntimeBody, TranscriptBody, WorkerBody};
-pub use reply::{Rejection, Reply};
+pub use reply::{MAX_RETRY_AFTER, Rejection, Reply};
 pub use wire::{
     Ack, Capability, ConfigBundle, CreateWorker, FEATURE_IDEMPOTENCY, Input, InputAck, InputKind, Intent,
     Profile, Reason, Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem,

@@ -30,7 +30,7 @@ const MAX_HEAD: usize = 64 << 10;
 /// It never follows a redirect, knows no proxy, and sends what the attempt holds and nothing else.
 pub struct Client {
     tls: Option<TlsRoots>,
-    token_file: Option<TokenFile>,
+    token_file: Option<Arc<TokenFile>>,
     /// The one used last is at the back, and is used first.
     idle: Mutex<VecDeque<Idle>>,
 }
@@ -51,13 +51,13 @@ impl Client {
         Self { tls, token_file: None, idle: Mutex::default() }
     }
 
-    /// The same client for a runtime whose token stands in a file.
-    pub fn with_token_file(self, token_file: TokenFile) -> Self {
+    /// The same client for a runtime whose token stands in a file, which several clients may share.
+    pub fn with_token_file(self, token_file: Arc<TokenFile>) -> Self {
         Self { token_file: Some(token_file), ..self }
     }
 
     pub(crate) fn token_file(&self) -> Option<&TokenFile> {
-        self.token_file.as_ref()
+        self.token_file.as_deref()
     }
 
     pub(crate) async fn exchange(&self, attempt: Attempt) -> Result<Response<Bytes>, Failure> {

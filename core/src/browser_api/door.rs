@@ -132,7 +132,8 @@ impl Door {
 
     fn examine_origin(&self, head: &Parts) -> Result<Option<HeaderValue>, Error> {
         let refuse_host = || Error::new(ErrorKind::HostNotAllowed);
-        let host = only(&head.headers, header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(refuse_host)?;
+        let host =
+            only(&head.headers, header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(refuse_host)?;
         // A request in absolute form (RFC 9112, 3.2.2) names its host twice.
         for named in [Some(host), head.uri.authority().map(Authority::as_str)].into_iter().flatten() {
             let asked: AllowedHost = named.parse().map_err(|_| refuse_host())?;
@@ -146,7 +147,8 @@ impl Door {
         let refuse_origin = || Error::new(ErrorKind::OriginNotAllowed);
         let value = only(&head.headers, header::ORIGIN).ok_or_else(refuse_origin)?;
         let origin = value.to_str().map_err(|_| refuse_origin())?.to_ascii_lowercase();
-        let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+        let same =
+            origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
         if same {
             return Ok(None);
         }
@@ -204,7 +206,10 @@ fn preflight() -> Response<Bytes> {
 
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door").field("hosts", &self.hosts).field("origins", &self.origins).finish_non_exhaustive()
+        f.debug_struct("Door")
+            .field("hosts", &self.hosts)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
     }
 }
 
@@ -238,14 +243,29 @@ mod tests {
         let door = door(None);
         let asked = |host| verdict(&door, "GET", "/api/runtimes", &[("host", host)]);
         for host in [
-            "localhost", "localhost:9", "LOCALHOST:8787", "127.0.0.1:8787", "127.9.9.9", "[::1]:80",
-            "gate.example", "Gate.Example:99", "10.0.0.1:8787",
+            "localhost",
+            "localhost:9",
+            "LOCALHOST:8787",
+            "127.0.0.1:8787",
+            "127.9.9.9",
+            "[::1]:80",
+            "gate.example",
+            "Gate.Example:99",
+            "10.0.0.1:8787",
         ] {
             assert_eq!(asked(host), Ok(()), "{host}");
         }
         for host in [
-            "", "evil.example", "localhost.evil.example", "10.0.0.1", "10.0.0.1:80", "user@localhost",
-            "gate.example.evil", "localhost:x", "127.0.0.1.evil.example", "a b",
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "10.0.0.1:80",
+            "user@localhost",
+            "gate.example.evil",
+            "localhost:x",
+            "127.0.0.1.evil.example",
+            "a b",
         ] {
             assert_eq!(asked(host), Err(ErrorKind::HostNotAllowed), "{host}");
         }
@@ -313,7 +333,11 @@ mod tests {
         let refused = door.examine(&head("GET", "/api/runtimes", &[("host", "localhost"), origin]));
         let mut response = Response::new(Bytes::new());
         refused.dress(&mut response);
-        assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example", "401 is readable");
+        assert_eq!(
+            response.headers()["access-control-allow-origin"],
+            "https://app.example",
+            "401 is readable"
+        );
 
         let stranger = [("host", "localhost"), ("origin", "https://evil.example"), preflight[2]];
         let passage = door.examine(&head("OPTIONS", "/api/runtimes", &stranger));

@@ -7,10 +7,10 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+use super::json;
 use super::problem::problem;
 use super::request::Action;
 use super::view::{Diagnostic, Lens, RuntimeView, Severity, WorkerView};
-use super::json;
 use crate::call::Call;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::id::RuntimeId;
@@ -76,7 +76,9 @@ impl Exchange {
         let overview = Some(OVERVIEW_PATIENCE);
         let (subject, runtime_ids, command, patience) = match action {
             Action::Health => return Self::of_gateway(StatusCode::OK, "ok"),
-            Action::Ready if draining => return Self::of_gateway(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Action::Ready if draining => {
+                return Self::of_gateway(StatusCode::SERVICE_UNAVAILABLE, "draining");
+            }
             Action::Ready => return Self::of_gateway(StatusCode::OK, "ready"),
             Action::Runtimes => {
                 (Subject::Runtimes, permitted(Operation::ReadRuntime), Command::Runtime, overview)
@@ -249,7 +251,11 @@ fn reply(
     })
 }
 
-fn lens<'a>(registry: &'a Registry, policy: &'a dyn Policy, runtime_id: &RuntimeId) -> Result<Lens<'a>, Error> {
+fn lens<'a>(
+    registry: &'a Registry,
+    policy: &'a dyn Policy,
+    runtime_id: &RuntimeId,
+) -> Result<Lens<'a>, Error> {
     match (registry.spec(runtime_id), registry.health(runtime_id)) {
         (Some(spec), Some(health)) => Ok(Lens { spec, health, policy }),
         _ => Err(Error::new(ErrorKind::UnknownRuntime).of_runtime(runtime_id)),

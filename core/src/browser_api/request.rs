@@ -36,6 +36,17 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether this runtime is asked about it.
+    pub fn concerns(&self, runtime_id: &RuntimeId) -> bool {
+        match self {
+            Self::Health | Self::Ready => false,
+            Self::Runtimes | Self::AllWorkers => true,
+            Self::Runtime(asked) | Self::Command { runtime_id: asked, .. } => asked == runtime_id,
+        }
+    }
+}
+
 /// A request whose head has been understood and whose body has not been read.
 #[derive(Debug)]
 pub struct Route {
@@ -115,7 +126,9 @@ impl Route {
                 let worker_id = match worker {
                     [worker] => worker_id(worker)?,
                     // A slash that was meant to be part of an id.
-                    [first, ..] => return Err(invalid_id("worker_id", IdError::Character { position: first.len() })),
+                    [first, ..] => {
+                        return Err(invalid_id("worker_id", IdError::Character { position: first.len() }));
+                    }
                     [] => return Err(Error::new(ErrorKind::UnknownRoute)),
                 };
                 match *last {
@@ -336,7 +349,8 @@ mod tests {
         assert_eq!(worker.requested_capabilities.len(), 1);
 
         let headers = [JSON, ("idempotency-key", "k-1")];
-        let input = ask("POST", "/api/runtimes/r/workers/w:1/input", &headers, r#"{"content":"hi"}"#).unwrap();
+        let input =
+            ask("POST", "/api/runtimes/r/workers/w:1/input", &headers, r#"{"content":"hi"}"#).unwrap();
         let said = Input { kind: InputKind::User, content: "hi".into() };
         assert_eq!(input, command(Command::Input { worker_id: w(), input: said, key: "k-1".parse().ok() }));
     }
@@ -344,7 +358,8 @@ mod tests {
     #[test]
     fn ids_that_are_none() {
         let long = "x".repeat(10_000);
-        for id in ["..", ".", "%2e%2e", "a%2Fb", "", &long, "a%00b", "%E9%96%A2", "関所", "a%20b", "%", "%FF"] {
+        for id in ["..", ".", "%2e%2e", "a%2Fb", "", &long, "a%00b", "%E9%96%A2", "関所", "a%20b", "%", "%FF"]
+        {
             for uri in [
                 format!("/api/runtimes/{id}"),
                 format!("/api/runtimes/{id}/workers"),
@@ -364,8 +379,19 @@ mod tests {
 
     #[test]
     fn routes_that_are_none() {
-        for uri in ["/", "/api", "/api/", "/API/runtimes", "/api/runtime", "/v1/workers", "/healthz/", "//",
-            "/api/runtimes/r/worker", "/api/runtimes/r/workers/w/pause", "/api/workers/w"] {
+        for uri in [
+            "/",
+            "/api",
+            "/api/",
+            "/API/runtimes",
+            "/api/runtime",
+            "/v1/workers",
+            "/healthz/",
+            "//",
+            "/api/runtimes/r/worker",
+            "/api/runtimes/r/workers/w/pause",
+            "/api/workers/w",
+        ] {
             assert_eq!(get(uri), Err(ErrorKind::UnknownRoute), "{uri}");
         }
         for (method, uri, allow) in [
@@ -385,11 +411,17 @@ mod tests {
     fn requests_that_are_not_of_the_form() {
         let create = "/api/runtimes/r/workers";
         for body in [
-            "", "{", "[]", "{}", r#"{"intent":{"kind":"assistant"},"mount_refs":[]}"#,
+            "",
+            "{",
+            "[]",
+            "{}",
+            r#"{"intent":{"kind":"assistant"},"mount_refs":[]}"#,
             r#"{"intent":{"kind":"assistant"},"config_bundle":{"id":"x"}}"#,
-            r#"{"intent":{"kind":"assistant","x":1}}"#, r#"{"intent":{"kind":"task"}}"#,
+            r#"{"intent":{"kind":"assistant","x":1}}"#,
+            r#"{"intent":{"kind":"task"}}"#,
             r#"{"intent":{"kind":"assistant"},"intent":{"kind":"assistant"}}"#,
-            "\u{0}", r#"{"intent":{"kind":"assistant"}} trailing"#,
+            "\u{0}",
+            r#"{"intent":{"kind":"assistant"}} trailing"#,
         ] {
             assert_eq!(post(create, body), Err(ErrorKind::InvalidRequest), "{body}");
         }
@@ -402,10 +434,12 @@ mod tests {
             assert_eq!(get(uri), Err(ErrorKind::InvalidRequest), "{uri}");
         }
         for key in ["", "a b", &"k".repeat(129)] {
-            let error = ask("POST", input, &[JSON, ("idempotency-key", key)], r#"{"content":"x"}"#).unwrap_err();
+            let error =
+                ask("POST", input, &[JSON, ("idempotency-key", key)], r#"{"content":"x"}"#).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidRequest, "{key}");
         }
-        let named = ask("POST", create, &[JSON], r#"{"intent":{"kind":"assistant"},"colour":"red"}"#).unwrap_err();
+        let named =
+            ask("POST", create, &[JSON], r#"{"intent":{"kind":"assistant"},"colour":"red"}"#).unwrap_err();
         assert!(named.detail().contains("`colour`"), "{}", named.detail());
         assert_eq!(named.outcome(), Some(Outcome::NotApplied));
     }

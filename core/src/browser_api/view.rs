@@ -9,8 +9,8 @@ use crate::id::{RuntimeId, WorkerId};
 use crate::policy::Policy;
 use crate::registry::{Health, Reachability, RuntimeKind, RuntimeSpec};
 use crate::runtime_api::{
-    Ack, Capability, InputAck, Intent, Operation, Profile, Reference, RuntimeStatus, Transcript, WorkerDetail,
-    WorkerStatus, WorkerSummary,
+    Ack, Capability, InputAck, Intent, Operation, Profile, Reference, RuntimeStatus, Transcript,
+    WorkerDetail, WorkerStatus, WorkerSummary,
 };
 
 /// How bad it is.
@@ -122,7 +122,12 @@ impl RuntimeView {
         let said = summary.and_then(|summary| summary.display_name.as_ref());
         Self {
             runtime_id: spec.runtime_id.clone(),
-            display_name: spec.display_name.as_ref().or(said).cloned().unwrap_or_else(|| spec.runtime_id.to_string()),
+            display_name: spec
+                .display_name
+                .as_ref()
+                .or(said)
+                .cloned()
+                .unwrap_or_else(|| spec.runtime_id.to_string()),
             kind: spec.kind,
             status: health.status(),
             reachability: health.reachability,
@@ -134,8 +139,9 @@ impl RuntimeView {
                 stopped: summary.stopped_worker_count,
                 cancelled: summary.cancelled_worker_count,
             }),
-            limits: summary
-                .map(|summary| Limits { max_transcript_items: summary.limits.max_transcript_projection_items }),
+            limits: summary.map(|summary| Limits {
+                max_transcript_items: summary.limits.max_transcript_projection_items,
+            }),
             diagnostics,
         }
     }

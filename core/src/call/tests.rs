@@ -1,5 +1,7 @@
 use super::*;
-use crate::runtime_api::{Capability, CreateWorker, IdempotencyKey, Input, InputKind, Intent, Profile, Reason};
+use crate::runtime_api::{
+    Capability, CreateWorker, IdempotencyKey, Input, InputKind, Intent, Profile, Reason,
+};
 
 const TOKEN: &str = "first-token";
 
@@ -71,7 +73,8 @@ impl Scene {
     #[track_caller]
     fn answers(&mut self, status: u16, body: &str) {
         let id = self.sends().id;
-        let response = Response::builder().status(status).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        let response =
+            Response::builder().status(status).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
         self.call.handle(self.now, CallInput::Response(id, response));
     }
 }
@@ -216,7 +219,8 @@ fn a_busy_runtime_is_given_the_time_it_asks_for() {
     let busy = |seconds: u32, command| {
         let mut scene = Scene::new(command);
         let id = scene.sends().id;
-        let response = Response::builder().status(503).header("retry-after", seconds).body(Bytes::new()).unwrap();
+        let response =
+            Response::builder().status(503).header("retry-after", seconds).body(Bytes::new()).unwrap();
         scene.call.handle(scene.now, CallInput::Response(id, response));
         scene
     };
@@ -305,7 +309,8 @@ fn commands_that_must_not_be_repeated_ask_for_a_fresh_connection() {
 #[test]
 fn what_the_runtime_said_is_passed_on_under_its_own_code() {
     let mut scene = Scene::new(input());
-    scene.answers(400, r#"{"error":{"code":"invalid_request","message":"no first-token\nat 10.1.2.3:7700"}}"#);
+    scene
+        .answers(400, r#"{"error":{"code":"invalid_request","message":"no first-token\nat 10.1.2.3:7700"}}"#);
     let error = scene.done().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert_eq!(error.runtime_code(), Some("invalid_request"));

@@ -31,7 +31,12 @@ fn epoch() -> Instant {
 }
 
 /// Runs a call to its end with the same answer to each attempt.
-fn run(registry: &mut Registry, now: Instant, command: Command, answer: Result<(u16, &str), Failure>) -> Option<Change> {
+fn run(
+    registry: &mut Registry,
+    now: Instant,
+    command: Command,
+    answer: Result<(u16, &str), Failure>,
+) -> Option<Change> {
     let mut call = registry.call(now, &id("a"), command, None).unwrap();
     let mut clock = now;
     loop {
@@ -40,7 +45,10 @@ fn run(registry: &mut Registry, now: Instant, command: Command, answer: Result<(
                 let input = match answer {
                     Ok((status, body)) => {
                         let body = Bytes::copy_from_slice(body.as_bytes());
-                        CallInput::Response(attempt.id, Response::builder().status(status).body(body).unwrap())
+                        CallInput::Response(
+                            attempt.id,
+                            Response::builder().status(status).body(body).unwrap(),
+                        )
                     }
                     Err(failure) => CallInput::Failed(attempt.id, failure),
                 };
@@ -85,7 +93,10 @@ fn the_share_is_counted_over_all_clones_and_given_back() {
         let error = full.call(now, &id("a"), Command::Workers, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::RuntimeUnavailable);
         assert_eq!(error.retry_after(), Some(SHARE_RETRY_AFTER));
-        assert!(full.call(now, &id("b"), Command::Workers, None).is_ok(), "another runtime's share is its own");
+        assert!(
+            full.call(now, &id("b"), Command::Workers, None).is_ok(),
+            "another runtime's share is its own"
+        );
     }
     drop(first);
     assert!(clone.call(now, &id("a"), Command::Workers, None).is_ok());
@@ -108,7 +119,11 @@ fn reachability_follows_how_calls_end() {
         let mut registry = registry(1);
         run(&mut registry, now, Command::Workers, answer);
         let health = registry.health(&id("a")).unwrap();
-        assert_eq!((health.reachability, health.last_seen), (reachability, seen.then_some(now)), "{answer:?}");
+        assert_eq!(
+            (health.reachability, health.last_seen),
+            (reachability, seen.then_some(now)),
+            "{answer:?}"
+        );
         assert_eq!(registry.health(&id("b")).unwrap().reachability, Reachability::Unknown);
     }
 }

@@ -243,7 +243,9 @@ impl Command {
             Self::Transcript { worker_id, start, limit } => {
                 let mut path = format!("{prefix}{WORKERS}/{worker_id}/transcript");
                 let parameters = [("start", start), ("limit", limit)];
-                for (name, value) in parameters.into_iter().filter_map(|(name, value)| Some((name, (*value)?))) {
+                for (name, value) in
+                    parameters.into_iter().filter_map(|(name, value)| Some((name, (*value)?)))
+                {
                     let separator = if path.contains('?') { '&' } else { '?' };
                     path.push_str(&format!("{separator}{name}={value}"));
                 }
@@ -254,8 +256,7 @@ impl Command {
         // Prefix, constants, ids and numbers: each was checked to be made of characters of a path.
         *request.uri_mut() = path.parse().expect("made of checked parts");
         let headers = request.headers_mut();
-        let access_headers =
-            [(header::HOST, access.host()), (header::AUTHORIZATION, access.authorization())];
+        let access_headers = [(header::HOST, access.host()), (header::AUTHORIZATION, access.authorization())];
         for (name, value) in access_headers {
             headers.extend(value.map(|value| (name, value)));
         }
@@ -322,9 +323,7 @@ impl Command {
 }
 
 fn worker_id(segment: &str) -> Result<WorkerId, Fault> {
-    let fault = |error: String| {
-        Fault::new(FaultCode::InvalidWorkerId, format!("invalid worker id: {error}"))
-    };
+    let fault = |error: String| Fault::new(FaultCode::InvalidWorkerId, format!("invalid worker id: {error}"));
     let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| fault("is not UTF-8".into()))?;
     decoded.parse().map_err(|error: crate::id::IdError| fault(error.to_string()))
 }

@@ -243,9 +243,15 @@ mod tests {
     #[test]
     fn nothing_else_changes() {
         let scrubber = scrubber("http://127.0.0.1:7700", "s3cret");
-        for text in
-            ["", "localhost 127.0.0.1", ":77001", "7700", "100% \\ \\u12 %zz \\u{1}", "secret", "関所 \\u95a2"]
-        {
+        for text in [
+            "",
+            "localhost 127.0.0.1",
+            ":77001",
+            "7700",
+            "100% \\ \\u12 %zz \\u{1}",
+            "secret",
+            "関所 \\u95a2",
+        ] {
             assert!(matches!(scrubber.text(text), Cow::Borrowed(same) if same == text), "{text}");
         }
         assert_eq!(scrubber.text("127.0.0.1:7700"), REDACTED);

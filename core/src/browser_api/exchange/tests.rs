@@ -46,16 +46,22 @@ fn carry_out(policy: &dyn Policy, action: Action, answers: &[Option<(u16, &str)>
         let mut clock = instant;
         ends.push(loop {
             match call.poll(clock) {
-                CallOutput::Send(attempt) => call.handle(clock, match answer {
-                    Some((status, body)) => {
-                        let body = body.replace("ID", call.runtime_id().as_str());
-                        CallInput::Response(attempt.id, Response::builder().status(*status).body(body.into()).unwrap())
-                    }
-                    None => {
-                        let refused = Failure::unsent(FailureCause::Network(NetworkPhase::Connect));
-                        CallInput::Failed(attempt.id, refused)
-                    }
-                }),
+                CallOutput::Send(attempt) => call.handle(
+                    clock,
+                    match answer {
+                        Some((status, body)) => {
+                            let body = body.replace("ID", call.runtime_id().as_str());
+                            CallInput::Response(
+                                attempt.id,
+                                Response::builder().status(*status).body(body.into()).unwrap(),
+                            )
+                        }
+                        None => {
+                            let refused = Failure::unsent(FailureCause::Network(NetworkPhase::Connect));
+                            CallInput::Failed(attempt.id, refused)
+                        }
+                    },
+                ),
                 CallOutput::RefreshCredential => call.handle(clock, CallInput::Credential(None)),
                 CallOutput::Wait { until, .. } => clock = until,
                 CallOutput::Done(end) => break end,
@@ -123,8 +129,12 @@ fn a_failing_runtime_costs_its_own_rows_and_one_diagnostic() {
         "capabilities": {"send_input": true, "stop": true, "cancel": true, "read_transcript": true,
             "observe_events": false}});
     assert_eq!(body["items"][0], expected);
-    let codes: Vec<_> = body["diagnostics"].as_array().unwrap().iter().map(|it| (&it["code"], &it["runtime_id"])).collect();
-    assert_eq!(codes, [(&json!("invalid_identifier"), &json!("one")), (&json!("runtime_error"), &json!("two"))]);
+    let codes: Vec<_> =
+        body["diagnostics"].as_array().unwrap().iter().map(|it| (&it["code"], &it["runtime_id"])).collect();
+    assert_eq!(
+        codes,
+        [(&json!("invalid_identifier"), &json!("one")), (&json!("runtime_error"), &json!("two"))]
+    );
 }
 
 #[test]
@@ -168,9 +178,11 @@ fn a_new_worker_has_a_location() {
 fn acks_and_transcripts() {
     let worker_id = || "W".parse().unwrap();
     let stop = to_one(Command::Stop { worker_id: worker_id(), reason: Default::default() });
-    let ack = r#"{"ack":{"worker_ref":{"runtime_id":"ID","worker_id":"W"},"status":"stopped","event_id":10}}"#;
+    let ack =
+        r#"{"ack":{"worker_ref":{"runtime_id":"ID","worker_id":"W"},"status":"stopped","event_id":10}}"#;
     let response = carry_out(&AllowAll, stop, &[Some((200, ack))]);
-    let expected = json!({"ack": {"runtime_id": "one", "worker_id": "W", "status": "stopped", "event_id": 10}});
+    let expected =
+        json!({"ack": {"runtime_id": "one", "worker_id": "W", "status": "stopped", "event_id": 10}});
     assert_eq!(body(&response), expected);
 
     let read = to_one(Command::Transcript { worker_id: worker_id(), start: None, limit: None });
@@ -201,7 +213,10 @@ impl Policy for Strict {
 fn the_policy_is_asked() {
     let denied = carry_out(&Strict, create(), &[]);
     assert_eq!(denied.status(), 403);
-    assert_eq!((&body(&denied)["code"], &body(&denied)["outcome"]), (&json!("denied"), &json!("not_applied")));
+    assert_eq!(
+        (&body(&denied)["code"], &body(&denied)["outcome"]),
+        (&json!("denied"), &json!("not_applied"))
+    );
     let runtimes = carry_out(&Strict, Action::Runtimes, &[Some((200, SUMMARY))]);
     assert_eq!(body(&runtimes)["items"].as_array().unwrap().len(), 1);
     let list = format!(r#"{{"workers":[{LISTED}]}}"#);

@@ -65,19 +65,26 @@ fn recorded_requests_are_read_and_written_again() {
                 assert_eq!(read_back, Err(CommandError::MethodNotAllowed { allow: "GET,HEAD,POST" }));
             }
             "create_missing_intent" | "create_bad_json" | "input_bad_kind" => {
-                assert!(matches!(&read_back,
-                    Err(CommandError::Fault(fault)) if fault.code == FaultCode::InvalidJson), "{name}");
+                assert!(
+                    matches!(&read_back,
+                    Err(CommandError::Fault(fault)) if fault.code == FaultCode::InvalidJson),
+                    "{name}"
+                );
             }
             "transcript_bad_query" => {
-                assert!(matches!(&read_back,
-                    Err(CommandError::Fault(fault)) if fault.code == FaultCode::InvalidQuery), "{name}");
+                assert!(
+                    matches!(&read_back,
+                    Err(CommandError::Fault(fault)) if fault.code == FaultCode::InvalidQuery),
+                    "{name}"
+                );
             }
             _ => {
                 let command = read_back.unwrap();
                 let sent = command.request(&Access::in_process());
                 assert_eq!(sent.uri(), request.uri(), "{name}");
                 assert_eq!(sent.method(), request.method(), "{name}");
-                let value = |body: &Bytes| serde_json::from_slice::<Value>(body).unwrap_or(serde_json::json!({}));
+                let value =
+                    |body: &Bytes| serde_json::from_slice::<Value>(body).unwrap_or(serde_json::json!({}));
                 if sent.method() == http::Method::POST {
                     assert_eq!(value(sent.body()), value(request.body()), "{name}");
                 }
@@ -191,7 +198,8 @@ fn secrets_go_before_anybody_sees_them() {
     let access = Access::remote("http://rt.example:7700".parse().unwrap(), "t0p-s3cret".parse().ok());
     let hostile = r#"{"workers":[{"worker_ref":{"runtime_id":"remote-a","worker_id":"rt.example:7700"},"runtime_id":"remote-a","worker_id":"rt.example:7700","status":"running","intent":{"kind":"task","objective":"t0p\u002ds3cret"},"profile":{"kind":"named","value":"http:\/\/rt.example:7700"},"requested_capability_count":0,"has_config_bundle":false,"transcript_len":0,"last_event_id":2}]}"#;
     let reply =
-        Reply::from_response(&Command::Workers, &runtime_id(), access.scrubber(), &response(200, hostile)).unwrap();
+        Reply::from_response(&Command::Workers, &runtime_id(), access.scrubber(), &response(200, hostile))
+            .unwrap();
     let printed = format!("{reply:?}");
     assert!(!printed.contains("7700") && !printed.contains("t0p"), "{printed}");
     let Reply::Workers(workers) = reply else { panic!("{printed}") };
@@ -199,8 +207,8 @@ fn secrets_go_before_anybody_sees_them() {
     assert_eq!(workers[0].intent, Intent::Task { objective: REDACTED.into() });
 
     let fault = format!(r#"{{"error":{{"code":"t0p-s3cret","message":"{}t0p-s3cret"}}}}"#, "x".repeat(507));
-    let rejection =
-        Reply::from_response(&get("w"), &runtime_id(), access.scrubber(), &response(500, &fault)).unwrap_err();
+    let rejection = Reply::from_response(&get("w"), &runtime_id(), access.scrubber(), &response(500, &fault))
+        .unwrap_err();
     assert_eq!(rejection.runtime_code.as_deref(), Some(REDACTED));
     assert_eq!(rejection.message.unwrap(), format!("{}[reda", "x".repeat(507)));
 }
@@ -219,7 +227,10 @@ fn retry_after_is_read_and_bounded() {
     assert_eq!(wait(&[("retry-after", "99999999")]), Some(MAX_RETRY_AFTER));
     assert_eq!(wait(&[("retry-after", "soon")]), None);
     let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
-    assert_eq!(wait(&[date, ("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT")]), Some(Duration::from_secs(20)));
+    assert_eq!(
+        wait(&[date, ("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT")]),
+        Some(Duration::from_secs(20))
+    );
     assert_eq!(wait(&[date, ("retry-after", "Sun, 06 Nov 1994 08:49:07 GMT")]), Some(Duration::ZERO));
     assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT")]), None);
 }

@@ -1,0 +1,94 @@
+//! A worker runtime: child processes as workers, and the worker-runtime API v1 (RUNTIME-API.md) as a function.
+//!
+//! [`Runtime::handle`] takes an `http::Request<Bytes>` and returns an `http::Response<Bytes>`. A program that embeds
+//! a runtime calls it, a server carries it over a wire: the binary `sekisho-runtime` does (feature `serve`, in
+//! module `serve`). There is no second definition of v1 in here: requests are read and replies written by
+//! [`sekisho_core::runtime_api`].
+//!
+//! ```
+//! use sekisho_core::runtime_api::{Command, CreateWorker, Input, InputKind, Intent, Profile, Reply};
+//! use sekisho_core::secret::Access;
+//! use sekisho_runtime::{Runtime, RuntimeConfig};
+//!
+//! // 1. Start it. Without a profile, workers echo; with one they are processes:
+//! //    config.profiles = vec![ProcessProfile { name: "shell".into(), command: vec!["sh".into()] }];
+//! let config = RuntimeConfig::new("embedded".parse()?);
+//! let runtime_id = config.runtime_id.clone();
+//! let runtime = Runtime::start(config)?;
+//!
+//! // 2. Ask it. In one process there is neither an address nor a token.
+//! let access = Access::in_process();
+//! let ask = |command: Command| {
+//!     let response = runtime.handle(&command.request(&access));
+//!     Reply::from_response(&command, &runtime_id, access.scrubber(), &response)
+//! };
+//! let worker = CreateWorker {
+//!     intent: Intent::Assistant { purpose: None },
+//!     profile: Profile::RuntimeDefault,
+//!     config_bundle: None,
+//!     requested_capabilities: Vec::new(),
+//!     workspace_refs: Vec::new(),
+//!     mount_refs: Vec::new(),
+//! };
+//! let Ok(Reply::Worker(worker)) = ask(Command::Create { worker, key: None }) else { panic!() };
+//! let worker_id: sekisho_core::id::WorkerId = worker.worker_id.parse()?;
+//! let input = Input { kind: InputKind::User, content: "hello".into() };
+//! ask(Command::Input { worker_id: worker_id.clone(), input, key: None }).unwrap();
+//!
+//! let command = Command::Transcript { worker_id, start: None, limit: None };
+//! let Ok(Reply::Transcript(transcript)) = ask(command) else { panic!() };
+//! let said: Vec<_> = transcript.items.iter().map(|item| (item.role.as_str(), item.content.as_str())).collect();
+//! assert_eq!(said, [("user", "hello"), ("assistant", "hello")]);
+//!
+//! // 3. End it. Dropping it does the same with less patience.
+//! runtime.shutdown();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Workers
+//!
+//! A worker is one child process of a profile that the operator configured; nobody who calls the API can name a
+//! program, an argument or a path. Its input is written to its standard input line by line, its output is its
+//! transcript. Each has one thread, which starts the process, writes, reads, signals and waits, in one loop around
+//! `poll`; `handle` only leaves word for it. What waits for a worker that does not read is bounded
+//! ([`MAX_QUEUED_INPUTS`], [`MAX_QUEUED_BYTES`]), as is all that is kept of it.
+//!
+//! # Nothing is left behind
+//!
+//! However the runtime ends, `kill -9` included, the processes of its workers end with it, their children too:
+//!
+//! 1. A worker begins as a shell that waits for one line, in a process group of its own.
+//! 2. The guardian, a small shell process that has the other end of a pipe of ours, is told of the group.
+//! 3. Only then is the line written, and the shell becomes the profile's program.
+//! 4. When the pipe ends, the guardian kills every group it knows of.
+//!
+//! When the program ends by itself, what is left of its group is killed before the number of the group can come to
+//! mean anybody else. A process that leaves its group on purpose (`setsid`) leaves this care, too.
+//!
+//! # Once only
+//!
+//! Create and input honour `Idempotency-Key`: for 24 hours, but for no more than 4,096 keys, a repeated request gets
+//! the first answer. Successes alone are kept; a refusal changed nothing, and is decided anew. A key stands for a
+//! method, a path and a body byte for byte: anything else under the same key is `idempotency_conflict`.
+#![forbid(unsafe_code)]
+
+mod config;
+mod event;
+mod guardian;
+mod idempotency;
+mod runtime;
+#[cfg(feature = "serve")]
+pub mod serve;
+mod store;
+mod worker;
+
+pub use config::{ProcessProfile, RuntimeConfig, STOP_GRACE, StartError};
+pub use event::{
+    Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_ITEMS, NumberedEvent, RunResult, Segment, Snapshot,
+    SystemItem,
+};
+pub use runtime::{
+    BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_PROCESSES, MAX_TRANSCRIPT_ITEMS, MAX_WORKERS, Runtime,
+};
+pub use store::{MAX_EVENTS, StoreError};
+pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS};

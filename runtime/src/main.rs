@@ -1,0 +1,7 @@
+//! The worker runtime as a server: `sekisho-runtime --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sekisho_runtime::serve::main()
+}

@@ -1,0 +1,147 @@
+//! The runtime as a server: what the binary `sekisho-runtime` does.
+//!
+//! One thread accepts connections and answers them, since answering is quick; workers have threads of their own.
+
+mod connection;
+mod listener;
+mod settings;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::Runtime;
+use connection::Door;
+use listener::{BindError, Listener};
+use settings::{Flags, Settings, SettingsError};
+
+/// How many connections are open at most; more wait to be accepted.
+const MAX_CONNECTIONS: u32 = 128;
+
+/// How long requests that are under way may take when the server ends.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long to leave the listener alone when accepting fails, as it does for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Start(#[from] crate::StartError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves a runtime as the command line says, until SIGINT or SIGTERM.
+///
+/// When it is ready it says so in one line on standard output, with the address; everything else goes to standard
+/// error, filtered by `RUST_LOG` (a level, or `target=level` pairs), `info` by default.
+pub fn main() -> ExitCode {
+    let flags = Flags::parse();
+    log_to_stderr();
+    match Settings::from_flags(flags).map_err(ServeError::from).and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sekisho-runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Only this crate is heard, whatever the filter lets through: what a library would say of addresses and headers
+/// is not for the log.
+fn log_to_stderr() {
+    let asked = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let ours = filter_fn(|metadata| metadata.target().starts_with("sekisho_runtime"));
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_filter(filter.and(ours));
+    // It fails where a program that embeds this has its own.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+}
+
+fn serve(settings: Settings) -> Result<(), ServeError> {
+    let runtime = Runtime::start(settings.runtime.clone())?;
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    executor.block_on(accept(&settings, &runtime))?;
+    // What could not be drained is cut off here, before the workers go.
+    drop(executor);
+    runtime.shutdown();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn accept(settings: &Settings, runtime: &Runtime) -> Result<(), ServeError> {
+    let mut ends = Ends::new()?;
+    let listener = Listener::bind(settings)?;
+    // Whoever waits for this line may connect as soon as it is there.
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening on {}", listener.url())?;
+    stdout.flush()?;
+    tracing::info!(runtime_id = %settings.runtime.runtime_id, "ready");
+
+    let door = Arc::new(Door { runtime: runtime.clone(), has_token: settings.runtime.token.is_some() });
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let (drain, draining) = watch::channel(false);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        match tokio::select! { accepted = accepted => accepted, () = ends.next() => break } {
+            (Ok(place), Ok(stream)) => {
+                let (door, draining) = (Arc::clone(&door), draining.clone());
+                tokio::spawn(async move {
+                    stream.serve(door, draining).await;
+                    drop(place);
+                });
+            }
+            (_, Err(error)) => {
+                tracing::warn!(kind = %error.kind(), "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            // The semaphore is never closed.
+            (Err(_), Ok(_)) => break,
+        }
+    }
+    tracing::info!("stopping");
+    drop(listener);
+    drain.send_replace(true);
+    tokio::select! {
+        // All places are free when all connections are gone.
+        _ = tokio::time::timeout(DRAIN, places.acquire_many(MAX_CONNECTIONS)) => {}
+        // Who asks twice does not want to wait.
+        () = ends.next() => {}
+    }
+    Ok(())
+}
+
+/// The signals that end the server.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ends {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! { _ = self.interrupt.recv() => {}, _ = self.terminate.recv() => {} }
+    }
+}

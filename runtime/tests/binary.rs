@@ -1,0 +1,275 @@
+//! The real binary: over TCP, over a unix socket, and under `kill -9`.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+/// Stands in the environment of everything that a server starts, but for its guardian.
+const MARK: &str = "SEKISHO_TEST_MARK";
+
+struct Server {
+    process: Child,
+    url: String,
+    mark: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let mut process = command(arguments).env(MARK, &mark).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url =
+            line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).trim_end().to_owned();
+        Self { process, url, mark }
+    }
+
+    fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap()
+    }
+
+    fn ask(&self, request: &str, headers: &str, body: &str) -> (u16, Value) {
+        let (status, _, body) = exchange(self.connect(), request, headers, body);
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    fn create(&self) -> String {
+        let body = r#"{"intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"}}"#;
+        let (status, answer) = self.ask("POST /v1/workers", "", body);
+        assert_eq!(status, 200, "{answer}");
+        answer["worker"]["worker_id"].as_str().unwrap().to_owned()
+    }
+
+    fn transcript(&self, worker_id: &str) -> Vec<String> {
+        let (_, answer) = self.ask(&format!("GET /v1/workers/{worker_id}/transcript"), "", "");
+        let items = answer["transcript"]["items"].as_array().unwrap().clone();
+        items.iter().map(|item| item["content"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    fn end(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        self.process.wait().unwrap()
+    }
+
+    /// The processes of its workers that are alive.
+    fn marked(&self) -> Vec<u32> {
+        let mark = format!("{MARK}={}", self.mark);
+        let marked = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        pids().filter(|pid| *pid != self.process.id()).filter(marked).collect()
+    }
+
+    fn guardian(&self) -> Option<u32> {
+        let parent = format!("PPid:\t{}", self.process.id());
+        pids().find(|pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            status.lines().any(|line| line == parent) && command.contains("sekisho-guardian")
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho-runtime"));
+    command.env("RUST_LOG", "warn").args(["--runtime-id", "rt"]).args(arguments);
+    command
+}
+
+fn pids() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// One request on a connection of its own: status, head and body of the answer.
+fn exchange(
+    mut stream: impl Read + Write,
+    request: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String, String) {
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_ascii_lowercase(), body.to_owned())
+}
+
+/// Looks until it is so, for no longer than anybody would wait.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+const TCP: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
+#[test]
+fn v1_over_tcp() {
+    let mut server =
+        Server::start(&[&TCP[..], &["--profile", "shell=sh", "--display-name", "The one"]].concat());
+    let (status, answer) = server.ask("GET /v1/runtime", "", "");
+    assert_eq!((status, &answer["runtime"]["display_name"]), (200, &json!("The one")));
+
+    let worker_id = server.create();
+    let input = format!("POST /v1/workers/{worker_id}/input");
+    let said = server.ask(&input, "", r#"{"kind":"user","content":"echo $((6 * 7))"}"#);
+    assert_eq!((said.0, &said.1["ack"]["transcript_sequence"]), (200, &json!(1)));
+    until("an answer", || server.transcript(&worker_id) == ["echo $((6 * 7))", "42"]);
+
+    let (status, head, body) = exchange(server.connect(), "HEAD /v1/workers", "", "");
+    assert_eq!((status, body.as_str()), (200, ""));
+    assert!(head.contains("content-type: application/json") && !head.contains("content-length: 0"), "{head}");
+    assert_eq!(exchange(server.connect(), "GET /v2", "", "").0, 404);
+    let (status, head, _) = exchange(server.connect(), "DELETE /v1/workers", "", "");
+    assert!(status == 405 && head.contains("allow: get,head,post"), "{head}");
+
+    // Every process of a worker goes with the server that is told to end.
+    assert!(!server.marked().is_empty());
+    assert_eq!(server.end(Signal::TERM).code(), Some(0));
+    assert!(server.marked().is_empty());
+}
+
+#[test]
+fn bodies_are_bounded() {
+    let server = Server::start(&TCP);
+    let worker_id = server.create();
+    let input = format!("POST /v1/workers/{worker_id}/input");
+    let content = |length: usize| format!(r#"{{"kind":"user","content":"{}"}}"#, "x".repeat(length));
+    assert_eq!(server.ask(&input, "", &content(1024 * 1024 - 100)).0, 200);
+    let (status, answer) = server.ask(&input, "", &content(1024 * 1024));
+    assert_eq!((status, &answer["error"]["code"]), (413, &json!("invalid_request")));
+}
+
+#[test]
+fn a_token_is_asked_of_everybody() {
+    let mut token = tempfile::NamedTempFile::new().unwrap();
+    writeln!(token, "s3cret").unwrap();
+    let server = Server::start(&[&TCP[..], &["--token-file", token.path().to_str().unwrap()]].concat());
+    for request in ["GET /v1/runtime", "GET /nothing", "POST /v1/workers"] {
+        let (status, answer) = server.ask(request, "", "");
+        assert_eq!((status, &answer["error"]["code"]), (401, &json!("unauthorized")), "{request}");
+    }
+    let bearer = "authorization: Bearer s3cret\r\n";
+    assert_eq!(server.ask("GET /v1/runtime", bearer, "").0, 200);
+    assert_eq!(server.ask("GET /v1/runtime", &format!("{bearer}origin: https://x\r\n"), "").0, 200);
+}
+
+#[test]
+fn pages_are_not_spoken_to_without_a_token() {
+    let server = Server::start(&TCP);
+    for header in ["origin: https://evil.example\r\n", "sec-fetch-site: cross-site\r\n"] {
+        let (status, answer) = server.ask("GET /v1/runtime", header, "");
+        assert_eq!((status, &answer["error"]["code"]), (401, &json!("unauthorized")));
+    }
+}
+
+#[test]
+fn v1_over_a_unix_socket() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rt.sock");
+    // What a server that was killed leaves behind is no hindrance.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let listen = format!("unix:{}", path.display());
+    let mut server = Server::start(&["--listen", &listen]);
+    assert_eq!(server.url, listen);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    let (status, _, body) = exchange(UnixStream::connect(&path).unwrap(), "GET /v1/runtime", "", "");
+    assert!(status == 200 && body.contains(r#""runtime_id":"rt""#), "{body}");
+
+    let second = command(&["--listen", &listen]).output().unwrap();
+    assert!(!second.status.success());
+    assert_eq!(server.end(Signal::INT).code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn it_does_not_listen_beyond_the_machine_without_a_token() {
+    let output = command(&["--listen", "0.0.0.0:0"]).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    assert!(error.contains("there is no token"), "{error}");
+}
+
+#[test]
+fn a_request_that_is_under_way_is_finished() {
+    let mut server = Server::start(&TCP);
+    let mut stream = server.connect();
+    stream
+        .write_all(
+            b"POST /v1/workers HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 68\r\n\r\n",
+        )
+        .unwrap();
+    // The server asks for the body: the request is under way.
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert!(line.contains("100 Continue"), "{line}");
+    reader.read_line(&mut line).unwrap();
+    server.signal(Signal::TERM);
+    until("the door to close", || TcpStream::connect(server.url.strip_prefix("http://").unwrap()).is_err());
+    stream.write_all(br#"{"intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"}}"#).unwrap();
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("worker-00000001"), "{answer}");
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn nothing_survives_kill_9() {
+    let tree = r#"tree=sh -c 'trap "" TERM HUP INT; sleep 1000 & sh -c "sleep 1000 & echo up; wait" & wait'"#;
+    let mut server = Server::start(&[&TCP[..], &["--profile", tree]].concat());
+    for worker_id in [server.create(), server.create()] {
+        until("the tree", || server.transcript(&worker_id) == ["up"]);
+    }
+    let guardian = server.guardian().unwrap();
+    assert_eq!(server.marked().len(), 8);
+    assert_eq!(server.end(Signal::KILL).code(), None);
+    until("the end of all", || server.marked().is_empty() && !alive(guardian));
+}
+
+#[test]
+fn nothing_survives_kill_9_at_any_moment() {
+    for moment in 1..=20 {
+        let mut server = Server::start(&[&TCP[..], &["--profile", "sleep=sleep 1000"]].concat());
+        for _ in 0..moment {
+            server.create();
+        }
+        // Some of these are threads yet, some shells before their gate, some have passed it.
+        server.end(Signal::KILL);
+        until("the end of all", || server.marked().is_empty());
+    }
+}

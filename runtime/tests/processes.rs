@@ -1,0 +1,189 @@
+//! Real processes as workers, through the public interface alone.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use sekisho_core::id::WorkerId;
+use sekisho_runtime::{Event, ProcessProfile, Runtime, RuntimeConfig};
+use serde_json::{Value, json};
+
+fn runtime(command: &[&str], stop_grace: Duration) -> Runtime {
+    let command = command.iter().map(|part| (*part).to_owned()).collect();
+    let profiles = vec![ProcessProfile { name: "main".into(), command }];
+    let config = RuntimeConfig { profiles, stop_grace, ..RuntimeConfig::new("rt".parse().unwrap()) };
+    Runtime::start(config).unwrap()
+}
+
+fn post(runtime: &Runtime, path: &str, body: &Value) -> Value {
+    let request = Request::post(path).body(Bytes::from(body.to_string())).unwrap();
+    serde_json::from_slice(runtime.handle(&request).body()).unwrap()
+}
+
+fn create(runtime: &Runtime) -> WorkerId {
+    let body = json!({"intent": {"kind": "assistant"}, "profile": {"kind": "runtime_default"}});
+    post(runtime, "/v1/workers", &body)["worker"]["worker_id"].as_str().unwrap().parse().unwrap()
+}
+
+fn say(runtime: &Runtime, worker_id: &WorkerId, content: &str) -> Value {
+    let path = format!("/v1/workers/{worker_id}/input");
+    post(runtime, &path, &json!({"kind": "user", "content": content}))
+}
+
+fn worker(runtime: &Runtime, worker_id: &WorkerId) -> Value {
+    let request = Request::get(format!("/v1/workers/{worker_id}")).body(Bytes::new()).unwrap();
+    serde_json::from_slice::<Value>(runtime.handle(&request).body()).unwrap()["worker"].clone()
+}
+
+fn items(runtime: &Runtime, worker_id: &WorkerId) -> Vec<(String, String)> {
+    let request = Request::get(format!("/v1/workers/{worker_id}/transcript")).body(Bytes::new()).unwrap();
+    let body: Value = serde_json::from_slice(runtime.handle(&request).body()).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let items = body["transcript"]["items"].as_array().unwrap().clone();
+    items.iter().map(|item| (text(&item["role"]), text(&item["content"]))).collect()
+}
+
+fn events(runtime: &Runtime, worker_id: &WorkerId) -> Vec<Value> {
+    runtime.events(worker_id).unwrap().iter().map(|event| json!(event.event)).collect()
+}
+
+/// Looks until there is something to see, for no longer than anybody would wait.
+fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn until_ended(runtime: &Runtime, worker_id: &WorkerId) {
+    let paused = json!({"event": "status", "data": {"status": "paused"}});
+    until("the end", || events(runtime, worker_id).contains(&paused).then_some(()));
+}
+
+const LONG: Duration = Duration::from_secs(1000);
+
+#[test]
+fn a_shell_is_a_worker() {
+    let runtime = runtime(&["sh"], LONG);
+    let worker_id = create(&runtime);
+    say(&runtime, &worker_id, "echo one; echo two >&2");
+    until("an answer", || (items(&runtime, &worker_id).len() == 2).then_some(()));
+    say(&runtime, &worker_id, "exit 0");
+    until_ended(&runtime, &worker_id);
+
+    let pair = |role: &str, content: &str| (role.to_owned(), content.to_owned());
+    let expected = [pair("user", "echo one; echo two >&2"), pair("assistant", "one"), pair("user", "exit 0")];
+    assert_eq!(items(&runtime, &worker_id), expected);
+    let mut events = events(&runtime, &worker_id);
+    // The two streams have no order between them.
+    let stderr = json!({"event": "system_item", "data": {"item": {"kind": "stderr", "text": "two"}}});
+    let position = events.iter().position(|event| *event == stderr).unwrap();
+    events.remove(position);
+    let message = |content: &str| json!({"event": "user_message", "data": {"segments": [{"kind": "text", "content": content}]}});
+    assert_eq!(
+        events,
+        [
+            json!({"event": "status", "data": {"status": "idle"}}),
+            message("echo one; echo two >&2"),
+            json!({"event": "text_delta", "data": {"text": "one"}}),
+            message("exit 0"),
+            json!({"event": "run_end", "data": {"result": "finished"}}),
+            json!({"event": "status", "data": {"status": "paused"}}),
+        ]
+    );
+
+    // Its end is known by the event that told it, and it stays readable.
+    let ended_by = runtime.events(&worker_id).unwrap().into_iter();
+    let ended_by = ended_by.filter(|event| matches!(event.event, Event::RunEnd { .. })).last().unwrap();
+    let ack = post(&runtime, &format!("/v1/workers/{worker_id}/stop"), &json!({}))["ack"].clone();
+    assert_eq!((&ack["status"], &ack["event_id"]), (&json!("stopped"), &json!(ended_by.event_id)));
+    assert_eq!(say(&runtime, &worker_id, "x")["error"]["code"], "invalid_request");
+}
+
+#[test]
+fn failures_are_told() {
+    for (command, message) in [
+        (&["sh", "-c", "exit 3"][..], "the process ended with exit status 3"),
+        (&["sh", "-c", "kill -9 $$"], "the process was ended by signal 9"),
+        (&["/no/such/program"], "the process could not start: exit status 127"),
+        (&["/dev/null"], "the process could not start: exit status 126"),
+    ] {
+        let runtime = runtime(command, LONG);
+        let worker_id = create(&runtime);
+        until_ended(&runtime, &worker_id);
+        let error = json!({"event": "error", "data": {"code": "provider_error", "message": message}});
+        assert!(events(&runtime, &worker_id).contains(&error), "{command:?}");
+        assert_eq!(worker(&runtime, &worker_id)["status"], "stopped");
+    }
+}
+
+#[test]
+fn what_was_said_before_the_end_is_there_at_the_end() {
+    let runtime = runtime(&["sh", "-c", "seq 1 20000; printf 関"], LONG);
+    let worker_id = create(&runtime);
+    until_ended(&runtime, &worker_id);
+    assert_eq!(worker(&runtime, &worker_id)["transcript_len"], 20_001);
+    let newest = runtime.events(&worker_id).unwrap();
+    let tail: Vec<Value> = newest.iter().rev().take(3).map(|event| json!(event.event)).collect();
+    assert_eq!(tail[2], json!({"event": "text_delta", "data": {"text": "関"}}));
+    assert_eq!(newest.len(), sekisho_runtime::MAX_EVENTS);
+}
+
+#[test]
+fn a_process_that_closed_its_input_is_told_of() {
+    let runtime = runtime(&["sh", "-c", "exec 0<&-; echo closed; exec sleep 1000"], LONG);
+    let worker_id = create(&runtime);
+    let refused = until("the refusal", || say(&runtime, &worker_id, "x").get("error").cloned());
+    assert_eq!(refused["code"], "invalid_request");
+    assert!(refused["message"].as_str().unwrap().contains("has closed its standard input"), "{refused}");
+}
+
+#[test]
+fn a_process_that_ignores_being_asked_is_killed() {
+    let stubborn = ["sh", "-c", r#"trap "" TERM; echo $$; while :; do sleep 1000; done"#];
+    // With a long grace an answer that waited for the process would not come.
+    for (orders, grace, status) in [
+        (&["stop"][..], Duration::from_millis(50), "stopped"),
+        (&["cancel"], LONG, "cancelled"),
+        (&["stop", "cancel"], LONG, "stopped"),
+    ] {
+        let runtime = runtime(&stubborn, grace);
+        let worker_id = create(&runtime);
+        let pid = until("the pid", || items(&runtime, &worker_id).first().map(|item| item.1.clone()));
+        for order in orders {
+            let ack = post(&runtime, &format!("/v1/workers/{worker_id}/{order}"), &json!({}))["ack"].clone();
+            assert_eq!(ack["status"], status);
+        }
+        let process = format!("/proc/{pid}");
+        until("the end", || (!std::path::Path::new(&process).exists()).then_some(()));
+    }
+}
+
+#[test]
+fn shutdown_leaves_nothing() {
+    let runtime = runtime(
+        &["sh", "-c", r#"trap "" TERM; sleep 1000 & echo $$ $!; wait; wait"#],
+        Duration::from_millis(50),
+    );
+    let workers: Vec<WorkerId> = (0..5).map(|_| create(&runtime)).collect();
+    let pids = workers
+        .iter()
+        .map(|worker_id| until("the pids", || items(&runtime, worker_id).first().map(|item| item.1.clone())));
+    let pids: Vec<String> =
+        pids.flat_map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
+    assert_eq!(pids.len(), 10);
+    runtime.shutdown();
+    for pid in pids {
+        // A grandchild is init's to reap, which it does when it gets to it.
+        until("the end", || match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            Ok(stat) => stat.contains(") Z ").then_some(()),
+            Err(_) => Some(()),
+        });
+    }
+    assert_eq!(worker(&runtime, &workers[0])["status"], "stopped");
+}

@@ -1,0 +1,157 @@
+use super::*;
+
+fn refused(text: &str) -> (Option<String>, String) {
+    let error = Config::from_toml(text).map(|_| ()).unwrap_err();
+    (error.key, error.reason)
+}
+
+#[test]
+fn with_no_file_the_embedded_runtime_is_there() {
+    let config = Config::from_toml("").unwrap();
+    assert_eq!(config.listen, "127.0.0.1:8787".parse().unwrap());
+    assert_eq!(config.embedded.unwrap().runtime_id.as_str(), "embedded");
+    assert!(config.remotes.is_empty() && config.access_token.is_none());
+    assert_eq!(config.max_request_bytes, 1 << 20);
+}
+
+#[test]
+fn everything_in_it_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    fs::write(&token, "s3cret\n").unwrap();
+    let config = Config::from_toml(&format!(
+        r#"
+        listen = "127.0.0.1:0"
+        allowed_hosts = ["gate.example"]
+        allowed_origins = ["https://app.example"]
+        access_token_file = {token:?}
+        max_request_bytes = 10
+        max_response_bytes = 20
+
+        [embedded]
+        runtime_id = "here"
+        display_name = "Here"
+        [embedded.profiles.zsh]
+        command = ["zsh", "-i"]
+        [embedded.profiles.bash]
+        command = ["bash"]
+
+        [[remote]]
+        runtime_id = "build-box"
+        display_name = "Build box"
+        base_url = "http://10.0.0.5:7700"
+        token_file = {token:?}
+        connect_timeout_ms = 1
+        response_timeout_ms = 2
+        max_in_flight = 3
+        allow_plaintext = true
+
+        [[remote]]
+        runtime_id = "socket"
+        base_url = "unix:///run/rt.sock"
+        "#
+    ))
+    .unwrap();
+    assert_eq!(config.access_token, "s3cret".parse().ok());
+    let embedded = config.embedded.unwrap();
+    let names: Vec<&str> = embedded.profiles.iter().map(|profile| profile.name.as_str()).collect();
+    assert_eq!(names, ["zsh", "bash"], "in the order of the file");
+    let remote = &config.remotes[0];
+    assert_eq!(remote.display_name.as_deref(), Some("Build box"));
+    assert_eq!((remote.limits.connect.as_millis(), remote.limits.response.as_millis()), (1, 2));
+    assert_eq!((remote.limits.max_response_body, remote.max_in_flight), (20, 3));
+    assert!(remote.token_file.is_some() && remote.tls.is_none());
+    assert_eq!(config.remotes[1].max_in_flight, 64);
+}
+
+#[test]
+fn faults_name_their_key() {
+    let remote = |rest: &str| format!("[[remote]]\nruntime_id = 'r'\n{rest}");
+    for (text, key, reason) in [
+        ("listen = 'nowhere'".to_owned(), "listen", "not an address"),
+        ("listen = '0.0.0.0:0'".to_owned(), "listen", "not a loopback address"),
+        ("allowed_hosts = ['a', 'http://b']".to_owned(), "allowed_hosts[2]", "not a host"),
+        ("allowed_origins = ['*']".to_owned(), "allowed_origins[1]", "not an origin"),
+        ("access_token_file = '/no/such/file'".to_owned(), "access_token_file", "cannot be read"),
+        ("access_token_env = 'SEKISHO_NO_SUCH_VARIABLE'".to_owned(), "access_token_env", "no such variable"),
+        ("cursor_key_file = 'x'".to_owned(), "cursor_key_file", "does not have it yet"),
+        ("[[local]]\nstore = 'x'".to_owned(), "local", "does not have it yet"),
+        ("[embedded]\nruntime_id = 'a/b'".to_owned(), "embedded.runtime_id", "at byte 1"),
+        ("[embedded.profiles.x]\ncommand = []".to_owned(), "embedded.profiles.x.command", "no command"),
+        (remote("base_url = 'ftp://x'"), "remote[1].base_url", "scheme"),
+        (remote("base_url = 'http://u:p@x'"), "remote[1].base_url", "credentials"),
+        (remote("base_url = 'http://x?y'"), "remote[1].base_url", "query"),
+        (remote("base_url = 'http://x'\ntoken_file = '/no/such'"), "remote[1].token_file", "cannot be read"),
+        (remote("base_url = 'http://x'\nca_file = '/no/such'"), "remote[1].ca_file", "not https"),
+        (remote("base_url = 'https://x'\nca_file = '/no/such'"), "remote[1].ca_file", "cannot be read"),
+        (remote("base_url = 'http://10.0.0.5'\ntoken_env = 'PATH'"), "remote[1].base_url", "in the clear"),
+        (
+            remote("base_url = 'http://x'\nconnect_timeout_ms = 99999999"),
+            "remote[1].connect_timeout_ms",
+            "over",
+        ),
+        (
+            remote("base_url = 'http://x'\ntoken_file = 'x'\ntoken_env = 'y'"),
+            "remote[1].token_file",
+            "choose one",
+        ),
+        (
+            format!("{}\n{}", remote("base_url = 'http://x'"), remote("base_url = 'http://y'")),
+            "remote[2].runtime_id",
+            "stands twice",
+        ),
+        (
+            "[embedded]\nruntime_id='r'\n[[remote]]\nruntime_id='r'\nbase_url='http://x'".to_owned(),
+            "remote[1].runtime_id",
+            "stands twice",
+        ),
+    ] {
+        let (found, why) = refused(&text);
+        assert_eq!(found.as_deref(), Some(key), "{text}: {why}");
+        assert!(why.contains(reason), "{text}: {why}");
+    }
+}
+
+#[test]
+fn what_toml_refuses_names_the_key_too() {
+    for (text, reason) in [
+        ("lisen = '127.0.0.1:0'", "`lisen`"),
+        ("\n\n[[remote]]\nruntime_id = 'r'\nbase_url = 'http://x'\ntoken = 'x'", "`token`"),
+        ("[[remote]]\nruntime_id = 'r'", "`base_url`"),
+        ("listen = 'a'\nlisten = 'b'", "line 2"),
+        ("max_request_bytes = 0", "nonzero"),
+        ("[embedded.profiles.x]\ncommand = ['sh']\nshell = true", "`shell`"),
+        ("listen = ", "line 1"),
+    ] {
+        let (_, why) = refused(text);
+        assert!(why.contains(reason), "{text}: {why}");
+    }
+}
+
+#[test]
+fn no_fault_repeats_a_secret() {
+    for text in [
+        "[[remote]]\nruntime_id='r'\nbase_url='http://user:hunter2@vault.example:9999'",
+        "[[remote]]\nruntime_id='r'\nbase_url='hunter2://vault.example:9999'",
+        "[[remote]]\nruntime_id='r'\nbase_url='http://vault.example:9999'\ntoken_file='/hunter2'",
+        "[[remote]]\nruntime_id='r'\nbase_url='http://vault.example:9999'\nfoo=1",
+    ] {
+        let error = Config::from_toml(text).map(|_| ()).unwrap_err();
+        let printed = format!("{error} {error:?}");
+        for secret in ["hunter2", "vault", "9999"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+    }
+}
+
+#[test]
+fn command_line_flags() {
+    let config = || Config::from_toml("").unwrap();
+    assert_eq!(config().listen_on("127.0.0.1:1").unwrap().listen.port(), 1);
+    assert!(config().listen_on("0.0.0.0:1").is_err());
+    let embedded = config().exec("sh -c 'echo hi'").unwrap().embedded.unwrap();
+    assert_eq!(embedded.profiles[0].command, ["sh", "-c", "echo hi"]);
+    assert!(config().exec("").is_err());
+    assert!(config().exec("'").is_err());
+    assert!(Config::from_toml("embedded = { enabled = false }").unwrap().exec("sh").is_err());
+}

@@ -1,0 +1,146 @@
+//! One event loop: its share of the listener, and the connections that came through it.
+
+use std::cell::OnceCell;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use crate::gateway::Gateway;
+use crate::stall::StallGuard;
+
+/// How long a client may take for the head of a request, from when the connection or the last response was there.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 32 << 10;
+
+/// How many connections a loop holds; further ones wait in the listener's backlog.
+const MAX_CONNECTIONS: usize = 8192;
+
+/// How long to leave the listener alone that cannot accept, as when the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections have something to finish, over all loops.
+#[derive(Default)]
+pub(crate) struct Busy {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+/// A connection that has carried a request. Once the server drains, it ends with its last response; one that never
+/// carried any is not waited for.
+struct Carrying(Arc<Busy>);
+
+impl Busy {
+    fn carrying(self: &Arc<Self>) -> Carrying {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Carrying(self.clone())
+    }
+
+    async fn is_over(&self) {
+        loop {
+            let mut none = pin!(self.none.notified());
+            none.as_mut().enable();
+            if self.count.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            none.await;
+        }
+    }
+}
+
+impl Drop for Carrying {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none.notify_waiters();
+        }
+    }
+}
+
+/// Accepts and serves. Once `drain` says so it goes on for those who have not noticed yet, until nothing is busy in
+/// any loop or `drain_time` is over.
+pub(crate) async fn run(
+    gateway: Rc<Gateway>,
+    listener: TcpListener,
+    busy: Arc<Busy>,
+    drain: watch::Receiver<bool>,
+    drain_time: Duration,
+) {
+    let drained = async {
+        is_draining(drain.clone()).await;
+        gateway.drain();
+        timeout(drain_time, busy.is_over()).await
+    };
+    tokio::select! {
+        _ = drained => {}
+        () = accept(&gateway, &listener, &busy, &drain) => {}
+    }
+}
+
+async fn is_draining(mut drain: watch::Receiver<bool>) {
+    // A server that is gone without a word has drained, too.
+    let _ = drain.wait_for(|draining| *draining).await;
+}
+
+async fn accept(
+    gateway: &Rc<Gateway>,
+    listener: &TcpListener,
+    busy: &Arc<Busy>,
+    drain: &watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // The semaphore is never closed: a place comes free in the end.
+    while let Ok(place) = places.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let serving = serve(gateway.clone(), stream, busy.clone(), drain.clone());
+                spawn_local(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                warn!(kind = ?error.kind(), "cannot accept connections");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(gateway: Rc<Gateway>, stream: TcpStream, busy: Arc<Busy>, drain: watch::Receiver<bool>) {
+    // Responses are written in one piece: there is nothing for Nagle's algorithm to gather.
+    let _ = stream.set_nodelay(true);
+    let carrying = OnceCell::new();
+    let service = service_fn(|request| {
+        carrying.get_or_init(|| busy.carrying());
+        let gateway = gateway.clone();
+        async move { Ok::<_, Infallible>(gateway.respond(request).await) }
+    });
+    // Whoever comes while the server drains has one request answered, if only that it is no longer ready.
+    let draining = *drain.borrow();
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(!draining)
+        .serve_connection(TokioIo::new(StallGuard::new(stream)), service);
+    let mut connection = pin!(connection);
+    // A connection that breaks is its client's business.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = is_draining(drain), if !draining => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

@@ -1,0 +1,86 @@
+//! The sekisho checkpoint. See `sekisho-server --help`, and the README.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use sekisho_server::{Config, ConfigError, Server};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The checkpoint between people and the machines that run their workers.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// The configuration, in TOML; without one, the embedded runtime alone
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen, in place of what the configuration says
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// A command line that becomes the embedded runtime's default profile
+    #[arg(long, value_name = "COMMAND")]
+    exec: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    log_to_stderr();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sekisho-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
+    let text = match &args.config {
+        Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError {
+            key: Some("--config".into()),
+            reason: error.kind().to_string(),
+        })?,
+        None => String::new(),
+    };
+    let mut config = Config::from_toml(&text)?;
+    if let Some(address) = &args.listen {
+        config = config.listen_on(address)?;
+    }
+    if let Some(command) = &args.exec {
+        config = config.exec(command)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Before anybody is told that the server is there, it must be able to hear that it is to go.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let server = Server::start(config)?;
+        writeln!(io::stdout(), "listening on http://{}", server.local_addr())?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        info!("finishing what is in flight; once more to go at once");
+        let shutdown = tokio::task::spawn_blocking(|| server.shutdown());
+        tokio::select! {
+            ended = shutdown => ended?,
+            _ = interrupt.recv() => std::process::exit(130),
+            _ = terminate.recv() => std::process::exit(143),
+        }
+        Ok(())
+    })
+}
+
+/// Levels come from `RUST_LOG`, as in `info` or `sekisho_server=debug`.
+fn log_to_stderr() {
+    let levels = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
+    let levels = levels.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines).with(levels).init();
+}

@@ -1,0 +1,176 @@
+//! A runtime that does as it is told, on a real socket.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::client::PATIENCE;
+
+/// What to do with a request.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Send these bytes, and go on with the connection.
+    Send(String),
+    /// Send these bytes and close.
+    SendAndClose(String),
+    /// Send these bytes and do nothing more until the test is over.
+    SendAndStall(String),
+    /// Close with a reset.
+    Reset,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Request line and headers.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+/// A JSON response with this status.
+pub fn json(status: u16, body: &str) -> Act {
+    with_headers(status, "content-type: application/json\r\n", body)
+}
+
+/// A response with this status and these header lines.
+pub fn with_headers(status: u16, headers: &str, body: &str) -> Act {
+    Act::Send(format!("HTTP/1.1 {status} Status\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()))
+}
+
+/// Listens on a port of its own until dropped.
+pub struct Upstream {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+    over: Arc<Over>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Over {
+    is: AtomicBool,
+    lock: Mutex<()>,
+    told: Condvar,
+}
+
+impl Over {
+    fn wait(&self) {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.told.wait_while(lock, |()| !self.is.load(Ordering::SeqCst));
+        drop(waited);
+    }
+
+    fn tell(&self) {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is.store(true, Ordering::SeqCst);
+        drop(lock);
+        self.told.notify_all();
+    }
+}
+
+impl Upstream {
+    /// Does with each request what `script` says.
+    pub fn start(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Self {
+        Self::start_with(Ok, script)
+    }
+
+    /// The same over what `greet` makes of a connection, such as a TLS session.
+    pub fn start_with<S: Read + Write>(
+        greet: impl Fn(TcpStream) -> io::Result<S> + Send + Sync + 'static,
+        script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(Over::default()));
+        let (counted, ended) = (asked.clone(), over.clone());
+        let script = Arc::new((greet, script));
+        let accepting = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ended.is.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (script, counted, ended) = (script.clone(), counted.clone(), ended.clone());
+                thread::spawn(move || {
+                    let stream = stream.unwrap();
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    let raw = stream.try_clone().unwrap();
+                    // A client that goes away is what some tests are about.
+                    let _ = (script.0)(stream)
+                        .and_then(|mut stream| serve(&mut stream, &raw, &script.1, &counted, &ended));
+                });
+            }
+        });
+        Self { address, asked, over, accepting: Some(accepting) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many requests have come.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.over.tell();
+        // Wakes the listener, so that it sees that it is over.
+        let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+fn serve(
+    stream: &mut (impl Read + Write),
+    raw: &TcpStream,
+    script: &impl Fn(&Asked) -> Act,
+    asked: &AtomicUsize,
+    over: &Over,
+) -> io::Result<()> {
+    loop {
+        let request = read_request(stream)?;
+        asked.fetch_add(1, Ordering::SeqCst);
+        match script(&request) {
+            Act::Send(bytes) => stream.write_all(bytes.as_bytes())?,
+            Act::SendAndClose(bytes) => {
+                stream.write_all(bytes.as_bytes())?;
+                return raw.shutdown(std::net::Shutdown::Both);
+            }
+            Act::SendAndStall(bytes) => {
+                stream.write_all(bytes.as_bytes())?;
+                stream.flush()?;
+                over.wait();
+                return Ok(());
+            }
+            // Closing with nothing left to linger makes the kernel send a reset.
+            Act::Reset => return socket2::SockRef::from(raw).set_linger(Some(Duration::ZERO)),
+        }
+        stream.flush()?;
+    }
+}
+
+fn read_request(stream: &mut impl Read) -> io::Result<Asked> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte)?;
+        bytes.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&bytes).into_owned();
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(0, |(_, length)| length.trim().parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok(Asked { head, body: String::from_utf8_lossy(&body).into_owned() })
+}
