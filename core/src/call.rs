@@ -329,7 +329,7 @@ impl Call {
         Self {
             runtime_id,
             command,
-            may_refresh: access.authorization().is_some(),
+            may_refresh: access.has_credential(),
             access,
             limits,
             deadline: now + total,

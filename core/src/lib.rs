@@ -76,6 +76,7 @@
 mod backoff;
 pub mod browser_api;
 pub mod call;
+pub mod cursor;
 pub mod error;
 pub mod id;
 pub mod policy;

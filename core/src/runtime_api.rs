@@ -5,17 +5,23 @@
 //! | a command | [`Command::request`] | [`Command::from_request`] |
 //! | its answer | [`Reply::from_response`] | [`Reply::response`] |
 //! | a refusal | [`Rejection`] | [`Fault::response`] |
+//! | to watch a worker | [`Observe::request`] | [`Observe::from_request`] |
+//! | a frame of its stream | [`Frame::from_text`] | [`Frame::into_text`] |
 //!
 //! What one side writes the other reads back as the same value, and what deployed runtimes were recorded writing
 //! is read and written again byte for byte.
 
 mod command;
 mod fault;
+mod observation;
 mod reply;
 mod wire;
 
 pub use command::{Command, CommandError, IdempotencyKey, InvalidIdempotencyKey, Operation};
 pub use fault::{Fault, FaultCode};
+pub use observation::{
+    Envelope, Frame, MalformedFrame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic, is_websocket_upgrade,
+};
 pub(crate) use reply::{AckBody, RuntimeBody, TranscriptBody, WorkerBody};
 pub use reply::{MAX_RETRY_AFTER, Rejection, Reply};
 pub use wire::{

@@ -10,7 +10,7 @@ mod scrubber;
 use std::fmt;
 use std::str::FromStr;
 
-use http::header::HeaderValue;
+use http::header::{self, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
 
 pub use base_url::{BaseUrl, BaseUrlError, Target};
@@ -145,12 +145,15 @@ impl Access {
         self.base_url.as_ref().map_or("", BaseUrl::path_prefix)
     }
 
-    pub(crate) fn host(&self) -> Option<HeaderValue> {
-        self.base_url.as_ref().map(BaseUrl::host_header)
+    /// Whether there is a credential that could be read anew.
+    pub(crate) fn has_credential(&self) -> bool {
+        self.authorization.is_some()
     }
 
-    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
-        self.authorization.clone()
+    /// Adds `Host` and `Authorization`, the latter marked as sensitive.
+    pub(crate) fn add_headers(&self, headers: &mut HeaderMap) {
+        headers.extend(self.base_url.as_ref().map(|base_url| (header::HOST, base_url.host_header())));
+        headers.extend(self.authorization.clone().map(|value| (header::AUTHORIZATION, value)));
     }
 }
 
@@ -198,7 +201,9 @@ mod tests {
         for secret in ["hunter2", "vault", "9443", "/rt"] {
             assert!(!printed.contains(secret), "{printed}");
         }
-        assert!(access.authorization().unwrap().is_sensitive());
+        let mut headers = HeaderMap::new();
+        access.add_headers(&mut headers);
+        assert!(headers["authorization"].is_sensitive());
     }
 
     #[test]
@@ -206,6 +211,8 @@ mod tests {
         let access = Access::remote("http://h.example:1234".parse().unwrap(), "old-token".parse().ok());
         let access = access.with_token("new-token".parse().unwrap());
         assert_eq!(access.scrubber().text("old-token new-token"), format!("{REDACTED} {REDACTED}"));
-        assert_eq!(access.authorization().unwrap(), "Bearer new-token");
+        let mut headers = HeaderMap::new();
+        access.add_headers(&mut headers);
+        assert_eq!(headers["authorization"], "Bearer new-token");
     }
 }

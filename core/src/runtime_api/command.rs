@@ -29,6 +29,7 @@ pub enum Operation {
     StopWorker,
     CancelWorker,
     ReadTranscript,
+    ObserveEvents,
 }
 
 impl Operation {
@@ -36,7 +37,11 @@ impl Operation {
     pub fn changes_something(self) -> bool {
         match self {
             Self::CreateWorker | Self::SendInput | Self::StopWorker | Self::CancelWorker => true,
-            Self::ReadRuntime | Self::ListWorkers | Self::GetWorker | Self::ReadTranscript => false,
+            Self::ReadRuntime
+            | Self::ListWorkers
+            | Self::GetWorker
+            | Self::ReadTranscript
+            | Self::ObserveEvents => false,
         }
     }
 
@@ -177,7 +182,7 @@ impl fmt::Debug for IdempotencyKey {
     }
 }
 
-const WORKERS: &str = "/v1/workers";
+pub(super) const WORKERS: &str = "/v1/workers";
 
 impl Command {
     /// What is being asked.
@@ -256,10 +261,7 @@ impl Command {
         // Prefix, constants, ids and numbers: each was checked to be made of characters of a path.
         *request.uri_mut() = path.parse().expect("made of checked parts");
         let headers = request.headers_mut();
-        let access_headers = [(header::HOST, access.host()), (header::AUTHORIZATION, access.authorization())];
-        for (name, value) in access_headers {
-            headers.extend(value.map(|value| (name, value)));
-        }
+        access.add_headers(headers);
         if let Some(key) = self.idempotency_key() {
             // A key is visible ASCII: `from_str` let nothing else in.
             headers.insert(IdempotencyKey::HEADER, HeaderValue::from_str(&key.0).expect("visible ASCII"));
@@ -322,7 +324,7 @@ impl Command {
     }
 }
 
-fn worker_id(segment: &str) -> Result<WorkerId, Fault> {
+pub(super) fn worker_id(segment: &str) -> Result<WorkerId, Fault> {
     let fault = |error: String| Fault::new(FaultCode::InvalidWorkerId, format!("invalid worker id: {error}"));
     let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| fault("is not UTF-8".into()))?;
     decoded.parse().map_err(|error: crate::id::IdError| fault(error.to_string()))

@@ -123,7 +123,7 @@ impl Reply {
         response: &Response<Bytes>,
     ) -> Result<Self, Rejection> {
         if response.status() != StatusCode::OK {
-            return Err(Rejection::of(command, scrubber, response));
+            return Err(Rejection::of(command.worker_id().is_some(), scrubber, response));
         }
         let body = response.body();
         let mut reply = match command.operation() {
@@ -135,6 +135,8 @@ impl Reply {
             Operation::SendInput => Self::Input(decode::<AckBody<_>>(body)?.ack),
             Operation::StopWorker | Operation::CancelWorker => Self::Ack(decode::<AckBody<_>>(body)?.ack),
             Operation::ReadTranscript => Self::Transcript(decode::<TranscriptBody<_>>(body)?.transcript),
+            // No command is to observe.
+            Operation::ObserveEvents => return Err(Rejection::new(ErrorKind::Internal, None)),
         };
         if !reply.speaks_of(command, runtime_id) {
             return Err(Rejection::new(ErrorKind::IdentityMismatch, None));
@@ -191,14 +193,16 @@ impl Rejection {
         }
     }
 
-    fn of(command: &Command, scrubber: &Scrubber, response: &Response<Bytes>) -> Self {
+    /// What a response says that is not a success. `about_worker` is whether the request was about a worker, so that
+    /// there can be none.
+    pub(crate) fn of(about_worker: bool, scrubber: &Scrubber, response: &Response<Bytes>) -> Self {
         let status = response.status();
         let fault = serde_json::from_slice(response.body()).ok().map(|body: FaultBody| body.error);
         let code = fault.as_ref().map(|fault| fault.code.as_str());
         let kind = match (status.as_u16(), code) {
             (300..=399, _) => ErrorKind::UnexpectedRedirect,
             (401 | 403, _) => ErrorKind::RuntimeAuthFailed,
-            (404, Some("worker_not_found")) if command.worker_id().is_some() => ErrorKind::WorkerNotFound,
+            (404, Some("worker_not_found")) if about_worker => ErrorKind::WorkerNotFound,
             (404 | 405 | 501, _) => ErrorKind::Unsupported,
             (413, _) => ErrorKind::PayloadTooLarge,
             (429 | 503, _) => ErrorKind::RuntimeBusy,
