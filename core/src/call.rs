@@ -163,6 +163,10 @@ impl Failure {
     pub fn sent(cause: FailureCause) -> Self {
         Self { cause, sent: true }
     }
+
+    pub(crate) fn into_error(self) -> Error {
+        Error::with_detail(self.cause.into(), self.cause.detail())
+    }
 }
 
 impl From<FailureCause> for ErrorKind {
@@ -434,19 +438,10 @@ impl Call {
                 self.end(Ok(reply), Ok(summary));
             }
             Err(rejection) => {
-                let detail = match rejection.message {
-                    Some(words) if rejection.runtime_code.is_some() => {
-                        format!("{}: {words}", rejection.kind.title()).into()
-                    }
-                    Some(words) => words,
-                    None => rejection.kind.title().into(),
-                };
-                let error = Error::with_detail(rejection.kind, detail)
-                    .with_runtime_code(rejection.runtime_code)
-                    .with_retry_after(rejection.retry_after);
-                let refusal =
-                    Refusal { error, not_applied: rejection.not_applied, retry_after: rejection.retry_after };
-                if rejection.kind == ErrorKind::RuntimeAuthFailed && self.may_refresh {
+                let (kind, not_applied) = (rejection.kind, rejection.not_applied);
+                let error = rejection.into_error();
+                let refusal = Refusal { not_applied, retry_after: error.retry_after(), error };
+                if kind == ErrorKind::RuntimeAuthFailed && self.may_refresh {
                     self.may_refresh = false;
                     self.state = State::Refreshing(refusal);
                     self.outputs.push_back(CallOutput::RefreshCredential);
@@ -457,9 +452,10 @@ impl Call {
         }
     }
 
-    fn failed(&mut self, now: Instant, Failure { cause, sent }: Failure) {
-        let error = Error::with_detail(cause.into(), cause.detail());
-        self.refused(now, Refusal { error, not_applied: !sent, retry_after: None }, !sent);
+    fn failed(&mut self, now: Instant, failure: Failure) {
+        let not_applied = !failure.sent;
+        let error = failure.into_error();
+        self.refused(now, Refusal { error, not_applied, retry_after: None }, not_applied);
     }
 
     fn credential(&mut self, now: Instant, token: Option<Token>) {

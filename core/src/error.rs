@@ -75,6 +75,22 @@ pub enum ErrorKind {
     RuntimeUnavailable,
     /// The runtime did not answer in time.
     RuntimeTimeout(TimeoutPhase),
+    /// Not a cursor, or one that was tampered with, or that belongs to another runtime or worker.
+    CursorMalformed,
+    /// A cursor that was sealed under another key.
+    CursorUnknown,
+    /// A cursor whose place the runtime no longer has.
+    CursorExpired,
+    /// A frame of a stream that is not v1's.
+    MalformedFrame,
+    /// A viewer spoke where there is only something to be seen.
+    ObservationOnly,
+    /// A viewer could not keep up with the live stream.
+    ViewerLagged,
+    /// There are as many viewers as there may be.
+    TooManyViewers,
+    /// The gateway is about to go.
+    GoingAway,
 }
 
 /// Where on the way the network failed.
@@ -160,13 +176,25 @@ impl ErrorKind {
             Self::RuntimeBusy => "runtime_busy",
             Self::RuntimeUnavailable => "runtime_unavailable",
             Self::RuntimeTimeout(_) => "runtime_timeout",
+            Self::CursorMalformed => "cursor_malformed",
+            Self::CursorUnknown => "cursor_unknown",
+            Self::CursorExpired => "cursor_expired",
+            Self::MalformedFrame => "malformed_frame",
+            Self::ObservationOnly => "observation_only",
+            Self::ViewerLagged => "viewer_lagged",
+            Self::TooManyViewers => "too_many_viewers",
+            Self::GoingAway => "going_away",
         }
     }
 
     /// The HTTP status that the browser API answers with.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::InvalidRequest | Self::InvalidIdentifier => StatusCode::BAD_REQUEST,
+            Self::InvalidRequest
+            | Self::InvalidIdentifier
+            | Self::CursorMalformed
+            | Self::ObservationOnly => StatusCode::BAD_REQUEST,
+            Self::CursorUnknown | Self::CursorExpired => StatusCode::GONE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::OriginNotAllowed | Self::HostNotAllowed | Self::Denied => StatusCode::FORBIDDEN,
             Self::UnknownRoute | Self::UnknownRuntime | Self::WorkerNotFound => StatusCode::NOT_FOUND,
@@ -182,8 +210,13 @@ impl ErrorKind {
             | Self::MalformedResponse
             | Self::ResponseTooLarge
             | Self::UnexpectedRedirect
-            | Self::IdentityMismatch => StatusCode::BAD_GATEWAY,
-            Self::RuntimeBusy | Self::RuntimeUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::IdentityMismatch
+            | Self::MalformedFrame => StatusCode::BAD_GATEWAY,
+            Self::RuntimeBusy
+            | Self::RuntimeUnavailable
+            | Self::ViewerLagged
+            | Self::TooManyViewers
+            | Self::GoingAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::RuntimeTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -218,6 +251,14 @@ impl ErrorKind {
             Self::RuntimeBusy => "The runtime is busy",
             Self::RuntimeUnavailable => "The runtime is not being asked now",
             Self::RuntimeTimeout(_) => "The runtime did not answer in time",
+            Self::CursorMalformed => "This is not a cursor of this worker's",
+            Self::CursorUnknown => "The cursor was sealed under another key",
+            Self::CursorExpired => "The runtime no longer has the place of the cursor",
+            Self::MalformedFrame => "The runtime's stream makes no sense",
+            Self::ObservationOnly => "A stream is there to be seen, not to be spoken to",
+            Self::ViewerLagged => "The viewer could not keep up with the stream",
+            Self::TooManyViewers => "There are as many viewers as there may be",
+            Self::GoingAway => "The gateway is about to go",
         }
     }
 
@@ -235,8 +276,14 @@ impl ErrorKind {
             | Self::MethodNotAllowed { .. }
             | Self::IdempotencyConflict
             | Self::PayloadTooLarge
-            | Self::UnsupportedMediaType => Origin::Client,
-            Self::Internal | Self::RuntimeUnavailable => Origin::Gateway,
+            | Self::UnsupportedMediaType
+            | Self::CursorMalformed
+            | Self::CursorUnknown
+            | Self::ObservationOnly
+            | Self::ViewerLagged => Origin::Client,
+            Self::Internal | Self::RuntimeUnavailable | Self::TooManyViewers | Self::GoingAway => {
+                Origin::Gateway
+            }
             Self::Network(_) => Origin::Network,
             Self::WorkerNotFound
             | Self::RuntimeStopped
@@ -249,7 +296,9 @@ impl ErrorKind {
             | Self::UnexpectedRedirect
             | Self::IdentityMismatch
             | Self::RuntimeBusy
-            | Self::RuntimeTimeout(_) => Origin::Runtime,
+            | Self::RuntimeTimeout(_)
+            | Self::CursorExpired
+            | Self::MalformedFrame => Origin::Runtime,
         }
     }
 
@@ -263,7 +312,10 @@ impl ErrorKind {
             | Self::RuntimeError
             | Self::RuntimeBusy
             | Self::RuntimeUnavailable
-            | Self::RuntimeTimeout(_) => true,
+            | Self::RuntimeTimeout(_)
+            | Self::ViewerLagged
+            | Self::TooManyViewers
+            | Self::GoingAway => true,
             Self::InvalidRequest
             | Self::InvalidIdentifier
             | Self::Unauthorized
@@ -284,7 +336,53 @@ impl ErrorKind {
             | Self::MalformedResponse
             | Self::ResponseTooLarge
             | Self::UnexpectedRedirect
-            | Self::IdentityMismatch => false,
+            | Self::IdentityMismatch
+            | Self::CursorMalformed
+            | Self::CursorUnknown
+            | Self::CursorExpired
+            | Self::MalformedFrame
+            | Self::ObservationOnly => false,
+        }
+    }
+
+    /// The code that a viewer's WebSocket is closed with. Its range alone tells what to do (BROWSER-API.md,
+    /// "Observation"): 1001 and 4000 to 4399, come back with the cursor; 4400 to 4499, come back without; 1008 and
+    /// 4500 to 4999, do not come back.
+    pub fn close_code(self) -> u16 {
+        match self {
+            Self::GoingAway => 1001,
+            Self::ObservationOnly => 1008,
+            Self::ViewerLagged => 4001,
+            Self::Network(_)
+            | Self::RuntimeTimeout(_)
+            | Self::RuntimeBusy
+            | Self::RuntimeUnavailable
+            | Self::RuntimeError
+            | Self::RuntimeStopped
+            | Self::WorkerBusy
+            | Self::Internal => 4002,
+            Self::TooManyViewers => 4003,
+            Self::CursorExpired => 4400,
+            Self::CursorUnknown => 4401,
+            Self::CursorMalformed
+            | Self::InvalidRequest
+            | Self::Unauthorized
+            | Self::OriginNotAllowed
+            | Self::HostNotAllowed
+            | Self::UnknownRoute
+            | Self::MethodNotAllowed { .. }
+            | Self::IdempotencyConflict
+            | Self::PayloadTooLarge
+            | Self::UnsupportedMediaType => 4500,
+            Self::Unsupported => 4501,
+            Self::RuntimeAuthFailed
+            | Self::MalformedFrame
+            | Self::MalformedResponse
+            | Self::ResponseTooLarge
+            | Self::IdentityMismatch
+            | Self::UnexpectedRedirect => 4502,
+            Self::Denied => 4503,
+            Self::WorkerNotFound | Self::UnknownRuntime | Self::InvalidIdentifier => 4504,
         }
     }
 
@@ -325,7 +423,14 @@ impl ErrorKind {
             | Self::UnknownRoute
             | Self::UnknownRuntime
             | Self::MethodNotAllowed { .. }
-            | Self::RuntimeUnavailable => true,
+            | Self::RuntimeUnavailable
+            | Self::CursorMalformed
+            | Self::CursorUnknown
+            | Self::CursorExpired
+            | Self::ObservationOnly
+            | Self::ViewerLagged
+            | Self::TooManyViewers
+            | Self::GoingAway => true,
             Self::Internal
             | Self::Network(_)
             | Self::RuntimeError
@@ -334,7 +439,8 @@ impl ErrorKind {
             | Self::UnexpectedRedirect
             | Self::IdentityMismatch
             | Self::RuntimeBusy
-            | Self::RuntimeTimeout(_) => false,
+            | Self::RuntimeTimeout(_)
+            | Self::MalformedFrame => false,
         }
     }
 }
@@ -454,44 +560,44 @@ pub(crate) fn bounded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Kind, code, status, origin, retryable, phase, proves_not_applied.
-    type Row = (ErrorKind, &'static str, u16, Origin, bool, Option<&'static str>, bool);
+    /// Kind, code, status, origin, retryable, phase, proves_not_applied, close_code.
+    type Row = (ErrorKind, &'static str, u16, Origin, bool, Option<&'static str>, bool, u16);
 
     const TABLE: &[Row] = {
         use ErrorKind::*;
         use NetworkPhase::*;
         use Origin::{Client, Gateway, Network as Net, Runtime};
         &[
-            (InvalidRequest, "invalid_request", 400, Client, false, None, true),
-            (InvalidIdentifier, "invalid_identifier", 400, Client, false, None, true),
-            (Unauthorized, "unauthorized", 401, Client, false, None, true),
-            (OriginNotAllowed, "origin_not_allowed", 403, Client, false, None, true),
-            (HostNotAllowed, "host_not_allowed", 403, Client, false, None, true),
-            (Denied, "denied", 403, Client, false, None, true),
-            (UnknownRoute, "unknown_route", 404, Client, false, None, true),
-            (UnknownRuntime, "unknown_runtime", 404, Client, false, None, true),
-            (WorkerNotFound, "worker_not_found", 404, Runtime, false, None, true),
-            (MethodNotAllowed { allow: "GET" }, "method_not_allowed", 405, Client, false, None, true),
-            (RuntimeStopped, "runtime_stopped", 409, Runtime, false, None, true),
-            (WorkerBusy, "worker_busy", 409, Runtime, true, None, true),
-            (IdempotencyConflict, "idempotency_conflict", 409, Client, false, None, true),
-            (PayloadTooLarge, "payload_too_large", 413, Client, false, None, true),
-            (UnsupportedMediaType, "unsupported_media_type", 415, Client, false, None, true),
-            (Internal, "internal", 500, Gateway, false, None, false),
-            (Unsupported, "unsupported", 501, Runtime, false, None, true),
-            (Network(Resolve), "network_error", 502, Net, true, Some("resolve"), false),
-            (Network(Connect), "network_error", 502, Net, true, Some("connect"), false),
-            (Network(Tls), "network_error", 502, Net, true, Some("tls"), false),
-            (Network(Send), "network_error", 502, Net, true, Some("send"), false),
-            (Network(Receive), "network_error", 502, Net, true, Some("receive"), false),
-            (RuntimeAuthFailed, "runtime_auth_failed", 502, Runtime, false, None, true),
-            (RuntimeError, "runtime_error", 502, Runtime, true, None, false),
-            (MalformedResponse, "malformed_response", 502, Runtime, false, None, false),
-            (ResponseTooLarge, "response_too_large", 502, Runtime, false, None, false),
-            (UnexpectedRedirect, "unexpected_redirect", 502, Runtime, false, None, false),
-            (IdentityMismatch, "identity_mismatch", 502, Runtime, false, None, false),
-            (RuntimeBusy, "runtime_busy", 503, Runtime, true, None, false),
-            (RuntimeUnavailable, "runtime_unavailable", 503, Gateway, true, None, true),
+            (InvalidRequest, "invalid_request", 400, Client, false, None, true, 4500),
+            (InvalidIdentifier, "invalid_identifier", 400, Client, false, None, true, 4504),
+            (Unauthorized, "unauthorized", 401, Client, false, None, true, 4500),
+            (OriginNotAllowed, "origin_not_allowed", 403, Client, false, None, true, 4500),
+            (HostNotAllowed, "host_not_allowed", 403, Client, false, None, true, 4500),
+            (Denied, "denied", 403, Client, false, None, true, 4503),
+            (UnknownRoute, "unknown_route", 404, Client, false, None, true, 4500),
+            (UnknownRuntime, "unknown_runtime", 404, Client, false, None, true, 4504),
+            (WorkerNotFound, "worker_not_found", 404, Runtime, false, None, true, 4504),
+            (MethodNotAllowed { allow: "GET" }, "method_not_allowed", 405, Client, false, None, true, 4500),
+            (RuntimeStopped, "runtime_stopped", 409, Runtime, false, None, true, 4002),
+            (WorkerBusy, "worker_busy", 409, Runtime, true, None, true, 4002),
+            (IdempotencyConflict, "idempotency_conflict", 409, Client, false, None, true, 4500),
+            (PayloadTooLarge, "payload_too_large", 413, Client, false, None, true, 4500),
+            (UnsupportedMediaType, "unsupported_media_type", 415, Client, false, None, true, 4500),
+            (Internal, "internal", 500, Gateway, false, None, false, 4002),
+            (Unsupported, "unsupported", 501, Runtime, false, None, true, 4501),
+            (Network(Resolve), "network_error", 502, Net, true, Some("resolve"), false, 4002),
+            (Network(Connect), "network_error", 502, Net, true, Some("connect"), false, 4002),
+            (Network(Tls), "network_error", 502, Net, true, Some("tls"), false, 4002),
+            (Network(Send), "network_error", 502, Net, true, Some("send"), false, 4002),
+            (Network(Receive), "network_error", 502, Net, true, Some("receive"), false, 4002),
+            (RuntimeAuthFailed, "runtime_auth_failed", 502, Runtime, false, None, true, 4502),
+            (RuntimeError, "runtime_error", 502, Runtime, true, None, false, 4002),
+            (MalformedResponse, "malformed_response", 502, Runtime, false, None, false, 4502),
+            (ResponseTooLarge, "response_too_large", 502, Runtime, false, None, false, 4502),
+            (UnexpectedRedirect, "unexpected_redirect", 502, Runtime, false, None, false, 4502),
+            (IdentityMismatch, "identity_mismatch", 502, Runtime, false, None, false, 4502),
+            (RuntimeBusy, "runtime_busy", 503, Runtime, true, None, false, 4002),
+            (RuntimeUnavailable, "runtime_unavailable", 503, Gateway, true, None, true, 4002),
             (
                 RuntimeTimeout(TimeoutPhase::Connect),
                 "runtime_timeout",
@@ -500,6 +606,7 @@ mod tests {
                 true,
                 Some("connect"),
                 false,
+                4002,
             ),
             (
                 RuntimeTimeout(TimeoutPhase::Response),
@@ -509,20 +616,39 @@ mod tests {
                 true,
                 Some("response"),
                 false,
+                4002,
             ),
-            (RuntimeTimeout(TimeoutPhase::Body), "runtime_timeout", 504, Runtime, true, Some("body"), false),
+            (
+                RuntimeTimeout(TimeoutPhase::Body),
+                "runtime_timeout",
+                504,
+                Runtime,
+                true,
+                Some("body"),
+                false,
+                4002,
+            ),
+            (CursorMalformed, "cursor_malformed", 400, Client, false, None, true, 4500),
+            (CursorUnknown, "cursor_unknown", 410, Client, false, None, true, 4401),
+            (CursorExpired, "cursor_expired", 410, Runtime, false, None, true, 4400),
+            (MalformedFrame, "malformed_frame", 502, Runtime, false, None, false, 4502),
+            (ObservationOnly, "observation_only", 400, Client, false, None, true, 1008),
+            (ViewerLagged, "viewer_lagged", 503, Client, true, None, true, 4001),
+            (TooManyViewers, "too_many_viewers", 503, Gateway, true, None, true, 4003),
+            (GoingAway, "going_away", 503, Gateway, true, None, true, 1001),
         ]
     };
 
     #[test]
     fn facts_about_every_kind() {
-        for (kind, code, status, origin, retryable, phase, not_applied) in TABLE {
+        for (kind, code, status, origin, retryable, phase, not_applied, close_code) in TABLE {
             assert_eq!(kind.code(), *code);
             assert_eq!(kind.status().as_u16(), *status, "{code}");
             assert_eq!(kind.origin(), *origin, "{code}");
             assert_eq!(kind.retryable(), *retryable, "{code}");
             assert_eq!(kind.phase(), *phase, "{code}");
             assert_eq!(kind.proves_not_applied(), *not_applied, "{code}");
+            assert_eq!(kind.close_code(), *close_code, "{code}");
             assert!(!kind.title().ends_with('.'), "{code}");
         }
     }

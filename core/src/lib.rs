@@ -32,6 +32,7 @@
 //! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 //! use sekisho_core::runtime_api::{Command, Reply};
 //! use sekisho_core::secret::Access;
+//! use sekisho_core::watch::GIVE_UP_AFTER;
 //!
 //! /// A transport of the simplest kind: the network is down, but for the second attempt.
 //! fn send(attempt: &sekisho_core::call::Attempt, count: u32) -> CallInput {
@@ -49,6 +50,7 @@
 //!         access: Access::remote("https://10.0.0.5:7700".parse()?, Some("token".parse()?)),
 //!         limits: CallLimits::default(),
 //!         max_in_flight: 64,
+//!         give_up_after: GIVE_UP_AFTER,
 //!     }],
 //!     1,
 //! )?;
@@ -78,9 +80,11 @@ pub mod browser_api;
 pub mod call;
 pub mod cursor;
 pub mod error;
+pub mod feed;
 pub mod id;
 pub mod policy;
 mod query;
 pub mod registry;
 pub mod runtime_api;
 pub mod secret;
+pub mod watch;

@@ -1,6 +1,8 @@
 //! The seam where permission and redaction plug in. By default everything passes.
 
-use crate::id::{RuntimeId, WorkerId};
+use bytes::Bytes;
+
+use crate::id::{RuntimeId, WorkerId, WorkerRef};
 use crate::runtime_api::Operation;
 
 /// Decides who may do what, and what of a worker's texts is shown.
@@ -18,6 +20,12 @@ pub trait Policy: Send + Sync {
     fn redact(&self, runtime_id: &RuntimeId, text: String) -> String {
         let _ = runtime_id;
         text
+    }
+
+    /// The payload of an event, which is JSON, as it may be shown: JSON again.
+    fn redact_event(&self, worker: &WorkerRef, payload: Bytes) -> Bytes {
+        let _ = worker;
+        payload
     }
 }
 

@@ -14,10 +14,12 @@ use serde::Serialize;
 
 use crate::backoff::Jitter;
 use crate::call::{Call, CallContext, CallLimits, Lesson, Permit};
+use crate::cursor::Place;
 use crate::error::{Error, ErrorKind};
-use crate::id::RuntimeId;
+use crate::id::{RuntimeId, WorkerRef};
 use crate::runtime_api::{Command, FEATURE_IDEMPOTENCY, Operation, RuntimeStatus, RuntimeSummary};
 use crate::secret::{Access, Token};
+use crate::watch::{AtLostPlace, Watch, WatchContext};
 use circuit::Circuit;
 
 /// How long a list over all runtimes waits for each of them.
@@ -56,6 +58,8 @@ pub struct RuntimeSpec {
     pub limits: CallLimits,
     /// How many calls may be under way at the same time, over all clones of the registry.
     pub max_in_flight: usize,
+    /// How long a stream that was lost is tried again before its viewers are told to come back themselves.
+    pub give_up_after: Duration,
 }
 
 /// Two runtimes have the same id.
@@ -203,14 +207,58 @@ impl Registry {
         Ok(Call::new(now, context, command, patience.map_or(total, |patience| patience.min(total))))
     }
 
+    /// The watch that carries a worker's stream, from `place` or, without one, from a snapshot; or why there is none.
+    pub fn watch(
+        &mut self,
+        now: Instant,
+        worker: &WorkerRef,
+        place: Option<Place>,
+        at_lost_place: AtLostPlace,
+    ) -> Result<Watch, Error> {
+        let unknown = || {
+            let error = Error::new(ErrorKind::UnknownRuntime).of_runtime(&worker.runtime_id);
+            error.of_worker(Some(&worker.worker_id))
+        };
+        let entry = self.entries.get(&worker.runtime_id).ok_or_else(unknown)?;
+        let context = WatchContext {
+            worker: worker.clone(),
+            access: entry.spec.access.clone(),
+            limits: entry.spec.limits,
+            give_up_after: entry.spec.give_up_after,
+            jitter: Jitter::new(self.jitter.next()),
+        };
+        Ok(Watch::new(now, context, place, at_lost_place))
+    }
+
+    /// Learns from a watch: that its runtime can be observed, or how it ended. What the clones need to know comes back.
+    pub fn observed(
+        &mut self,
+        now: Instant,
+        runtime_id: &RuntimeId,
+        result: Result<(), &Error>,
+        token: Option<Token>,
+    ) -> Option<Change> {
+        let verdict = result.map(|()| None).map_err(Error::kind);
+        self.learn(now, runtime_id, Operation::ObserveEvents, Lesson { verdict, token })
+    }
+
     /// Learns from how a call ended. What the clones need to know comes back.
     ///
     /// A call that was dropped half-way teaches nothing and is not missed.
     pub fn finish(&mut self, now: Instant, call: Call) -> Option<Change> {
         let operation = call.command().operation();
         let runtime_id = call.runtime_id().clone();
-        let Lesson { verdict, token } = call.lesson()?;
-        let entry = self.entries.get_mut(&runtime_id)?;
+        self.learn(now, &runtime_id, operation, call.lesson()?)
+    }
+
+    fn learn(
+        &mut self,
+        now: Instant,
+        runtime_id: &RuntimeId,
+        operation: Operation,
+        Lesson { verdict, token }: Lesson,
+    ) -> Option<Change> {
+        let entry = self.entries.get_mut(runtime_id)?;
         if let Some(token) = &token {
             entry.spec.access = entry.spec.access.with_token(token.clone());
         }
@@ -221,7 +269,7 @@ impl Registry {
         };
         (learned || stale || token.is_some()).then(|| {
             entry.shared_last_seen = entry.health.last_seen;
-            Change { runtime_id, health: entry.health.clone(), token }
+            Change { runtime_id: runtime_id.clone(), health: entry.health.clone(), token }
         })
     }
 

@@ -15,6 +15,7 @@ use sekisho_core::id::RuntimeId;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{DuplicateRuntime, Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::Access;
+use sekisho_core::watch::GIVE_UP_AFTER;
 use sekisho_runtime::{Runtime, RuntimeConfig};
 use sekisho_transport_tokio::{Client, Transport};
 use tokio::net::{TcpListener, TcpSocket};
@@ -184,6 +185,7 @@ fn embedded_spec(embedded: &Embedded) -> RuntimeSpec {
         limits: CallLimits::default(),
         // It answers at once: nothing is ever in flight to it.
         max_in_flight: usize::MAX,
+        give_up_after: GIVE_UP_AFTER,
     }
 }
 
@@ -195,6 +197,7 @@ fn remote_spec(remote: &Remote) -> RuntimeSpec {
         access: Access::remote(remote.base_url.clone(), remote.token.clone()),
         limits: remote.limits,
         max_in_flight: remote.max_in_flight,
+        give_up_after: GIVE_UP_AFTER,
     }
 }
 

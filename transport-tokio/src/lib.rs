@@ -12,6 +12,7 @@
 //! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 //! use sekisho_core::runtime_api::Command;
 //! use sekisho_core::secret::Access;
+//! use sekisho_core::watch::GIVE_UP_AFTER;
 //! use sekisho_transport_tokio::{Client, Transport, drive};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,6 +24,7 @@
 //!     access: Access::remote("http://127.0.0.1:7700".parse()?, Some("token".parse()?)),
 //!     limits: CallLimits::default(),
 //!     max_in_flight: 64,
+//!     give_up_after: GIVE_UP_AFTER,
 //! };
 //! let mut registry = Registry::new(vec![spec], 1)?;
 //! let transport = Transport::Network(Client::new(None));

@@ -5,6 +5,7 @@ use super::*;
 use crate::call::{CallInput, CallOutput, Failure, FailureCause};
 use crate::error::{NetworkPhase, Outcome};
 use crate::runtime_api::{CreateWorker, Intent, Profile};
+use crate::watch::GIVE_UP_AFTER;
 
 fn id(text: &str) -> RuntimeId {
     text.parse().unwrap()
@@ -18,6 +19,7 @@ fn spec(runtime_id: &str, max_in_flight: usize) -> RuntimeSpec {
         access: Access::remote("http://127.0.0.1:1".parse().unwrap(), "token".parse().ok()),
         limits: CallLimits::default(),
         max_in_flight,
+        give_up_after: GIVE_UP_AFTER,
     }
 }
 

@@ -14,7 +14,7 @@ use super::wire::{
     Ack, Capability, ConfigBundle, InputAck, Intent, Profile, Reference, RuntimeSummary, Transcript, WireRef,
     WorkerDetail, WorkerSummary,
 };
-use crate::error::{ErrorKind, bounded};
+use crate::error::{Error, ErrorKind, bounded};
 use crate::id::RuntimeId;
 use crate::secret::Scrubber;
 
@@ -191,6 +191,17 @@ impl Rejection {
             message: message.map(Cow::Borrowed),
             retry_after: None,
         }
+    }
+
+    pub(crate) fn into_error(self) -> Error {
+        let detail = match self.message {
+            Some(words) if self.runtime_code.is_some() => format!("{}: {words}", self.kind.title()).into(),
+            Some(words) => words,
+            None => self.kind.title().into(),
+        };
+        Error::with_detail(self.kind, detail)
+            .with_runtime_code(self.runtime_code)
+            .with_retry_after(self.retry_after)
     }
 
     /// What a response says that is not a success. `about_worker` is whether the request was about a worker, so that

@@ -62,6 +62,23 @@ impl Scrubber {
         Cow::Owned(scrubbed)
     }
 
+    /// The same for a text that is JSON, and that stays JSON: secrets go out of its strings and keys, whatever it is
+    /// made of besides is left alone.
+    pub fn json<'t>(&self, json: &'t str) -> Cow<'t, str> {
+        if !self.finds(json) {
+            return Cow::Borrowed(json);
+        }
+        let mut scrubbed = String::with_capacity(json.len());
+        let mut rest = json;
+        while let Some((before, after)) = rest.split_once('"') {
+            let string = &after[..string_length(after.as_bytes())];
+            scrubbed.extend([before, "\"", &self.text(string), "\""]);
+            rest = after.get(string.len() + 1..).unwrap_or_default();
+        }
+        scrubbed.push_str(rest);
+        Cow::Owned(scrubbed)
+    }
+
     /// Whether there is a secret in the text.
     pub fn finds(&self, text: &str) -> bool {
         !self.spans(text).is_empty()
@@ -92,6 +109,17 @@ impl Patterns {
             .map(|found| origin(found.start())..origin(found.end()))
             .collect()
     }
+}
+
+/// How long a JSON string is whose opening quote has just been read.
+fn string_length(json: &[u8]) -> usize {
+    let mut escaped = false;
+    let closes = |byte: &u8| {
+        let closes = *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        closes
+    };
+    json.iter().position(closes).unwrap_or(json.len())
 }
 
 fn merge(text: &str, mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
@@ -256,6 +284,21 @@ mod tests {
         }
         assert_eq!(scrubber.text("127.0.0.1:7700"), REDACTED);
         assert!(!Scrubber::default().finds("anything"));
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let scrubber = scrubber("http://vault.example:7700", "tok\",\"en");
+        for (json, scrubbed) in [
+            (r#"{"port":7700,"at":":7700"}"#, r#"{"port":7700,"at":"[redacted]"}"#),
+            (r#"["tok","en"]"#, r#"["tok","en"]"#),
+            (r#"["tok\",\"en", "a\\"]"#, r#"["[redacted]", "a\\"]"#),
+            (r#"{"vault.example":"http:\/\/vault\u002eexample:7700"}"#, r#"{"[redacted]":"[redacted]"}"#),
+            (r#""\"vault.example\"""#, r#""\"[redacted]\"""#),
+        ] {
+            assert_eq!(scrubber.json(json), scrubbed);
+            serde_json::from_str::<serde_json::Value>(&scrubber.json(json)).unwrap();
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::policy::AllowAll;
 use crate::registry::{RuntimeKind, RuntimeSpec};
 use crate::runtime_api::{CreateWorker, Intent, Profile};
 use crate::secret::Access;
+use crate::watch::GIVE_UP_AFTER;
 
 const SUMMARY: &str = r#"{"runtime":{"runtime_id":"ID","display_name":"said","backend":"memory","status":"running",
     "worker_count":3,"active_worker_count":1,"stopped_worker_count":1,"cancelled_worker_count":1,"diagnostic_count":0,
@@ -29,6 +30,7 @@ fn registry() -> Registry {
         access: Access::remote("http://127.0.0.1:1".parse().unwrap(), None),
         limits: CallLimits::default(),
         max_in_flight: 8,
+        give_up_after: GIVE_UP_AFTER,
     };
     Registry::new(vec![spec("one", Some("One")), spec("two", None)], 1).unwrap()
 }

@@ -1,0 +1,203 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::policy::AllowAll;
+
+fn worker() -> WorkerRef {
+    WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: "w".parse().unwrap() }
+}
+
+fn encoder(max_event: usize) -> Encoder {
+    let key = CursorKey::from_bytes([7; CursorKey::LENGTH]);
+    Encoder::new(&key, worker(), Arc::new(AllowAll), max_event)
+}
+
+fn place(text: &str) -> Place {
+    Place::new(text).unwrap()
+}
+
+fn observed(at: &str, payload: &str) -> Observed {
+    Observed { place: place(at), event_id: at.into(), payload: Bytes::copy_from_slice(payload.as_bytes()) }
+}
+
+fn snapshot(at: &str) -> Item {
+    encoder(100).encode(WatchEvent::Snapshot(observed(at, "{}")))
+}
+
+fn event(at: &str) -> Item {
+    encoder(100).encode(WatchEvent::Event(observed(at, "{}")))
+}
+
+fn away() -> Item {
+    encoder(100).encode(WatchEvent::Disconnected { retry_after: Duration::from_millis(50) })
+}
+
+fn gap() -> Item {
+    encoder(100).encode(WatchEvent::Resynchronized)
+}
+
+fn feed(max_frames: usize, items: impl IntoIterator<Item = Item>) -> Feed {
+    let mut feed = Feed::new(FeedLimits { max_frames, ..FeedLimits::default() });
+    items.into_iter().for_each(|item| feed.apply(item));
+    feed
+}
+
+/// What a viewer is given now, in short.
+fn given(feed: &Feed, viewer: &mut Viewer) -> Vec<String> {
+    let mut given = Vec::new();
+    loop {
+        given.push(match feed.next(viewer) {
+            Next::Frame(item) => match item.place() {
+                Some(place) => place.as_str().to_owned(),
+                None => code(&item),
+            },
+            Next::CaughtUp => "caught up".to_owned(),
+            Next::Nothing => return given,
+            Next::Lagged => {
+                given.push("lagged".to_owned());
+                return given;
+            }
+        });
+    }
+}
+
+fn code(item: &Item) -> String {
+    let text: Value = serde_json::from_slice(item.text()).unwrap();
+    text["diagnostic"]["code"].as_str().unwrap().to_owned()
+}
+
+#[track_caller]
+fn ready(feed: &Feed, at: Option<&str>) -> (Viewer, Option<Item>) {
+    match feed.join(at.map(place).as_ref()) {
+        Join::Ready(viewer, opening) => (viewer, opening),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn frames_are_as_the_contract_has_them() {
+    let mut encoder = encoder(100);
+    let event = WatchEvent::Event(observed("c\"1", "{\"event\":\"x\",\n\"data\":[1, 2]}"));
+    let item = encoder.encode(event);
+    let text: Value = serde_json::from_slice(item.text()).unwrap();
+    let expected = json!({"kind": "event", "envelope": {"cursor": item.cursor().unwrap(), "event_id": "c\"1",
+        "runtime_id": "rt", "worker_id": "w", "payload": {"event": "x", "data": [1, 2]}}});
+    assert_eq!(text, expected);
+    assert!(!item.text().contains(&b'\n'), "one line, so that it can be an event of text/event-stream");
+    assert_eq!(encoder.open(item.cursor().unwrap()), Ok(place("c\"1")));
+
+    let text: Value = serde_json::from_slice(away().text()).unwrap();
+    let expected = json!({"kind": "diagnostic", "diagnostic": {"code": "upstream_disconnected",
+        "severity": "warning", "message": "the runtime is away; it is being tried again", "retry_after_ms": 50}});
+    assert_eq!(text, expected);
+    assert!(away().cursor().is_none());
+
+    let last: Value = serde_json::from_slice(farewell(&Error::new(ErrorKind::ViewerLagged)).text()).unwrap();
+    let expected = json!({"kind": "diagnostic", "diagnostic": {"code": "viewer_lagged", "severity": "error",
+        "message": "The viewer could not keep up with the stream"}});
+    assert_eq!(last, expected);
+}
+
+#[test]
+fn an_event_that_is_too_large_has_a_placeholder_and_its_cursor() {
+    let mut encoder = encoder(100);
+    let item = encoder.encode(WatchEvent::Event(observed("c1", &format!("\"{}\"", "x".repeat(99)))));
+    let text: Value = serde_json::from_slice(item.text()).unwrap();
+    let payload = json!({"event": "sekisho.event_too_large", "data": {"bytes": 101}});
+    assert_eq!(text["envelope"]["payload"], payload);
+    assert_eq!(encoder.open(item.cursor().unwrap()), Ok(place("c1")));
+}
+
+#[test]
+fn cursor_faults_have_their_kinds() {
+    let mut encoder = encoder(100);
+    assert_eq!(encoder.open("nonsense").unwrap_err().kind(), ErrorKind::CursorMalformed);
+    let other = CursorKey::from_bytes([8; CursorKey::LENGTH]);
+    let mut other = Encoder::new(&other, worker(), Arc::new(AllowAll), 100);
+    let foreign = other.encode(WatchEvent::Event(observed("c1", "{}")));
+    assert_eq!(encoder.open(foreign.cursor().unwrap()).unwrap_err().kind(), ErrorKind::CursorUnknown);
+}
+
+#[test]
+fn without_a_place_a_snapshot_comes_first() {
+    let mut feed = feed(10, [snapshot("c0"), event("c1")]);
+    let (mut viewer, opening) = ready(&feed, None);
+    assert_eq!(opening.unwrap().place(), Some(&place("c0")));
+    assert_eq!(given(&feed, &mut viewer), ["c1", "caught up"]);
+    feed.apply(event("c2"));
+    assert_eq!(given(&feed, &mut viewer), ["c2"]);
+}
+
+#[test]
+fn with_a_place_exactly_what_came_after_it() {
+    let feed = feed(10, [snapshot("c0"), event("c1"), event("c2")]);
+    for (at, after) in
+        [("c0", &["c1", "c2", "caught up"][..]), ("c1", &["c2", "caught up"]), ("c2", &["caught up"])]
+    {
+        let (mut viewer, opening) = ready(&feed, Some(at));
+        assert!(opening.is_none());
+        assert_eq!(given(&feed, &mut viewer), after, "{at}");
+    }
+    assert!(matches!(feed.join(Some(&place("b9"))), Join::NeedsReplay));
+}
+
+#[test]
+fn before_the_first_snapshot_there_is_nothing_to_join() {
+    let feed = feed(10, []);
+    assert!(matches!(feed.join(None), Join::NotYet));
+    assert!(matches!(feed.join(Some(&place("c0"))), Join::NotYet));
+}
+
+#[test]
+fn what_has_left_the_ring_is_asked_for_elsewhere() {
+    let mut feed = feed(2, [snapshot("c0"), event("c1")]);
+    let (mut viewer, _) = ready(&feed, None);
+    feed.apply(event("c2"));
+    assert!(matches!(feed.join(None), Join::Ready(..)), "the snapshot itself need not be in the ring");
+    feed.apply(event("c3"));
+    assert!(matches!(feed.join(None), Join::NeedsSnapshot));
+    assert!(matches!(feed.join(Some(&place("c0"))), Join::NeedsReplay));
+    assert!(matches!(feed.join(Some(&place("c2"))), Join::Ready(..)));
+    assert_eq!(given(&feed, &mut viewer), ["lagged"]);
+    assert_eq!(feed.retained().0, 2);
+}
+
+#[test]
+fn the_ring_is_bounded_by_bytes_too() {
+    let limits = FeedLimits { max_bytes: 1000, ..FeedLimits::default() };
+    let mut feed = Feed::new(limits);
+    feed.apply(snapshot("c0"));
+    for number in 0..100 {
+        feed.apply(event(&format!("c{number}")));
+        assert!(feed.retained().1 <= 1000);
+    }
+    assert_eq!(feed.retained().1, feed.ring.iter().map(|item| item.text.len()).sum::<usize>());
+}
+
+#[test]
+fn outages_are_told_to_those_who_are_there() {
+    let mut feed = feed(10, [snapshot("c0")]);
+    let (mut viewer, _) = ready(&feed, None);
+    feed.apply(away());
+    feed.apply(event("c1"));
+    assert_eq!(given(&feed, &mut viewer), ["caught up", "upstream_disconnected", "c1"]);
+    let (mut late, _) = ready(&feed, Some("c0"));
+    assert_eq!(given(&feed, &mut late), ["c1", "caught up"]);
+}
+
+#[test]
+fn a_gap_is_told_to_all_who_pass_it() {
+    let mut feed = feed(10, [snapshot("c0"), event("c1")]);
+    let (mut viewer, _) = ready(&feed, None);
+    for item in [away(), gap(), snapshot("d0"), event("d1")] {
+        feed.apply(item);
+    }
+    let (mut late, _) = ready(&feed, Some("c1"));
+    assert_eq!(given(&feed, &mut late), ["resynchronized", "d0", "d1", "caught up"]);
+    assert_eq!(
+        given(&feed, &mut viewer),
+        ["c1", "caught up", "upstream_disconnected", "resynchronized", "d0", "d1"]
+    );
+    let (_, opening) = ready(&feed, None);
+    assert_eq!(opening.unwrap().place(), Some(&place("d0")));
+}

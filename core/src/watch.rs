@@ -1,0 +1,711 @@
+//! The life of one stream to a runtime: connect, snapshot, live, resume.
+//!
+//! ```text
+//!             ┌────────────────────────── Pausing ◄──────────────────────────┐ transient
+//!             ▼                                                              │
+//!  new ──► Connect ──► Opened ──► first frame ──┬─► Live ──► Lost ───────────┤
+//!             ▲                                 │    ▲                       │ fatal, given up,
+//!             │                                 ▼    │ an event, or quiet    ▼ or Stop
+//!             │                            Settling ─┘                    Stopped
+//!             └── RefreshCredential ◄── 401       │ the place is gone: again without it
+//! ```
+//!
+//! Without a place to resume from, the first frame is a snapshot of the present. With one, deployed runtimes repeat
+//! the place in a snapshot that says nothing, and only then tell if they do not know it: hence *settling*. A place
+//! that is gone makes a watch [start over](WatchEvent::Resynchronized) with a fresh snapshot, or
+//! [end](AtLostPlace::Stop), as it was told.
+//!
+//! A driver obeys:
+//!
+//! 1. [`Watch::poll`] until it says [`WatchOutput::Wait`] or [`WatchOutput::Stopped`].
+//! 2. On [`WatchOutput::Connect`], open the stream, and feed what becomes of it, under the connection's id: it was
+//!    [opened](WatchInput::Opened), [refused](WatchInput::Refused) or [lost](WatchInput::Lost); its
+//!    [frames](WatchInput::Frame) and [pongs](WatchInput::Pong).
+//! 3. On [`WatchOutput::Ping`], send a ping; on [`WatchOutput::Close`], drop the connection.
+//! 4. On [`WatchOutput::Event`], pass it on.
+//! 5. On [`WatchOutput::Wait`], wait for the connection to have something, or for the instant.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::backoff::{Jitter, doubled};
+use crate::call::{CallLimits, Failure, FailureCause};
+use crate::cursor::Place;
+use crate::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
+use crate::id::WorkerRef;
+use crate::runtime_api::{Envelope, Frame, Observe, Rejection, StreamDiagnostic};
+use crate::secret::{Access, Target, Token};
+
+/// The pause before a first reconnect; it doubles with each failure until a good frame comes.
+pub const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The longest pause between two connects.
+pub const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// How long a watch goes on trying without a good frame, unless told otherwise.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a runtime is given to say that it does not know a place. Deployed runtimes say it in the same breath as
+/// the snapshot before it.
+pub const SETTLE: Duration = Duration::from_millis(500);
+
+/// How often the runtime is pinged, whatever else is going on.
+pub const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// How long it may take to answer.
+pub const PONG_WITHIN: Duration = Duration::from_secs(15);
+
+/// How many events back a repeated one is noticed. Deployed runtimes keep 1,024 to repeat from.
+pub const REPEATS_NOTICED: usize = 1024;
+
+/// How often a stream may end at the same place, each time after it had begun well, before that place is given up.
+pub const MAX_STALLS: u32 = 3;
+
+/// The largest frame that a transport needs to take, in bytes.
+pub const MAX_FRAME: usize = 16 << 20;
+
+/// Names a connection within its watch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnId(u32);
+
+/// A connection to be opened. Prints neither where it goes nor what it says.
+pub struct Connect {
+    /// What reports about this connection name.
+    pub id: ConnId,
+    /// Where to connect to.
+    pub target: Target,
+    /// What to ask for, in origin form, `Host` and `Authorization` included. The transport adds the handshake of
+    /// RFC 6455, 4.1.
+    pub request: Request<()>,
+    /// How long each phase may take.
+    pub limits: CallLimits,
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect").field("id", &self.id).field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// How a connection ended, or why there was none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Loss {
+    /// There was none.
+    Failed(FailureCause),
+    /// The runtime, or somebody on the way, ended it: properly or not, which deployed runtimes do not.
+    Ended,
+    /// What came is not WebSocket, or is a binary message.
+    Malformed,
+    /// A frame or message is over [`MAX_FRAME`].
+    TooLarge,
+}
+
+/// What a watch hears. What does not belong to the present connection is ignored.
+pub enum WatchInput {
+    /// The stream is open.
+    Opened(ConnId),
+    /// The runtime answered with something else than an upgrade.
+    Refused(ConnId, Response<Bytes>),
+    /// A text message.
+    Frame(ConnId, Bytes),
+    /// The answer to a ping.
+    Pong(ConnId),
+    /// The connection is no more.
+    Lost(ConnId, Loss),
+    /// The runtime's token as it is now, `None` where it could not be read.
+    Credential(Option<Token>),
+    /// Nobody wants to see it any more.
+    Stop,
+}
+
+impl fmt::Debug for WatchInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened(id) => write!(f, "Opened({id:?})"),
+            Self::Refused(id, response) => write!(f, "Refused({id:?}, {})", response.status()),
+            Self::Frame(id, text) => write!(f, "Frame({id:?}, {} bytes)", text.len()),
+            Self::Pong(id) => write!(f, "Pong({id:?})"),
+            Self::Lost(id, loss) => write!(f, "Lost({id:?}, {loss:?})"),
+            Self::Credential(token) => write!(f, "Credential({token:?})"),
+            Self::Stop => f.write_str("Stop"),
+        }
+    }
+}
+
+/// What a watch says.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
+pub enum WatchOutput {
+    /// Open a stream.
+    Connect(Connect),
+    /// Ping the runtime.
+    Ping(ConnId),
+    /// Drop the connection.
+    Close(ConnId),
+    /// Read the runtime's token anew, and say what it is.
+    RefreshCredential,
+    /// Pass this on.
+    Event(WatchEvent),
+    /// Nothing to do before this instant, but for what the connection has.
+    Wait {
+        /// When to poll again at the latest.
+        until: Instant,
+        /// What for.
+        why: WatchWait,
+    },
+    /// The end: as it was told to, or for this reason. It is said once.
+    Stopped(Result<(), Error>),
+}
+
+/// What a watch waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum WatchWait {
+    /// For the next connect's time to come.
+    Backoff,
+    /// For the connection to open.
+    Connection,
+    /// For the token.
+    Credential,
+    /// For the first frame.
+    FirstFrame,
+    /// For the runtime to say that it does not know the place, or not.
+    Settling,
+    /// For the next ping's time to come.
+    Ping,
+    /// For a pong.
+    Pong,
+}
+
+/// What happens on a stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WatchEvent {
+    /// The state of the worker at a place; events follow from there.
+    Snapshot(Observed),
+    /// Something happened.
+    Event(Observed),
+    /// The runtime is away; it is being tried again.
+    Disconnected {
+        /// In how long.
+        retry_after: Duration,
+    },
+    /// It is back, and nothing was missed.
+    Resumed,
+    /// It is back, but no longer has the place to resume from: a snapshot follows, and what lies between is lost.
+    Resynchronized,
+}
+
+/// A snapshot or event, without a secret in it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// The place after it.
+    pub place: Place,
+    /// What identifies it.
+    pub event_id: Box<str>,
+    /// What happened: JSON, as the runtime wrote it, but for secrets.
+    pub payload: Bytes,
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Observed({}, {} bytes)", self.event_id, self.payload.len())
+    }
+}
+
+/// What to do where the runtime no longer has the place to resume from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AtLostPlace {
+    /// Start over with a snapshot, and say so: for those who follow.
+    Resynchronize,
+    /// End with [`CursorExpired`](ErrorKind::CursorExpired): for those who asked for this very place.
+    Stop,
+}
+
+/// What a watch needs to know.
+pub(crate) struct WatchContext {
+    pub(crate) worker: WorkerRef,
+    pub(crate) access: Access,
+    pub(crate) limits: CallLimits,
+    pub(crate) give_up_after: Duration,
+    pub(crate) jitter: Jitter,
+}
+
+/// One stream of one worker. See the [module](self).
+pub struct Watch {
+    context: WatchContext,
+    at_lost_place: AtLostPlace,
+    /// Where to resume.
+    place: Option<Place>,
+    recent: Recent,
+    state: State,
+    connections: u32,
+    /// Without a good frame since then.
+    since: Option<Instant>,
+    /// Whether [`WatchEvent::Disconnected`] has been said and not been taken back.
+    away: bool,
+    /// Whether a snapshot is to be announced as a new beginning.
+    starting_over: bool,
+    failures: u32,
+    stalls: u32,
+    may_refresh: bool,
+    refreshed: Option<Token>,
+    outputs: VecDeque<WatchOutput>,
+}
+
+enum State {
+    /// There is no connection, and what follows is being decided.
+    Idle,
+    Pausing {
+        until: Instant,
+    },
+    Connecting {
+        id: ConnId,
+        until: Instant,
+    },
+    Refreshing {
+        refused: Error,
+        until: Instant,
+    },
+    Connected(Connection),
+    Stopped,
+}
+
+/// All that belongs to one connection, and goes with it.
+struct Connection {
+    id: ConnId,
+    phase: Phase,
+    next_ping: Instant,
+    pong_until: Option<Instant>,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    FirstFrame { until: Instant },
+    Settling { until: Instant },
+    Live,
+}
+
+impl Watch {
+    pub(crate) fn new(
+        now: Instant,
+        context: WatchContext,
+        place: Option<Place>,
+        at_lost_place: AtLostPlace,
+    ) -> Self {
+        Self {
+            may_refresh: context.access.has_credential(),
+            context,
+            at_lost_place,
+            place,
+            recent: Recent::default(),
+            state: State::Pausing { until: now },
+            connections: 0,
+            since: Some(now),
+            away: false,
+            starting_over: false,
+            failures: 0,
+            stalls: 0,
+            refreshed: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The worker that is being watched.
+    pub fn worker(&self) -> &WorkerRef {
+        &self.context.worker
+    }
+
+    /// Where it would resume now.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Takes a token that was read anew while this watch was under way, so that the registry can use it, too.
+    pub fn take_refreshed(&mut self) -> Option<Token> {
+        self.refreshed.take()
+    }
+
+    /// Takes what happened.
+    pub fn handle(&mut self, now: Instant, input: WatchInput) {
+        let current = match &self.state {
+            State::Connecting { id, .. } => Some(*id),
+            State::Connected(connection) => Some(connection.id),
+            _ => None,
+        };
+        match input {
+            WatchInput::Stop => {
+                self.close();
+                self.stop(Ok(()));
+            }
+            WatchInput::Credential(token) => self.credential(now, token),
+            WatchInput::Opened(id) if current == Some(id) => {
+                if matches!(self.state, State::Connecting { .. }) {
+                    self.state = State::Connected(Connection {
+                        id,
+                        phase: Phase::FirstFrame { until: now + self.context.limits.response },
+                        next_ping: now + PING_EVERY,
+                        pong_until: None,
+                    });
+                }
+            }
+            WatchInput::Refused(id, response) if current == Some(id) => self.refused(now, &response),
+            WatchInput::Frame(id, text) if current == Some(id) => self.frame(now, &text),
+            WatchInput::Pong(id) if current == Some(id) => {
+                if let State::Connected(connection) = &mut self.state {
+                    connection.pong_until = None;
+                }
+            }
+            WatchInput::Lost(id, loss) if current == Some(id) => self.lost(now, loss),
+            _ => {}
+        }
+    }
+
+    /// What to do next. To be called until it says to wait, or that it has stopped.
+    pub fn poll(&mut self, now: Instant) -> WatchOutput {
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        self.let_time_pass(now);
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let (until, why) = match &self.state {
+            State::Idle => (now, WatchWait::Backoff),
+            State::Pausing { until } => (*until, WatchWait::Backoff),
+            State::Connecting { until, .. } => (*until, WatchWait::Connection),
+            State::Refreshing { until, .. } => (*until, WatchWait::Credential),
+            State::Connected(connection) => connection.wait(),
+            State::Stopped => {
+                let detail = "the watch was polled past its end";
+                return WatchOutput::Stopped(Err(Error::with_detail(ErrorKind::Internal, detail)));
+            }
+        };
+        WatchOutput::Wait { until, why }
+    }
+
+    fn let_time_pass(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Idle => self.connect(now),
+            State::Pausing { until } if *until <= now => self.connect(now),
+            State::Connecting { until, .. } if *until <= now => {
+                self.close();
+                self.lost(now, Loss::Failed(FailureCause::Timeout(TimeoutPhase::Response)));
+            }
+            State::Refreshing { until, .. } if *until <= now => self.credential(now, None),
+            State::Connected(connection) => {
+                let overdue = match connection.phase {
+                    Phase::FirstFrame { until } => until <= now,
+                    _ => false,
+                };
+                if overdue || connection.pong_until.is_some_and(|until| until <= now) {
+                    self.close();
+                    self.lost(now, Loss::Failed(FailureCause::Timeout(TimeoutPhase::Response)));
+                    return;
+                }
+                if connection.next_ping <= now {
+                    connection.next_ping = now + PING_EVERY;
+                    connection.pong_until.get_or_insert(now + PONG_WITHIN);
+                    self.outputs.push_back(WatchOutput::Ping(connection.id));
+                }
+                if matches!(connection.phase, Phase::Settling { until } if until <= now) {
+                    self.settled();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, now: Instant) {
+        self.connections += 1;
+        let id = ConnId(self.connections);
+        let WatchContext { worker, access, limits, .. } = &self.context;
+        let until = now + limits.connect + limits.response + crate::call::REPORT_GRACE;
+        self.state = State::Connecting { id, until };
+        self.outputs.push_back(WatchOutput::Connect(Connect {
+            id,
+            target: access.target(),
+            request: Observe::request(access, &worker.worker_id, self.place.as_ref()),
+            limits: *limits,
+        }));
+    }
+
+    /// Drops the connection, if there is one.
+    fn close(&mut self) {
+        if let State::Connecting { id, .. } | State::Connected(Connection { id, .. }) = self.state {
+            self.outputs.push_back(WatchOutput::Close(id));
+            self.state = State::Idle;
+        }
+    }
+
+    fn stop(&mut self, result: Result<(), Error>) {
+        if !matches!(self.state, State::Stopped) {
+            self.state = State::Stopped;
+            self.outputs.push_back(WatchOutput::Stopped(result));
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.close();
+        let WorkerRef { runtime_id, worker_id } = &self.context.worker;
+        let error = error.of_runtime(runtime_id).of_worker(Some(worker_id));
+        self.stop(Err(error));
+    }
+
+    fn refused(&mut self, now: Instant, response: &Response<Bytes>) {
+        self.state = State::Idle;
+        let rejection = Rejection::of(true, self.context.access.scrubber(), response);
+        let error = rejection.into_error();
+        match error.kind() {
+            ErrorKind::RuntimeAuthFailed if self.may_refresh => {
+                self.may_refresh = false;
+                self.state = State::Refreshing { refused: error, until: now + self.context.limits.response };
+                self.outputs.push_back(WatchOutput::RefreshCredential);
+            }
+            ErrorKind::RuntimeBusy | ErrorKind::RuntimeError | ErrorKind::RuntimeStopped => {
+                self.retry(now, error)
+            }
+            _ => self.fail(error),
+        }
+    }
+
+    fn credential(&mut self, now: Instant, token: Option<Token>) {
+        let token = token.filter(|token| !self.context.access.has_token(token));
+        let State::Refreshing { refused, .. } = &self.state else { return };
+        match token {
+            Some(token) => {
+                self.context.access = self.context.access.with_token(token.clone());
+                self.refreshed = Some(token);
+                self.connect(now);
+            }
+            None => {
+                let refused = refused.clone();
+                self.fail(refused);
+            }
+        }
+    }
+
+    fn lost(&mut self, now: Instant, loss: Loss) {
+        self.state = State::Idle;
+        let error = match loss {
+            Loss::Failed(cause) => Failure::sent(cause).into_error(),
+            Loss::Ended => Failure::sent(FailureCause::Network(NetworkPhase::Receive)).into_error(),
+            Loss::Malformed => return self.fail(Error::new(ErrorKind::MalformedFrame)),
+            Loss::TooLarge => {
+                // Whoever resumed here would meet the same frame again, and again.
+                let error = Error::new(ErrorKind::ResponseTooLarge);
+                return self.place_is_lost(now, error);
+            }
+        };
+        match error.kind() {
+            ErrorKind::MalformedResponse | ErrorKind::ResponseTooLarge => self.fail(error),
+            _ => self.retry(now, error),
+        }
+    }
+
+    /// Pauses and connects again, unless that has been going on for too long.
+    fn retry(&mut self, now: Instant, error: Error) {
+        let since = *self.since.get_or_insert(now);
+        let pause = self.context.jitter.spread(doubled(FIRST_BACKOFF, self.failures, LONGEST_BACKOFF));
+        let pause = pause.max(error.retry_after().unwrap_or_default());
+        let until = now + pause;
+        if until >= since + self.context.give_up_after {
+            return self.fail(error);
+        }
+        self.failures = self.failures.saturating_add(1);
+        if !self.away && self.is_under_way() {
+            self.away = true;
+            self.outputs.push_back(WatchOutput::Event(WatchEvent::Disconnected { retry_after: pause }));
+        }
+        self.state = State::Pausing { until };
+    }
+
+    /// Whether anything good has ever come.
+    fn is_under_way(&self) -> bool {
+        !self.recent.is_empty()
+    }
+
+    fn place_is_lost(&mut self, now: Instant, error: Error) {
+        match self.at_lost_place {
+            AtLostPlace::Stop => self.fail(Error::new(ErrorKind::CursorExpired)),
+            AtLostPlace::Resynchronize => {
+                self.starting_over |= self.is_under_way();
+                self.place = None;
+                self.retry(now, error);
+            }
+        }
+    }
+
+    fn frame(&mut self, now: Instant, text: &Bytes) {
+        let Ok(frame) = Frame::from_text(text) else {
+            return self.fail(Error::new(ErrorKind::MalformedFrame));
+        };
+        match frame {
+            Frame::Event(envelope) => self.event(now, text, &envelope),
+            Frame::Diagnostic(diagnostic) => self.diagnostic(now, &diagnostic),
+        }
+    }
+
+    fn event(&mut self, now: Instant, text: &Bytes, envelope: &Envelope<'_>) {
+        if envelope.worker_id != self.context.worker.worker_id.as_str() {
+            return self.fail(Error::new(ErrorKind::IdentityMismatch));
+        }
+        let scrubber = self.context.access.scrubber();
+        let payload = match scrubber.json(envelope.payload.get()) {
+            std::borrow::Cow::Borrowed(payload) => text.slice_ref(payload.as_bytes()),
+            std::borrow::Cow::Owned(payload) => Bytes::from(payload),
+        };
+        let place = Place::new(&envelope.cursor).filter(|place| !scrubber.finds(place.as_str()));
+        let named = envelope.event_id.len() <= MAX_EVENT_ID && !scrubber.finds(&envelope.event_id);
+        let State::Connected(connection) = &mut self.state else { return };
+        let (Some(place), true) = (place, named) else {
+            return self.fail(Error::new(ErrorKind::MalformedFrame));
+        };
+        let observed = Observed { place, event_id: envelope.event_id.as_ref().into(), payload };
+        match connection.phase {
+            Phase::FirstFrame { .. } if !envelope.is_snapshot() => {
+                self.fail(Error::new(ErrorKind::MalformedFrame));
+            }
+            Phase::FirstFrame { .. } if self.place.as_ref() == Some(&observed.place) => {
+                connection.phase = Phase::Settling { until: now + SETTLE };
+            }
+            Phase::FirstFrame { .. } => {
+                // A snapshot of another place than the one asked for is the runtime's way of not knowing that one.
+                if self.place.is_some() && self.at_lost_place == AtLostPlace::Stop {
+                    return self.fail(Error::new(ErrorKind::CursorExpired));
+                }
+                let starting_over = self.starting_over || self.place.is_some();
+                self.snapshot(observed, starting_over);
+            }
+            phase @ (Phase::Settling { .. } | Phase::Live) => {
+                if matches!(phase, Phase::Settling { .. }) {
+                    self.settled();
+                }
+                if self.recent.insert(&observed.place) {
+                    self.stalls = 0;
+                    self.place = Some(observed.place.clone());
+                    self.outputs.push_back(WatchOutput::Event(WatchEvent::Event(observed)));
+                }
+            }
+        }
+    }
+
+    fn snapshot(&mut self, observed: Observed, starting_over: bool) {
+        if starting_over {
+            self.away = false;
+            self.outputs.push_back(WatchOutput::Event(WatchEvent::Resynchronized));
+        }
+        self.starting_over = false;
+        self.recent = Recent::default();
+        self.recent.insert(&observed.place);
+        self.place = Some(observed.place.clone());
+        self.settled();
+        self.outputs.push_back(WatchOutput::Event(WatchEvent::Snapshot(observed)));
+    }
+
+    /// The stream is a good one: what failures there were are forgotten.
+    fn settled(&mut self) {
+        if let State::Connected(connection) = &mut self.state {
+            connection.phase = Phase::Live;
+        }
+        if let Some(place) = &self.place {
+            self.recent.insert(place);
+        }
+        self.since = None;
+        self.failures = 0;
+        self.may_refresh = self.context.access.has_credential();
+        if std::mem::take(&mut self.away) {
+            self.outputs.push_back(WatchOutput::Event(WatchEvent::Resumed));
+        }
+    }
+
+    fn diagnostic(&mut self, now: Instant, diagnostic: &StreamDiagnostic<'_>) {
+        let lost = Error::with_detail(ErrorKind::RuntimeError, "the runtime ended the stream");
+        match diagnostic.code.as_ref() {
+            "runtime.worker_not_found" => self.fail(Error::new(ErrorKind::WorkerNotFound)),
+            "runtime.cursor_unknown_or_expired" | "runtime.cursor_malformed" if self.place.is_some() => {
+                self.close();
+                self.place_is_lost(now, lost);
+            }
+            "runtime.cursor_expired"
+            | "runtime.cursor_unknown_or_expired"
+            | "runtime.cursor_malformed"
+            | "runtime.unavailable"
+            | "runtime.upstream_closed"
+            | "runtime.websocket_error"
+            | "runtime.serialize_failed"
+            | "runtime.observation_only" => {
+                self.close();
+                self.stalls += 1;
+                if self.stalls >= MAX_STALLS && self.place.is_some() {
+                    self.stalls = 0;
+                    self.place_is_lost(now, lost);
+                } else {
+                    self.retry(now, lost);
+                }
+            }
+            // A word that v1 does not know is not the end: if it is, the connection's will follow.
+            _ => {}
+        }
+    }
+}
+
+/// The longest id of an event, in bytes.
+const MAX_EVENT_ID: usize = 1024;
+
+impl Connection {
+    fn wait(&self) -> (Instant, WatchWait) {
+        let ping = match self.pong_until {
+            Some(until) if until <= self.next_ping => (until, WatchWait::Pong),
+            _ => (self.next_ping, WatchWait::Ping),
+        };
+        match self.phase {
+            Phase::FirstFrame { until } if until <= ping.0 => (until, WatchWait::FirstFrame),
+            Phase::Settling { until } if until <= ping.0 => (until, WatchWait::Settling),
+            _ => ping,
+        }
+    }
+}
+
+/// The last places seen, to notice an event that comes again.
+#[derive(Default)]
+struct Recent {
+    order: VecDeque<Place>,
+    known: BTreeSet<Place>,
+}
+
+impl Recent {
+    /// Whether it had not been there.
+    fn insert(&mut self, place: &Place) -> bool {
+        if !self.known.insert(place.clone()) {
+            return false;
+        }
+        self.order.push_back(place.clone());
+        if self.order.len() > REPEATS_NOTICED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("worker", &self.context.worker)
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
