@@ -52,7 +52,8 @@ pub enum Event {
 /// Where a worker stands when a viewer comes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The newest items of the transcript, at most [`MAX_SNAPSHOT_ITEMS`].
+    /// The newest items of the transcript: at most [`MAX_SNAPSHOT_ITEMS`], and no more than
+    /// [`MAX_SNAPSHOT_BYTES`] of text.
     pub entries: Vec<TranscriptItem>,
     /// Constant but for the worker's name.
     pub greeting: Greeting,
@@ -62,6 +63,9 @@ pub struct Snapshot {
 
 /// The most items of a transcript in a [`Snapshot`].
 pub const MAX_SNAPSHOT_ITEMS: usize = 256;
+
+/// The most text in a [`Snapshot`], in bytes: it is sent to everybody who comes.
+pub const MAX_SNAPSHOT_BYTES: usize = 512 * 1024;
 
 /// What clients of v1 expect to be told of a worker's surroundings.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -165,19 +169,6 @@ impl Event {
 
     pub(crate) fn failure(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Error { code, message: message.into() }
-    }
-
-    /// How many bytes of text the event holds, for stores that bound what they keep.
-    pub(crate) fn text_bytes(&self) -> usize {
-        match self {
-            Self::Snapshot(snapshot) => snapshot.entries.iter().map(|entry| entry.content.len()).sum(),
-            Self::UserMessage { segments } => {
-                segments.iter().map(|Segment::Text { content }| content.len()).sum()
-            }
-            Self::TextDelta { text } | Self::SystemItem { item: SystemItem::Stderr { text } } => text.len(),
-            Self::Error { message, .. } => message.len(),
-            Self::Status { .. } | Self::RunEnd { .. } => 0,
-        }
     }
 }
 

@@ -6,7 +6,10 @@
 //! [`sekisho_core::runtime_api`].
 //!
 //! ```
-//! use sekisho_core::runtime_api::{Command, CreateWorker, Input, InputKind, Intent, Profile, Reply};
+//! use std::task::{Context, Poll, Waker};
+//!
+//! use bytes::Bytes;
+//! use sekisho_core::runtime_api::{Command, CreateWorker, Input, InputKind, Intent, Observe, Profile, Reply};
 //! use sekisho_core::secret::Access;
 //! use sekisho_runtime::{Runtime, RuntimeConfig};
 //!
@@ -35,12 +38,20 @@
 //! let input = Input { kind: InputKind::User, content: "hello".into() };
 //! ask(Command::Input { worker_id: worker_id.clone(), input, key: None }).unwrap();
 //!
-//! let command = Command::Transcript { worker_id, start: None, limit: None };
+//! let command = Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None };
 //! let Ok(Reply::Transcript(transcript)) = ask(command) else { panic!() };
 //! let said: Vec<_> = transcript.items.iter().map(|item| (item.role.as_str(), item.content.as_str())).collect();
 //! assert_eq!(said, [("user", "hello"), ("assistant", "hello")]);
 //!
-//! // 3. End it. Dropping it does the same with less patience.
+//! // 3. Follow it: frames come as they are told, each as the text that goes over a WebSocket.
+//! let observe = Observe::request(&access, &worker_id, None).map(|()| Bytes::new());
+//! let mut subscription = runtime.observe(&observe).unwrap();
+//! let mut context = Context::from_waker(Waker::noop());
+//! let Poll::Ready(Some(snapshot)) = subscription.poll_frame(&mut context) else { panic!() };
+//! assert!(snapshot.starts_with(br#"{"kind":"event","envelope":{"cursor":"#));
+//! assert!(subscription.poll_frame(&mut context).is_pending());
+//!
+//! // 4. End it. Dropping it does the same with less patience.
 //! runtime.shutdown();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -52,6 +63,20 @@
 //! transcript. Each has one thread, which starts the process, writes, reads, signals and waits, in one loop around
 //! `poll`; `handle` only leaves word for it. What waits for a worker that does not read is bounded
 //! ([`MAX_QUEUED_INPUTS`], [`MAX_QUEUED_BYTES`]), as is all that is kept of it.
+//!
+//! # Observation
+//!
+//! [`Runtime::observe`] gives a [`Subscription`], which any executor can poll, and any thread with a waker that
+//! unparks it. It is an index into the backlog of its worker ([`MAX_EVENTS`], [`MAX_EVENT_BYTES`]): nothing is
+//! copied or queued for a subscriber, and one that falls behind the backlog ends with `runtime.cursor_expired`. An
+//! event is encoded once, when it happens.
+//!
+//! The snapshot at the beginning is of the place that was asked for, so that it and what follows tell everything
+//! once. A cursor is `EPOCH.PLACE`: the epoch stands for the runtime's `incarnation`, the place for an event of the
+//! worker. Clients had better not look into it.
+//!
+//! Over a wire a frame is one text message, in fragments where it is long. A client is pinged every 15 seconds, and
+//! dropped where it gives no sign of life until the next ping, or takes nothing of what is written for 30 seconds.
 //!
 //! # Nothing is left behind
 //!
@@ -72,23 +97,28 @@
 //! method, a path and a body byte for byte: anything else under the same key is `idempotency_conflict`.
 #![forbid(unsafe_code)]
 
+mod bounded;
 mod config;
+mod cursor;
 mod event;
+mod frame;
 mod guardian;
 mod idempotency;
 mod runtime;
 #[cfg(feature = "serve")]
 pub mod serve;
 mod store;
+mod stream;
 mod worker;
 
 pub use config::{ProcessProfile, RuntimeConfig, STOP_GRACE, StartError};
 pub use event::{
-    Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_ITEMS, NumberedEvent, RunResult, Segment, Snapshot,
-    SystemItem,
+    Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, NumberedEvent, RunResult,
+    Segment, Snapshot, SystemItem,
 };
 pub use runtime::{
     BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_PROCESSES, MAX_TRANSCRIPT_ITEMS, MAX_WORKERS, Runtime,
 };
-pub use store::{MAX_EVENTS, StoreError};
+pub use store::StoreError;
+pub use stream::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_SUBSCRIPTIONS, Subscription};
 pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS};

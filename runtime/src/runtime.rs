@@ -1,23 +1,29 @@
 //! The runtime itself: v1 as a function, over the workers that there are.
 
 mod answer;
+mod observe;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response, header};
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::{Command, CommandError, Fault, FaultCode, Reply, WorkerStatus};
+use sekisho_core::runtime_api::{Command, CommandError, Fault, FaultCode, Observe, Reply, WorkerStatus};
 
 use crate::config::{RuntimeConfig, StartError, check_profiles};
+use crate::cursor::{Cursor, epoch_of};
 use crate::event::{Activity, ErrorCode, Event, NumberedEvent, RunResult};
+use crate::frame;
 use crate::guardian::Guardian;
 use crate::idempotency::{Answers, Fingerprints};
 use crate::store::{Change, Entry, MemoryStore, Role, Store, StoreError};
+use crate::stream::{Stream, Subscription, Subscriptions};
 use crate::worker::{Attended, End, Launch, Mailbox, Order, Unkept, attend};
 
 pub use answer::{BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_TRANSCRIPT_ITEMS};
@@ -65,9 +71,11 @@ struct Shared {
     commands: Vec<(String, Arc<[String]>)>,
     hidden_variables: Arc<[String]>,
     incarnation: String,
+    epoch: String,
     store: Box<dyn Store>,
     guardian: Arc<Guardian>,
     fingerprints: Fingerprints,
+    subscriptions: Subscriptions,
     state: Mutex<State>,
     /// Told when a worker's thread is done.
     done: Condvar,
@@ -80,7 +88,46 @@ struct State {
     last_event_id: u64,
     /// The workers that have a thread. One that runs and has none needs no process.
     threads: BTreeMap<WorkerId, Arc<Mailbox>>,
+    /// Of every worker.
+    streams: BTreeMap<WorkerId, Arc<Stream>>,
     answers: Answers,
+}
+
+/// The state, locked. Whom an event wakes that was published under the lock is woken when it has been released:
+/// whoever is woken may well ask the runtime something at once.
+struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    // Fields are dropped in this order.
+    woken: Woken,
+}
+
+impl<'a> Locked<'a> {
+    fn new(state: MutexGuard<'a, State>) -> Self {
+        Self { state, woken: Woken::default() }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+/// Wakes when it is dropped.
+#[derive(Default)]
+struct Woken(Vec<Waker>);
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
 }
 
 impl Runtime {
@@ -89,18 +136,22 @@ impl Runtime {
         check_profiles(&config.profiles)?;
         let commands =
             config.profiles.iter().map(|profile| (profile.name.clone(), profile.command.clone().into()));
+        let incarnation = incarnation();
         let shared = Shared {
             commands: commands.collect(),
             hidden_variables: config.hidden_variables.clone().into(),
-            incarnation: incarnation(),
+            epoch: epoch_of(&incarnation),
+            incarnation,
             store: Box::new(MemoryStore::default()),
             guardian: Arc::default(),
             fingerprints: Fingerprints::default(),
+            subscriptions: Subscriptions::default(),
             state: Mutex::new(State {
                 running: true,
                 last_worker: 0,
                 last_event_id: START_EVENT_ID,
                 threads: BTreeMap::new(),
+                streams: BTreeMap::new(),
                 answers: Answers::default(),
             }),
             done: Condvar::new(),
@@ -120,14 +171,27 @@ impl Runtime {
         }
     }
 
+    /// Follows one worker, where the request is `GET /v1/workers/{worker_id}/events/ws` (RUNTIME-API.md,
+    /// "Observation"); otherwise, or where it may not, there is the response that the request gets instead. That the
+    /// request asks for a WebSocket is not looked at: in one process there is none.
+    ///
+    /// The first frame is a snapshot of the worker: of the present, or of the place of `cursor`. What has happened
+    /// since follows, and then what happens. What is wrong with a cursor, or ends the stream, is said in a diagnostic
+    /// as the last frame. Beyond [`MAX_SUBSCRIPTIONS`](crate::MAX_SUBSCRIPTIONS) the response is a 503.
+    #[expect(clippy::result_large_err, reason = "a response is what `handle` returns, too")]
+    pub fn observe(&self, request: &Request<Bytes>) -> Result<Subscription, Response<Bytes>> {
+        let Some(observe) = Observe::from_request(request) else { return Err(self.handle(request)) };
+        let observe = self.admit(request).map_err(CommandError::from).and(observe);
+        self.handle.shared.subscribe(&observe.map_err(|refusal| refusal.response())?)
+    }
+
     fn answer(&self, request: &Request<Bytes>) -> Result<Reply, CommandError> {
-        let shared = &self.handle.shared;
-        if let Some(token) = &shared.config.token
-            && !token.admits(request.headers().get(header::AUTHORIZATION))
-        {
-            let message = "missing or invalid local Runtime bearer token";
-            return Err(Fault::new(FaultCode::Unauthorized, message).into());
+        self.admit(request)?;
+        if let Some(observe) = Observe::from_request(request) {
+            observe?;
+            return Err(answer::invalid("an upgrade to websocket is needed").into());
         }
+        let shared = &self.handle.shared;
         let reply = match Command::from_request(request)? {
             Command::Runtime => shared.summary(),
             Command::Workers => shared.workers(),
@@ -141,16 +205,20 @@ impl Runtime {
         Ok(reply?)
     }
 
-    /// The events of a worker that are kept, oldest first: at most [`MAX_EVENTS`](crate::MAX_EVENTS).
-    pub fn events(&self, worker_id: &WorkerId) -> Result<Vec<NumberedEvent>, Fault> {
-        let shared = &self.handle.shared;
-        let events = shared.store.events(worker_id).map_err(store_fault)?;
-        events.ok_or_else(|| shared.not_found(worker_id))
+    /// Whether whoever sent this may ask anything at all.
+    fn admit(&self, request: &Request<Bytes>) -> Result<(), Fault> {
+        match &self.handle.shared.config.token {
+            Some(token) if !token.admits(request.headers().get(header::AUTHORIZATION)) => {
+                let message = "missing or invalid local Runtime bearer token";
+                Err(Fault::new(FaultCode::Unauthorized, message))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Stops all workers, and returns when their processes are gone: at the latest when the time of grace and a
     /// few seconds for the kernel have passed. From its beginning create and input are refused as
-    /// `runtime_stopped`; reading goes on.
+    /// `runtime_stopped`; reading goes on. At its end the subscriptions end, too.
     pub fn shutdown(&self) {
         let shared = &self.handle.shared;
         shared.end_all(Order::Stop, shared.config.stop_grace.saturating_add(KILL_WAIT));
@@ -181,23 +249,33 @@ struct Published {
 }
 
 impl Shared {
-    fn lock(&self) -> Result<MutexGuard<'_, State>, StoreError> {
-        self.state.lock().map_err(|_| StoreError::Poisoned)
+    fn lock(&self) -> Result<Locked<'_>, StoreError> {
+        self.state.lock().map(Locked::new).map_err(|_| StoreError::Poisoned)
     }
 
-    /// The one way of an event: it gets its id, and goes to the store with what it changes. Under the lock, so
-    /// that ids only grow within a stream.
+    /// For what has to work in whatever state things are.
+    fn lock_anyway(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one way of an event: it gets its id, goes to the store with what it changes, and to those who follow the
+    /// worker. Under the lock, so that ids only grow within a stream.
     fn publish(
         &self,
-        state: &mut State,
+        locked: &mut Locked<'_>,
         worker_id: &WorkerId,
         event: Event,
         change: Option<Change>,
     ) -> Result<Published, StoreError> {
-        let event_id = state.last_event_id + 1;
-        state.last_event_id = event_id;
+        let event_id = locked.last_event_id + 1;
+        locked.last_event_id = event_id;
+        let cursor = Cursor { epoch: &self.epoch, place: event_id }.to_string();
+        let frame = frame::event(&cursor, worker_id, &event);
         let entry = Entry { event: NumberedEvent { event_id, event }, change };
         let transcript_len = self.store.append(worker_id, entry)?;
+        let Locked { state, woken } = locked;
+        let stream = state.streams.entry(worker_id.clone()).or_default();
+        woken.0.extend(stream.push(event_id, frame).into_values());
         Ok(Published { event_id, transcript_len })
     }
 
@@ -238,22 +316,26 @@ impl Shared {
 
     /// Ends the runtime and all of its workers, and waits until they are gone, but no longer than this.
     fn end_all(&self, order: Order, at_most: Duration) {
-        // This has to work in whatever state things are.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.running = false;
+        let mut locked = Locked::new(self.lock_anyway());
+        locked.running = false;
         for worker in self.store.workers().unwrap_or_default() {
             if worker.standing.status == WorkerStatus::Running {
                 let change = Some(Change::Ended(WorkerStatus::Stopped));
                 let event = Event::Status { status: Activity::Paused };
-                let _ = self.publish(&mut state, &worker.worker_id, event, change);
+                let _ = self.publish(&mut locked, &worker.worker_id, event, change);
             }
         }
-        for mailbox in state.threads.values() {
+        for mailbox in locked.threads.values() {
             mailbox.order(order);
         }
+        drop(locked);
         let some_left = |state: &mut State| !state.threads.is_empty();
-        drop(self.done.wait_timeout_while(state, at_most, some_left));
+        drop(self.done.wait_timeout_while(self.lock_anyway(), at_most, some_left));
         let _ = self.store.commit();
+        let streams: Vec<_> = self.lock_anyway().streams.values().cloned().collect();
+        for stream in streams {
+            stream.close();
+        }
     }
 }
 
@@ -313,8 +395,7 @@ impl Attended for Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.shared.ended(&self.worker_id, self.end).is_err() {
-            let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.threads.remove(&self.worker_id);
+            self.shared.lock_anyway().threads.remove(&self.worker_id);
         }
         self.shared.done.notify_all();
     }

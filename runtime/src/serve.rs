@@ -3,6 +3,7 @@
 //! One thread accepts connections and answers them, since answering is quick; workers have threads of their own.
 
 mod connection;
+mod delivery;
 mod listener;
 mod settings;
 
@@ -23,10 +24,11 @@ use connection::Door;
 use listener::{BindError, Listener};
 use settings::{Flags, Settings, SettingsError};
 
-/// How many connections are open at most; more wait to be accepted.
-const MAX_CONNECTIONS: u32 = 128;
+/// How many connections are open at most that are no streams; more wait to be accepted. Streams have a bound of their
+/// own, [`MAX_SUBSCRIPTIONS`](crate::MAX_SUBSCRIPTIONS).
+const MAX_CONNECTIONS: usize = 128;
 
-/// How long requests that are under way may take when the server ends.
+/// How long requests that are under way and the ends of streams may take when the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long to leave the listener alone when accepting fails, as it does for want of file descriptors.
@@ -95,7 +97,7 @@ async fn accept(settings: &Settings, runtime: &Runtime) -> Result<(), ServeError
     tracing::info!(runtime_id = %settings.runtime.runtime_id, "ready");
 
     let door = Arc::new(Door { runtime: runtime.clone(), has_token: settings.runtime.token.is_some() });
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (drain, draining) = watch::channel(false);
     loop {
         let accepted = async {
@@ -119,11 +121,11 @@ async fn accept(settings: &Settings, runtime: &Runtime) -> Result<(), ServeError
         }
     }
     tracing::info!("stopping");
-    drop(listener);
+    drop((listener, draining));
     drain.send_replace(true);
     tokio::select! {
-        // All places are free when all connections are gone.
-        _ = tokio::time::timeout(DRAIN, places.acquire_many(MAX_CONNECTIONS)) => {}
+        // Every connection and every stream listens as long as there is one.
+        _ = tokio::time::timeout(DRAIN, drain.closed()) => {}
         // Who asks twice does not want to wait.
         () = ends.next() => {}
     }

@@ -5,14 +5,11 @@ mod memory;
 use std::sync::Arc;
 
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::{CreateWorker, FaultCode, WorkerStatus};
+use sekisho_core::runtime_api::{CreateWorker, FaultCode, TranscriptItem, WireRef, WorkerStatus};
 
 use crate::event::NumberedEvent;
 
 pub(crate) use memory::MemoryStore;
-
-/// How many events of a worker are kept at least where no bound on their text is reached (RUNTIME-API.md).
-pub const MAX_EVENTS: usize = 1024;
 
 /// Why a store did not do what it was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -122,6 +119,19 @@ pub(crate) struct StoredItem {
     pub(crate) event_id: u64,
 }
 
+impl StoredItem {
+    /// The item as v1 shows it.
+    pub(crate) fn on_the_wire(&self, worker_ref: &WireRef) -> TranscriptItem {
+        TranscriptItem {
+            sequence: self.sequence,
+            worker_ref: worker_ref.clone(),
+            role: self.role.as_str().to_owned(),
+            content: self.content.as_ref().to_owned(),
+            event_id: self.event_id,
+        }
+    }
+}
+
 /// A piece of a transcript.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Page {
@@ -161,8 +171,15 @@ pub(crate) trait Store: Send + Sync {
     /// where that is later; fewer where they would be over [`MAX_PAGE_BYTES`] of text, but never none.
     fn page(&self, worker_id: &WorkerId, start: u64, limit: usize) -> Result<Option<Page>, StoreError>;
 
-    /// The events of a worker that are kept, oldest first.
-    fn events(&self, worker_id: &WorkerId) -> Result<Option<Vec<NumberedEvent>>, StoreError>;
+    /// The newest of those items of a worker's transcript that the event `until` or an earlier one told, oldest
+    /// first: at most `limit`, and no more than `max_bytes` of text, be it that there are none.
+    fn newest(
+        &self,
+        worker_id: &WorkerId,
+        until: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<StoredItem>>, StoreError>;
 }
 
 /// The most text of a page of more than one item. JSON may make six bytes of one, and the reply of a runtime is

@@ -1,6 +1,9 @@
 //! The real binary: over TCP, over a unix socket, and under `kill -9`.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+#[path = "binary/websocket.rs"]
+mod websocket;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

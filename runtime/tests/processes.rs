@@ -1,13 +1,18 @@
 //! Real processes as workers, through the public interface alone.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+#[path = "observation/follower.rs"]
+mod follower;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
 use sekisho_core::id::WorkerId;
-use sekisho_runtime::{Event, ProcessProfile, Runtime, RuntimeConfig};
+use sekisho_runtime::{MAX_EVENTS, ProcessProfile, Runtime, RuntimeConfig};
 use serde_json::{Value, json};
+
+use follower::{Follower, cursor};
 
 fn runtime(command: &[&str], stop_grace: Duration) -> Runtime {
     let command = command.iter().map(|part| (*part).to_owned()).collect();
@@ -44,8 +49,15 @@ fn items(runtime: &Runtime, worker_id: &WorkerId) -> Vec<(String, String)> {
     items.iter().map(|item| (text(&item["role"]), text(&item["content"]))).collect()
 }
 
-fn events(runtime: &Runtime, worker_id: &WorkerId) -> Vec<Value> {
-    runtime.events(worker_id).unwrap().iter().map(|event| json!(event.event)).collect()
+/// The events after the first, which is the worker's creation, until it takes no input any more.
+fn events_to_the_end(runtime: &Runtime, worker_id: &WorkerId) -> Vec<Value> {
+    let mut follower = Follower::of(runtime, worker_id, Some(&cursor(runtime, 2)));
+    follower.next().unwrap();
+    let mut events = Vec::new();
+    while events.last().is_none_or(|last: &Value| last["data"]["status"] != "paused") {
+        events.push(follower.next().unwrap()["envelope"]["payload"].clone());
+    }
+    events
 }
 
 /// Looks until there is something to see, for no longer than anybody would wait.
@@ -60,11 +72,6 @@ fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     }
 }
 
-fn until_ended(runtime: &Runtime, worker_id: &WorkerId) {
-    let paused = json!({"event": "status", "data": {"status": "paused"}});
-    until("the end", || events(runtime, worker_id).contains(&paused).then_some(()));
-}
-
 const LONG: Duration = Duration::from_secs(1000);
 
 #[test]
@@ -74,12 +81,11 @@ fn a_shell_is_a_worker() {
     say(&runtime, &worker_id, "echo one; echo two >&2");
     until("an answer", || (items(&runtime, &worker_id).len() == 2).then_some(()));
     say(&runtime, &worker_id, "exit 0");
-    until_ended(&runtime, &worker_id);
+    let mut events = events_to_the_end(&runtime, &worker_id);
 
     let pair = |role: &str, content: &str| (role.to_owned(), content.to_owned());
     let expected = [pair("user", "echo one; echo two >&2"), pair("assistant", "one"), pair("user", "exit 0")];
     assert_eq!(items(&runtime, &worker_id), expected);
-    let mut events = events(&runtime, &worker_id);
     // The two streams have no order between them.
     let stderr = json!({"event": "system_item", "data": {"item": {"kind": "stderr", "text": "two"}}});
     let position = events.iter().position(|event| *event == stderr).unwrap();
@@ -88,7 +94,6 @@ fn a_shell_is_a_worker() {
     assert_eq!(
         events,
         [
-            json!({"event": "status", "data": {"status": "idle"}}),
             message("echo one; echo two >&2"),
             json!({"event": "text_delta", "data": {"text": "one"}}),
             message("exit 0"),
@@ -98,10 +103,9 @@ fn a_shell_is_a_worker() {
     );
 
     // Its end is known by the event that told it, and it stays readable.
-    let ended_by = runtime.events(&worker_id).unwrap().into_iter();
-    let ended_by = ended_by.filter(|event| matches!(event.event, Event::RunEnd { .. })).last().unwrap();
+    let ended_by = worker(&runtime, &worker_id)["last_event_id"].as_u64().unwrap() - 1;
     let ack = post(&runtime, &format!("/v1/workers/{worker_id}/stop"), &json!({}))["ack"].clone();
-    assert_eq!((&ack["status"], &ack["event_id"]), (&json!("stopped"), &json!(ended_by.event_id)));
+    assert_eq!((&ack["status"], &ack["event_id"]), (&json!("stopped"), &json!(ended_by)));
     assert_eq!(say(&runtime, &worker_id, "x")["error"]["code"], "invalid_request");
 }
 
@@ -115,9 +119,9 @@ fn failures_are_told() {
     ] {
         let runtime = runtime(command, LONG);
         let worker_id = create(&runtime);
-        until_ended(&runtime, &worker_id);
+        let events = events_to_the_end(&runtime, &worker_id);
         let error = json!({"event": "error", "data": {"code": "provider_error", "message": message}});
-        assert!(events(&runtime, &worker_id).contains(&error), "{command:?}");
+        assert!(events.contains(&error), "{command:?}");
         assert_eq!(worker(&runtime, &worker_id)["status"], "stopped");
     }
 }
@@ -126,12 +130,17 @@ fn failures_are_told() {
 fn what_was_said_before_the_end_is_there_at_the_end() {
     let runtime = runtime(&["sh", "-c", "seq 1 20000; printf 関"], LONG);
     let worker_id = create(&runtime);
-    until_ended(&runtime, &worker_id);
-    assert_eq!(worker(&runtime, &worker_id)["transcript_len"], 20_001);
-    let newest = runtime.events(&worker_id).unwrap();
-    let tail: Vec<Value> = newest.iter().rev().take(3).map(|event| json!(event.event)).collect();
-    assert_eq!(tail[2], json!({"event": "text_delta", "data": {"text": "関"}}));
-    assert_eq!(newest.len(), sekisho_runtime::MAX_EVENTS);
+    let transcript_len = || worker(&runtime, &worker_id)["transcript_len"].as_u64().unwrap();
+    until("the last line", || (transcript_len() == 20_001).then_some(()));
+    // Its start, its lines, its end, its rest.
+    let newest = 2 + 20_001 + 2;
+    until("the end", || (worker(&runtime, &worker_id)["last_event_id"] == newest).then_some(()));
+    let oldest = cursor(&runtime, newest - MAX_EVENTS as u64);
+    let frames = Follower::of(&runtime, &worker_id, Some(&oldest)).ready();
+    let events: Vec<&Value> = frames[1..].iter().map(|frame| &frame["envelope"]["payload"]).collect();
+    assert_eq!(events.len(), MAX_EVENTS);
+    let last_words = &json!({"event": "text_delta", "data": {"text": "関"}});
+    assert_eq!(events[MAX_EVENTS - 3], last_words);
 }
 
 #[test]

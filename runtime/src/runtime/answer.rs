@@ -8,11 +8,11 @@ use http::Request;
 use sekisho_core::id::{WorkerId, WorkerRef};
 use sekisho_core::runtime_api::{
     Ack, CreateWorker, FEATURE_IDEMPOTENCY, Fault, FaultCode, IdempotencyKey, Input, InputAck, InputKind,
-    Profile, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem, WireRef,
-    WorkerDetail, WorkerStatus, WorkerSummary,
+    Profile, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, WireRef, WorkerDetail,
+    WorkerStatus, WorkerSummary,
 };
 
-use super::{MAX_PROCESSES, MAX_WORKERS, Shared, State, store_fault};
+use super::{Locked, MAX_PROCESSES, MAX_WORKERS, Shared, State, store_fault};
 use crate::event::{Activity, Event};
 use crate::idempotency::Conflict;
 use crate::store::{Change, Role, WorkerRecord};
@@ -33,7 +33,7 @@ pub const BUILTIN_ECHO: &str = "builtin:echo";
 /// How much of a name that somebody asked for is repeated to them, in characters.
 const MAX_REPEATED: usize = 64;
 
-fn invalid(message: impl std::fmt::Display) -> Fault {
+pub(super) fn invalid(message: impl std::fmt::Display) -> Fault {
     Fault::new(FaultCode::InvalidRequest, format!("invalid request: {message}"))
 }
 
@@ -93,15 +93,8 @@ impl Shared {
         let worker_ref = self.wire_ref(worker_id);
         // Sequences count from one, offsets from nought: one item's sequence is the offset of the next.
         let next = page.items.last().map_or(start, |item| item.sequence);
-        let items = page.items.into_iter().map(|item| TranscriptItem {
-            sequence: item.sequence,
-            worker_ref: worker_ref.clone(),
-            role: item.role.as_str().to_owned(),
-            content: item.content.as_ref().to_owned(),
-            event_id: item.event_id,
-        });
         Ok(Reply::Transcript(Transcript {
-            items: items.collect(),
+            items: page.items.iter().map(|item| item.on_the_wire(&worker_ref)).collect(),
             worker_ref,
             start,
             limit,
@@ -253,7 +246,7 @@ impl Shared {
         &self,
         request: &Request<Bytes>,
         key: Option<IdempotencyKey>,
-        deed: impl FnOnce(&mut State) -> Result<Reply, Fault>,
+        deed: impl FnOnce(&mut Locked<'_>) -> Result<Reply, Fault>,
     ) -> Result<Reply, Fault> {
         let key = key.map(|key| (key, self.fingerprints.of(request)));
         let mut state = self.lock().map_err(store_fault)?;
@@ -308,7 +301,7 @@ impl Shared {
         }
     }
 
-    fn wire_ref(&self, worker_id: &WorkerId) -> WireRef {
+    pub(super) fn wire_ref(&self, worker_id: &WorkerId) -> WireRef {
         let runtime_id = self.config.runtime_id.clone();
         WireRef::from(&WorkerRef { runtime_id, worker_id: worker_id.clone() })
     }

@@ -131,12 +131,6 @@ fn echo_answers_with_the_same_text() {
         said,
         [(&json!("user"), &json!("hello"), &json!(3)), (&json!("assistant"), &json!("hello"), &json!(4))]
     );
-    let events = runtime.events(&"worker-00000001".parse().unwrap()).unwrap();
-    let events: Vec<_> =
-        events.iter().map(|event| (event.event_id, json!(event.event)["event"].clone())).collect();
-    assert_eq!(events, [(2, json!("status")), (3, json!("user_message")), (4, json!("text_delta"))]);
-    let unknown = runtime.events(&"nobody".parse().unwrap()).unwrap_err();
-    assert_eq!(unknown.code, FaultCode::WorkerNotFound);
 }
 
 #[test]
@@ -241,7 +235,7 @@ fn processes_are_bounded() {
     post(&runtime, "/v1/workers/worker-00000001/cancel", "");
     let shared = &runtime.handle.shared;
     let full = |state: &mut State| state.threads.len() == MAX_PROCESSES;
-    drop(shared.done.wait_while(shared.lock().unwrap(), full).unwrap());
+    drop(shared.done.wait_while(shared.state.lock().unwrap(), full).unwrap());
     let (_, created) = post(&runtime, WORKERS, ASSISTANT);
     assert_eq!(created["worker"]["worker_id"], "worker-00000129");
 }

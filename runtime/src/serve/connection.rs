@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 in, [`Runtime::handle`], HTTP/1.1 out.
+//! One connection: HTTP/1.1 in, [`Runtime::handle`], HTTP/1.1 out; or, once, a stream.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,12 +12,15 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sekisho_core::runtime_api::{Fault, FaultCode};
+use sekisho_core::runtime_api::{Fault, FaultCode, Observe, is_websocket_upgrade};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tungstenite::handshake::derive_accept_key;
 
+use super::delivery::deliver;
 use crate::Runtime;
 
 /// The longest body of a request, in bytes.
@@ -33,6 +36,9 @@ const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take for a request's head, and how long it may keep a connection without one.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a client may take to let the answer to its upgrade out.
+const UPGRADE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 
@@ -42,18 +48,20 @@ pub(super) struct Door {
     pub(super) has_token: bool,
 }
 
-/// Serves a connection to its end, or until it is idle once the server is draining.
+/// Serves a connection to its end, or until it is idle once the server is draining. One that becomes a stream has
+/// ended as far as this is concerned.
 pub(super) async fn serve<S>(stream: S, door: Arc<Door>, mut draining: watch::Receiver<bool>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let ours = draining.clone();
     let service = service_fn(|request: Request<Incoming>| {
-        let door = Arc::clone(&door);
-        async move { Ok::<_, Infallible>(door.answer(request).await.map(Full::new)) }
+        let (door, draining) = (Arc::clone(&door), ours.clone());
+        async move { Ok::<_, Infallible>(door.answer(request, draining).await.map(Full::new)) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = drained(&mut draining) => {
@@ -66,20 +74,34 @@ where
     }
 }
 
-async fn drained(draining: &mut watch::Receiver<bool>) {
+/// Returns when the server is about to end.
+pub(super) async fn drained(draining: &mut watch::Receiver<bool>) {
     // A server that is gone without a word is not going to serve any more either.
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
 impl Door {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Bytes> {
+    async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        draining: watch::Receiver<bool>,
+    ) -> Response<Bytes> {
         if !self.has_token && is_of_a_page(request.headers()) {
             let message = "a runtime without a token does not speak to browsers";
             return closing(StatusCode::UNAUTHORIZED, FaultCode::Unauthorized, message);
         }
+        // Elsewhere the wish to speak another protocol is one that a server may leave alone (RFC 9110, 7.8).
+        let upgrades = is_websocket_upgrade(request.headers()) && Observe::from_request(&request).is_some();
+        let upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
         match timeout(BODY_DEADLINE, read(body)).await {
-            Ok(Ok(body)) => self.runtime.handle(&Request::from_parts(head, body)),
+            Ok(Ok(body)) => {
+                let request = Request::from_parts(head, body);
+                match upgrade {
+                    Some(upgrade) => self.upgrade(&request, upgrade, draining),
+                    None => self.runtime.handle(&request),
+                }
+            }
             Ok(Err(Unread::TooLong)) => {
                 let message = format!("invalid request: the body is over the limit of {MAX_BODY} bytes");
                 closing(StatusCode::PAYLOAD_TOO_LARGE, FaultCode::InvalidRequest, message)
@@ -93,6 +115,34 @@ impl Door {
                 closing(StatusCode::REQUEST_TIMEOUT, FaultCode::InvalidRequest, message)
             }
         }
+    }
+
+    /// Turns the connection into a stream (RFC 6455, 4.2.2), where the runtime gives one.
+    fn upgrade(
+        &self,
+        request: &Request<Bytes>,
+        upgrade: OnUpgrade,
+        draining: watch::Receiver<bool>,
+    ) -> Response<Bytes> {
+        let subscription = match self.runtime.observe(request) {
+            Ok(subscription) => subscription,
+            Err(refusal) => return refusal,
+        };
+        tokio::spawn(async move {
+            match timeout(UPGRADE_DEADLINE, upgrade).await {
+                Ok(Ok(upgraded)) => deliver(TokioIo::new(upgraded), subscription, draining).await,
+                Ok(Err(_)) | Err(_) => tracing::debug!("an upgrade was not completed"),
+            }
+        });
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+        let accept = key.and_then(|key| derive_accept_key(key.as_bytes()).try_into().ok());
+        headers.extend(accept.map(|accept: HeaderValue| (header::SEC_WEBSOCKET_ACCEPT, accept)));
+        response
     }
 }
 

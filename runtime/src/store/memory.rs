@@ -1,16 +1,15 @@
 //! A store that lasts as long as its runtime.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{CreateWorker, WorkerStatus};
 
 use super::{
-    Census, Change, Entry, MAX_EVENTS, MAX_PAGE_BYTES, Page, Standing, Store, StoreError, StoredItem,
-    WorkerRecord,
+    Census, Change, Entry, MAX_PAGE_BYTES, Page, Standing, Store, StoreError, StoredItem, WorkerRecord,
 };
-use crate::event::NumberedEvent;
+use crate::bounded::Bounded;
 
 /// How many items of a worker's transcript are kept; the oldest go first.
 pub(crate) const MAX_ITEMS: usize = 65_536;
@@ -18,47 +17,11 @@ pub(crate) const MAX_ITEMS: usize = 65_536;
 /// How much text of a worker's transcript is kept, in bytes; the oldest goes first.
 pub(crate) const MAX_ITEM_BYTES: usize = 16 * 1024 * 1024;
 
-/// How much text of a worker's events is kept, in bytes. It is shared with the transcript, but outlives it there.
-pub(crate) const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
-
-/// A queue that lets go of its oldest where it is over its bounds, but never of its newest.
-struct Bounded<T> {
-    queue: VecDeque<T>,
-    bytes: usize,
-    dropped: u64,
-    size: fn(&T) -> usize,
-    max_count: usize,
-    max_bytes: usize,
-}
-
-impl<T> Bounded<T> {
-    fn new(max_count: usize, max_bytes: usize, size: fn(&T) -> usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, dropped: 0, size, max_count, max_bytes }
-    }
-
-    fn push(&mut self, element: T) {
-        self.bytes += (self.size)(&element);
-        self.queue.push_back(element);
-        while self.queue.len() > 1 && (self.queue.len() > self.max_count || self.bytes > self.max_bytes) {
-            if let Some(oldest) = self.queue.pop_front() {
-                self.bytes -= (self.size)(&oldest);
-                self.dropped += 1;
-            }
-        }
-    }
-
-    /// How many there ever were.
-    fn total(&self) -> u64 {
-        self.dropped + self.queue.len() as u64
-    }
-}
-
 struct Worker {
     worker_id: WorkerId,
     made_of: Arc<CreateWorker>,
     standing: Standing,
     items: Bounded<StoredItem>,
-    events: Bounded<NumberedEvent>,
     last_event_id: u64,
 }
 
@@ -96,7 +59,6 @@ impl Workers {
             made_of: Arc::clone(made_of),
             standing: Standing { status: WorkerStatus::Running, ended_by: None },
             items: Bounded::new(MAX_ITEMS, MAX_ITEM_BYTES, |item| item.content.len()),
-            events: Bounded::new(MAX_EVENTS, MAX_EVENT_BYTES, |event| event.event.text_bytes()),
             last_event_id: 0,
         });
     }
@@ -136,7 +98,6 @@ impl Store for MemoryStore {
             Some(Change::Ended(status)) => worker.standing = Standing { status, ended_by: Some(event_id) },
         }
         worker.last_event_id = event_id;
-        worker.events.push(event);
         Ok(worker.items.total())
     }
 
@@ -171,19 +132,36 @@ impl Store for MemoryStore {
     fn page(&self, worker_id: &WorkerId, start: u64, limit: usize) -> Result<Option<Page>, StoreError> {
         let workers = self.lock()?;
         let Some(Worker { items, .. }) = workers.find(worker_id) else { return Ok(None) };
-        let skip = usize::try_from(start.saturating_sub(items.dropped)).unwrap_or(usize::MAX);
+        let skip = usize::try_from(start.saturating_sub(items.dropped())).unwrap_or(usize::MAX);
         let mut bytes = 0;
         let fits = |item: &&StoredItem| {
             let first = bytes == 0;
             bytes += item.content.len();
             first || bytes <= MAX_PAGE_BYTES
         };
-        let items_of_page = items.queue.iter().skip(skip).take(limit).take_while(fits).cloned().collect();
+        let items_of_page = items.queue().iter().skip(skip).take(limit).take_while(fits).cloned().collect();
         Ok(Some(Page { total: items.total(), items: items_of_page }))
     }
 
-    fn events(&self, worker_id: &WorkerId) -> Result<Option<Vec<NumberedEvent>>, StoreError> {
-        Ok(self.lock()?.find(worker_id).map(|worker| worker.events.queue.iter().cloned().collect()))
+    fn newest(
+        &self,
+        worker_id: &WorkerId,
+        until: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<StoredItem>>, StoreError> {
+        let workers = self.lock()?;
+        let Some(Worker { items, .. }) = workers.find(worker_id) else { return Ok(None) };
+        let end = items.queue().partition_point(|item| item.event_id <= until);
+        let mut bytes = 0;
+        let fits = |item: &&StoredItem| {
+            bytes += item.content.len();
+            bytes <= max_bytes
+        };
+        let mut newest: Vec<_> =
+            items.queue().range(..end).rev().take(limit).take_while(fits).cloned().collect();
+        newest.reverse();
+        Ok(Some(newest))
     }
 }
 
@@ -193,7 +171,7 @@ mod tests {
 
     use super::super::Role;
     use super::*;
-    use crate::event::{Activity, Event};
+    use crate::event::{Activity, Event, NumberedEvent};
 
     struct Fixture {
         store: MemoryStore,
@@ -258,7 +236,6 @@ mod tests {
         }
         assert_eq!(fixture.page(0, 2), (MAX_ITEMS as u64 + 10, vec![11, 12]));
         assert_eq!(fixture.page(11, 1), (MAX_ITEMS as u64 + 10, vec![12]));
-        assert_eq!(fixture.store.events(&fixture.worker_id).unwrap().unwrap().len(), MAX_EVENTS);
     }
 
     #[test]
@@ -269,12 +246,38 @@ mod tests {
             fixture.say(&text);
         }
         assert_eq!(fixture.page(0, 256), (20, vec![5]));
-        assert_eq!(fixture.store.events(&fixture.worker_id).unwrap().unwrap().len(), 4);
         let oversized: Arc<str> = "x".repeat(MAX_ITEM_BYTES + 1).into();
         fixture.say(&oversized);
         assert_eq!(fixture.page(0, 256), (21, vec![21]));
         fixture.say(&"".into());
         assert_eq!(fixture.page(0, 256), (22, vec![22]));
+    }
+
+    #[test]
+    fn the_newest_items_are_told_up_to_an_event() {
+        let mut fixture = fixture();
+        for text in ["1", "22", "333", "4444"] {
+            fixture.say(&text.into());
+        }
+        let newest = |until, limit, max_bytes| {
+            let items = fixture.store.newest(&fixture.worker_id, until, limit, max_bytes).unwrap().unwrap();
+            items.iter().map(|item| item.sequence).collect::<Vec<_>>()
+        };
+        for (until, limit, max_bytes, expected) in [
+            (u64::MAX, 9, 99, &[1, 2, 3, 4][..]),
+            (5, 9, 99, &[1, 2, 3, 4]),
+            (4, 9, 99, &[1, 2, 3]),
+            (1, 9, 99, &[]),
+            (5, 2, 99, &[3, 4]),
+            (5, 0, 99, &[]),
+            (5, 9, 7, &[3, 4]),
+            (5, 9, 6, &[4]),
+            (5, 9, 3, &[]),
+            (4, 9, 5, &[2, 3]),
+        ] {
+            assert_eq!(newest(until, limit, max_bytes), expected, "{until} {limit} {max_bytes}");
+        }
+        assert_eq!(fixture.store.newest(&"other".parse().unwrap(), 1, 1, 1), Ok(None));
     }
 
     #[test]
