@@ -9,16 +9,23 @@
 //! 5. [`Exchange::begin`] says which calls to drive; drive them all at once.
 //! 6. [`Exchange::response`] says what to answer.
 //!
+//! A request that [`Observation::parse`] makes something of wants a stream instead, which a
+//! [`Feed`](crate::feed::Feed) provides.
+//!
 //! Every step may end in an [`Error`](crate::error::Error), of which [`problem`] makes the response.
 
 mod door;
 mod exchange;
+mod observation;
 mod problem;
 mod request;
 mod view;
 
 pub use door::{AllowedHost, AllowedOrigin, Door, InvalidAllowance, Passage, Verdict};
 pub use exchange::{Exchange, Now};
+pub use observation::{
+    Form, Observation, Observed, SUBPROTOCOL, event_stream, server_sent_event, switching_protocols,
+};
 pub use problem::problem;
 pub use request::{Action, Route};
 pub use view::{
@@ -30,11 +37,20 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+/// What most bodies fit into, in bytes, so that they are written without being moved.
+const USUAL_BODY: usize = 1 << 10;
+
+/// How many headers most responses have.
+const USUAL_HEADERS: usize = 4;
+
 fn json(status: StatusCode, media_type: &'static str, body: &impl Serialize) -> Response<Bytes> {
+    let mut bytes = Vec::with_capacity(USUAL_BODY);
     // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
-    let mut response = Response::new(serde_json::to_vec(body).expect("plain data").into());
+    serde_json::to_writer(&mut bytes, body).expect("plain data");
+    let mut response = Response::new(bytes.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    headers.reserve(USUAL_HEADERS);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

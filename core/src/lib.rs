@@ -15,6 +15,9 @@
 //! | [`browser_api`] | the API of browsers, terminals and scripts |
 //! | [`registry`] | which runtimes there are, and how each is faring |
 //! | [`call`] | the life of one command |
+//! | [`watch`] | the life of one stream to a runtime |
+//! | [`feed`] | a worker's stream, shared by its viewers |
+//! | [`cursor`] | sealed cursors |
 //! | [`policy`] | where permission and redaction plug in |
 //!
 //! # The run loop
@@ -23,6 +26,8 @@
 //! 2. [`Call::poll`](call::Call::poll) says what to do: send an attempt, wait until an instant, or that it is done.
 //! 3. [`Call::handle`](call::Call::handle) hears what became of it.
 //! 4. [`Registry::finish`](registry::Registry::finish) learns from how it ended.
+//!
+//! A worker's stream has the same three verbs, in [`watch`].
 //!
 //! ```
 //! use std::time::Instant;

@@ -17,6 +17,7 @@ use crate::call::{Call, CallContext, CallLimits, Lesson, Permit};
 use crate::cursor::Place;
 use crate::error::{Error, ErrorKind};
 use crate::id::{RuntimeId, WorkerRef};
+use crate::policy::Policy;
 use crate::runtime_api::{Command, FEATURE_IDEMPOTENCY, Operation, RuntimeStatus, RuntimeSummary};
 use crate::secret::{Access, Token};
 use crate::watch::{AtLostPlace, Watch, WatchContext};
@@ -205,6 +206,17 @@ impl Registry {
             permit,
         };
         Ok(Call::new(now, context, command, patience.map_or(total, |patience| patience.min(total))))
+    }
+
+    /// Whether a worker may be watched, as far as the gateway can tell.
+    pub fn permit_observation(&self, policy: &dyn Policy, worker: &WorkerRef) -> Result<(), Error> {
+        let WorkerRef { runtime_id, worker_id } = worker;
+        let kind = match self.entries.contains_key(runtime_id) {
+            false => ErrorKind::UnknownRuntime,
+            true if policy.permits(Operation::ObserveEvents, runtime_id, Some(worker_id)) => return Ok(()),
+            true => ErrorKind::Denied,
+        };
+        Err(Error::new(kind).of_runtime(runtime_id).of_worker(Some(worker_id)))
     }
 
     /// The watch that carries a worker's stream, from `place` or, without one, from a snapshot; or why there is none.

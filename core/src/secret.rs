@@ -66,7 +66,7 @@ impl Token {
         scheme.eq_ignore_ascii_case(b"bearer ") && self.equals(presented.trim_ascii())
     }
 
-    fn equals(&self, presented: &[u8]) -> bool {
+    pub(crate) fn equals(&self, presented: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(presented).into()
     }
 
@@ -98,6 +98,7 @@ impl fmt::Debug for Token {
 pub struct Access {
     base_url: Option<BaseUrl>,
     token: Option<Token>,
+    host: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
     scrubber: Scrubber,
 }
@@ -107,12 +108,13 @@ impl Access {
     pub fn remote(base_url: BaseUrl, token: Option<Token>) -> Self {
         let scrubber = Scrubber::new(Some(&base_url), token.as_slice());
         let authorization = token.as_ref().map(Token::authorization);
-        Self { base_url: Some(base_url), token, authorization, scrubber }
+        let host = Some(base_url.host_header());
+        Self { base_url: Some(base_url), token, host, authorization, scrubber }
     }
 
     /// The way to a runtime in the same process, which has neither address nor credential.
     pub fn in_process() -> Self {
-        Self { base_url: None, token: None, authorization: None, scrubber: Scrubber::default() }
+        Self { base_url: None, token: None, host: None, authorization: None, scrubber: Scrubber::default() }
     }
 
     /// The same place with another credential.
@@ -125,6 +127,7 @@ impl Access {
             authorization: Some(token.authorization()),
             token: Some(token),
             base_url: self.base_url.clone(),
+            host: self.host.clone(),
         }
     }
 
@@ -152,8 +155,12 @@ impl Access {
 
     /// Adds `Host` and `Authorization`, the latter marked as sensitive.
     pub(crate) fn add_headers(&self, headers: &mut HeaderMap) {
-        headers.extend(self.base_url.as_ref().map(|base_url| (header::HOST, base_url.host_header())));
-        headers.extend(self.authorization.clone().map(|value| (header::AUTHORIZATION, value)));
+        // `extend` would make room for a header that is not there, too.
+        for (name, value) in [(header::HOST, &self.host), (header::AUTHORIZATION, &self.authorization)] {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
     }
 }
 

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sekisho_core::browser_api::{AllowedHost, AllowedOrigin};
 use sekisho_core::call::CallLimits;
+use sekisho_core::cursor::CursorKey;
+use sekisho_core::feed::FeedLimits;
 use sekisho_core::id::RuntimeId;
 use sekisho_core::secret::{BaseUrl, Token};
 use sekisho_runtime::ProcessProfile;
@@ -26,6 +30,10 @@ pub struct Config {
     pub(crate) allowed_origins: Vec<AllowedOrigin>,
     pub(crate) access_token: Option<Token>,
     pub(crate) max_request_bytes: usize,
+    pub(crate) cursor_key: CursorKey,
+    pub(crate) feed_limits: FeedLimits,
+    pub(crate) max_viewers: usize,
+    pub(crate) give_up_after: Duration,
     pub(crate) embedded: Option<Embedded>,
     pub(crate) remotes: Vec<Remote>,
 }
@@ -75,9 +83,12 @@ struct File {
     insecure_no_access_token: bool,
     max_request_bytes: NonZeroU64,
     max_response_bytes: NonZeroU64,
+    max_event_bytes: NonZeroU64,
+    max_viewers: NonZeroU64,
+    give_up_after_ms: NonZeroU64,
+    cursor_key_file: Option<PathBuf>,
     embedded: EmbeddedTable,
     remote: Vec<RemoteTable>,
-    cursor_key_file: Option<toml::Value>,
     local: Option<toml::Value>,
 }
 
@@ -92,9 +103,12 @@ impl Default for File {
             insecure_no_access_token: false,
             max_request_bytes: positive(1 << 20),
             max_response_bytes: positive(8 << 20),
+            max_event_bytes: positive(1 << 20),
+            max_viewers: positive(4096),
+            give_up_after_ms: positive(60_000),
+            cursor_key_file: None,
             embedded: EmbeddedTable::default(),
             remote: Vec::new(),
-            cursor_key_file: None,
             local: None,
         }
     }
@@ -165,10 +179,8 @@ impl Config {
             let place = line.map(|line| format!(" (line {line})")).unwrap_or_default();
             ConfigError { key: None, reason: format!("{}{place}", error.message()) }
         })?;
-        for (key, named) in [("cursor_key_file", file.cursor_key_file), ("local", file.local)] {
-            if named.is_some() {
-                return Err(at(key, "this version does not have it yet"));
-            }
+        if file.local.is_some() {
+            return Err(at("local", "this version does not have it yet"));
         }
         let access_token = token(
             ("access_token_file", &file.access_token_file),
@@ -184,6 +196,10 @@ impl Config {
             allowed_origins: each("allowed_origins", &file.allowed_origins)?,
             access_token: access_token.map(|(token, _)| token),
             max_request_bytes: bytes(file.max_request_bytes),
+            cursor_key: cursor_key(file.cursor_key_file.as_deref())?,
+            feed_limits: FeedLimits { max_event: bytes(file.max_event_bytes), ..FeedLimits::default() },
+            max_viewers: bytes(file.max_viewers),
+            give_up_after: time("give_up_after_ms", file.give_up_after_ms)?,
             embedded: embedded(file.embedded, variables)?,
             remotes: Vec::new(),
         };
@@ -240,6 +256,53 @@ const EXEC: &str = "exec";
 
 fn bytes(value: NonZeroU64) -> usize {
     usize::try_from(value.get()).unwrap_or(usize::MAX)
+}
+
+fn time(key: &str, milliseconds: NonZeroU64) -> Result<Duration, ConfigError> {
+    match Duration::from_millis(milliseconds.get()) {
+        time if time > LONGEST_TIMEOUT => Err(at(key, format!("is over {} ms", LONGEST_TIMEOUT.as_millis()))),
+        time => Ok(time),
+    }
+}
+
+/// The key in a file, which is made where there is none; without a file, one that lasts as long as the process.
+fn cursor_key(path: Option<&Path>) -> Result<CursorKey, ConfigError> {
+    let fault = |reason: &str| at("cursor_key_file", reason);
+    let fresh = || {
+        let mut bytes = [0; CursorKey::LENGTH];
+        getrandom::fill(&mut bytes).map_err(|_| fault("this system has no random source"))?;
+        Ok(CursorKey::from_bytes(bytes))
+    };
+    let Some(path) = path else { return fresh() };
+    match fs::read_to_string(path) {
+        Ok(text) => text.parse().map_err(|error| at("cursor_key_file", error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = fresh()?;
+            // Nobody must be able to read it before it is whole, nor two servers to make two.
+            let written = tempfile_beside(path, &key.to_hex()).and_then(|temporary| {
+                let linked = fs::hard_link(&temporary, path);
+                fs::remove_file(&temporary)?;
+                linked
+            });
+            match written {
+                Ok(()) => Ok(key),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => cursor_key(Some(path)),
+                Err(_) => Err(fault("the file is not there and cannot be made")),
+            }
+        }
+        Err(_) => Err(fault("the file cannot be read")),
+    }
+}
+
+/// A new file in the same directory, for its owner alone.
+fn tempfile_beside(path: &Path, text: &str) -> io::Result<PathBuf> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(temporary)
 }
 
 fn each<T: std::str::FromStr<Err: ToString>>(key: &str, texts: &[String]) -> Result<Vec<T>, ConfigError> {
@@ -320,11 +383,8 @@ fn remote(
         }
         (None, false) => None,
     };
-    let timeout = |name: &str, value: Option<NonZeroU64>, default: Duration| match value {
-        Some(value) if Duration::from_millis(value.get()) > LONGEST_TIMEOUT => {
-            Err(at(under(name), format!("is over {} ms", LONGEST_TIMEOUT.as_millis())))
-        }
-        Some(value) => Ok(Duration::from_millis(value.get())),
+    let timeout = |name: &str, value: Option<NonZeroU64>, default| match value {
+        Some(value) => time(&under(name), value),
         None => Ok(default),
     };
     let default = CallLimits::default();

@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
@@ -41,10 +41,10 @@ pub(crate) struct Busy {
 
 /// A connection that has carried a request. Once the server drains, it ends with its last response; one that never
 /// carried any is not waited for.
-struct Carrying(Arc<Busy>);
+pub(crate) struct Carrying(Arc<Busy>);
 
 impl Busy {
-    fn carrying(self: &Arc<Self>) -> Carrying {
+    pub(crate) fn carrying(self: &Arc<Self>) -> Carrying {
         self.count.fetch_add(1, Ordering::Relaxed);
         Carrying(self.clone())
     }
@@ -69,43 +69,26 @@ impl Drop for Carrying {
     }
 }
 
-/// Accepts and serves. Once `drain` says so it goes on for those who have not noticed yet, until nothing is busy in
-/// any loop or `drain_time` is over.
-pub(crate) async fn run(
-    gateway: Rc<Gateway>,
-    listener: TcpListener,
-    busy: Arc<Busy>,
-    drain: watch::Receiver<bool>,
-    drain_time: Duration,
-) {
+/// Accepts and serves. Once the server is to go it goes on for those who have not noticed yet, until nothing is busy
+/// in any loop or `drain_time` is over.
+pub(crate) async fn run(gateway: Rc<Gateway>, listener: TcpListener, drain_time: Duration) {
     let drained = async {
-        is_draining(drain.clone()).await;
-        gateway.drain();
-        timeout(drain_time, busy.is_over()).await
+        gateway.is_draining().await;
+        timeout(drain_time, gateway.busy().is_over()).await
     };
     tokio::select! {
         _ = drained => {}
-        () = accept(&gateway, &listener, &busy, &drain) => {}
+        () = accept(&gateway, &listener) => {}
     }
 }
 
-async fn is_draining(mut drain: watch::Receiver<bool>) {
-    // A server that is gone without a word has drained, too.
-    let _ = drain.wait_for(|draining| *draining).await;
-}
-
-async fn accept(
-    gateway: &Rc<Gateway>,
-    listener: &TcpListener,
-    busy: &Arc<Busy>,
-    drain: &watch::Receiver<bool>,
-) {
+async fn accept(gateway: &Rc<Gateway>, listener: &TcpListener) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // The semaphore is never closed: a place comes free in the end.
     while let Ok(place) = places.clone().acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let serving = serve(gateway.clone(), stream, busy.clone(), drain.clone());
+                let serving = serve(gateway.clone(), stream);
                 spawn_local(async move {
                     serving.await;
                     drop(place);
@@ -119,28 +102,29 @@ async fn accept(
     }
 }
 
-async fn serve(gateway: Rc<Gateway>, stream: TcpStream, busy: Arc<Busy>, drain: watch::Receiver<bool>) {
+async fn serve(gateway: Rc<Gateway>, stream: TcpStream) {
     // Responses are written in one piece: there is nothing for Nagle's algorithm to gather.
     let _ = stream.set_nodelay(true);
     let carrying = OnceCell::new();
     let service = service_fn(|request| {
-        carrying.get_or_init(|| busy.carrying());
+        carrying.get_or_init(|| gateway.busy().carrying());
         let gateway = gateway.clone();
         async move { Ok::<_, Infallible>(gateway.respond(request).await) }
     });
     // Whoever comes while the server drains has one request answered, if only that it is no longer ready.
-    let draining = *drain.borrow();
+    let draining = gateway.drains();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .keep_alive(!draining)
         .serve_connection(TokioIo::new(StallGuard::new(stream)), service);
-    let mut connection = pin!(connection);
+    let mut connection = pin!(connection.with_upgrades());
     // A connection that breaks is its client's business.
     tokio::select! {
+        biased;
         _ = connection.as_mut() => return,
-        () = is_draining(drain), if !draining => connection.as_mut().graceful_shutdown(),
+        () = gateway.is_draining(), if !draining => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }

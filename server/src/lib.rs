@@ -21,8 +21,11 @@
 mod config;
 mod event_loop;
 mod gateway;
+mod hub;
 mod server;
 mod stall;
+mod viewer;
+mod viewing;
 
 pub use config::{Config, ConfigError};
 pub use server::{DRAIN_TIME, Server, StartError};

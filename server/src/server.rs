@@ -6,9 +6,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use sekisho_core::browser_api::Door;
 use sekisho_core::call::CallLimits;
 use sekisho_core::id::RuntimeId;
@@ -16,17 +19,17 @@ use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{DuplicateRuntime, Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::Access;
 use sekisho_core::watch::GIVE_UP_AFTER;
-use sekisho_runtime::{Runtime, RuntimeConfig};
-use sekisho_transport_tokio::{Client, Transport};
-use tokio::net::{TcpListener, TcpSocket};
-use tokio::runtime::Builder;
-use tokio::sync::{broadcast, watch};
-use tokio::task::LocalSet;
+use sekisho_runtime::{Runtime, RuntimeConfig, Subscription};
+use sekisho_transport_tokio::{Client, Frames, InProcess, Transport};
+use tokio::net::TcpSocket;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{broadcast, mpsc, watch};
 use tracing::info;
 
 use crate::config::{Config, Embedded, Remote};
 use crate::event_loop::{self, Busy};
-use crate::gateway::{Gateway, Shared};
+use crate::gateway::{Gateway, Shared, Viewers};
+use crate::hub::{Hub, MAX_SUBSCRIBING, Streams};
 
 /// How long what is in flight may take to finish once the server is to go.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -42,7 +45,7 @@ const MAX_CHANGES: usize = 1024;
 pub struct Server {
     local_addr: SocketAddr,
     drain: watch::Sender<bool>,
-    loops: Vec<JoinHandle<()>>,
+    loops: Vec<JoinHandle<io::Result<()>>>,
     embedded: Option<Runtime>,
 }
 
@@ -75,55 +78,71 @@ impl Server {
         let Config { listen, mut allowed_hosts, allowed_origins, access_token, .. } = config;
         let embedded = config.embedded.as_ref().map(start_embedded).transpose()?;
         let specs = config.embedded.iter().map(embedded_spec).chain(config.remotes.iter().map(remote_spec));
+        let specs = specs.map(|spec| RuntimeSpec { give_up_after: config.give_up_after, ..spec });
         let registry = Registry::new(specs.collect(), RandomState::new().hash_one("sekisho"))?;
 
-        let failed = |error: io::Error| StartError::Loop(error.kind());
         let count = thread::available_parallelism().map_or(1, usize::from);
         let mut address = listen;
-        let mut runtimes = Vec::with_capacity(count);
+        let mut sockets = Vec::with_capacity(count);
         for _ in 0..count {
-            let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-            let entered = runtime.enter();
-            let listener =
-                bind(address).map_err(|error| StartError::Listen { address, kind: error.kind() })?;
-            // With port 0 the first listener finds the port that the others share.
-            address = listener.local_addr().map_err(failed)?;
-            drop(entered);
-            runtimes.push((runtime, listener));
+            let failed = |error: io::Error| StartError::Listen { address, kind: error.kind() };
+            let socket = bind(address).map_err(failed)?;
+            // With port 0 the first socket finds the port that the others share.
+            address = socket.local_addr().map_err(failed)?;
+            sockets.push(socket);
         }
         if !address.ip().is_unspecified() {
             allowed_hosts.extend(address.to_string().parse());
         }
 
+        let (asking, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(MAX_SUBSCRIBING)).unzip();
+        let drain = watch::Sender::new(false);
         let shared = Shared {
+            streams: Streams { key: config.cursor_key, limits: config.feed_limits, loops: asking.into() },
+            busy: Arc::new(Busy::default()),
+            drain: drain.subscribe(),
+            viewers: Arc::new(Viewers::new(config.max_viewers)),
             door: Arc::new(Door::new(allowed_hosts, allowed_origins, access_token)),
             policy: Arc::new(AllowAll),
             max_request_bytes: config.max_request_bytes,
             changes: broadcast::Sender::new(MAX_CHANGES),
         };
-        let mut server =
-            Self { local_addr: address, drain: watch::Sender::new(false), loops: Vec::new(), embedded };
-        let busy = Arc::new(Busy::default());
+        let mut server = Self { local_addr: address, drain, loops: Vec::new(), embedded };
         let remotes = Arc::new(config.remotes);
-        for (number, (runtime, listener)) in runtimes.into_iter().enumerate() {
-            let (shared, registry, busy) = (shared.clone(), registry.clone(), busy.clone());
-            let (remotes, embedded, drain) =
-                (remotes.clone(), server.embedded.clone(), server.drain.subscribe());
+        for (number, (socket, asked)) in sockets.into_iter().zip(asked).enumerate() {
+            let (shared, registry) = (shared.clone(), registry.clone());
+            let (remotes, embedded) = (remotes.clone(), server.embedded.clone());
             let embedded_id = config.embedded.as_ref().map(|embedded| embedded.runtime_id.clone());
             let changes = shared.changes.subscribe();
+            let (ready, is_ready) = std::sync::mpsc::channel();
             let serve = move || {
+                // Not a `LocalSet`: each time one of its tasks is woken, it wakes itself through the kernel.
+                let runtime =
+                    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
                 let transports = transports(embedded_id.zip(embedded), &remotes);
                 let gateway = Rc::new(Gateway::new(number, shared, registry, transports));
-                LocalSet::new().block_on(&runtime, async {
+                runtime.block_on(async {
+                    let listener = socket.listen(BACKLOG)?;
+                    let _ = ready.send(());
                     let following = gateway.clone();
                     tokio::task::spawn_local(async move { following.follow(changes).await });
-                    event_loop::run(gateway, listener, busy, drain, DRAIN_TIME).await;
-                });
+                    tokio::task::spawn_local(Hub::answer(gateway.clone(), asked));
+                    event_loop::run(gateway, listener, DRAIN_TIME).await;
+                    io::Result::Ok(())
+                })?;
                 // A name that is still being resolved is not waited for.
                 runtime.shutdown_background();
+                Ok(())
             };
             let name = format!("sekisho-loop-{number}");
-            server.loops.push(thread::Builder::new().name(name).spawn(serve).map_err(failed)?);
+            let failed = |error: io::Error| StartError::Loop(error.kind());
+            let event_loop = thread::Builder::new().name(name).spawn(serve).map_err(failed)?;
+            if is_ready.recv().is_err() {
+                // It has ended before it listened.
+                let error = event_loop.join().ok().and_then(Result::err);
+                return Err(failed(error.unwrap_or(io::ErrorKind::Other.into())));
+            }
+            server.loops.push(event_loop);
         }
         info!(loops = count, "serving");
         Ok(server)
@@ -157,7 +176,7 @@ impl Drop for Server {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -165,7 +184,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 fn start_embedded(embedded: &Embedded) -> Result<Runtime, sekisho_runtime::StartError> {
@@ -201,13 +220,34 @@ fn remote_spec(remote: &Remote) -> RuntimeSpec {
     }
 }
 
+/// The embedded runtime as a transport knows it.
+struct InThisProcess(Runtime);
+
+impl InProcess for InThisProcess {
+    fn handle(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        self.0.handle(request)
+    }
+
+    fn observe(&self, request: &Request<Bytes>) -> Result<Box<dyn Frames>, Response<Bytes>> {
+        Ok(Box::new(Observed(self.0.observe(request)?)))
+    }
+}
+
+/// A stream of the embedded runtime's.
+struct Observed(Subscription);
+
+impl Frames for Observed {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.0.poll_frame(context)
+    }
+}
+
 fn transports(
     embedded: Option<(RuntimeId, Runtime)>,
     remotes: &[Remote],
-) -> BTreeMap<RuntimeId, Rc<Transport>> {
+) -> BTreeMap<RuntimeId, Arc<Transport>> {
     let embedded = embedded.map(|(runtime_id, runtime)| {
-        let transport = Transport::InProcess(Arc::new(move |request| runtime.handle(request)));
-        (runtime_id, Rc::new(transport))
+        (runtime_id, Arc::new(Transport::InProcess(Box::new(InThisProcess(runtime)))))
     });
     let remotes = remotes.iter().map(|remote| {
         let client = Client::new(remote.tls.clone());
@@ -215,7 +255,7 @@ fn transports(
             Some(token_file) => client.with_token_file(token_file.clone()),
             None => client,
         };
-        (remote.runtime_id.clone(), Rc::new(Transport::Network(client)))
+        (remote.runtime_id.clone(), Arc::new(Transport::Network(client)))
     });
     embedded.into_iter().chain(remotes).collect()
 }

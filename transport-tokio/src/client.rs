@@ -6,24 +6,41 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sekisho_core::call::{Attempt, AttemptLimits, Failure, FailureCause, MAX_IDLE};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
 use sekisho_core::secret::Target;
+use sekisho_core::watch::{Connect, MAX_FRAME};
 use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::stream::{Meter, Stream};
 use crate::tls::TlsRoots;
 use crate::token_file::TokenFile;
+use crate::watch::Unopened;
 
 /// How many idle connections are kept.
 const MAX_IDLE_CONNECTIONS: usize = 64;
 
 /// The largest head of a response, in bytes.
 const MAX_HEAD: usize = 64 << 10;
+
+/// The largest body of a response to somebody who wanted a stream, in bytes: an error, of which little is kept.
+const MAX_REFUSAL: usize = 64 << 10;
+
+/// What is read of a stream at once, in bytes. The library's own default is 128 KiB.
+const READ_BUFFER: usize = 8 << 10;
+
+/// What may wait to be written to a runtime, in bytes: pings, pongs and a close.
+const MAX_WRITE_BUFFER: usize = 4 << 10;
 
 /// Carries attempts to one runtime and keeps its connections for the next ones.
 ///
@@ -85,6 +102,48 @@ impl Client {
             self.keep(connection);
             return Ok(response);
         }
+    }
+
+    /// Opens a stream on a connection of its own.
+    pub(crate) async fn open(
+        &self,
+        connect: Connect,
+    ) -> Result<WebSocketStream<TokioIo<Upgraded>>, Unopened> {
+        let Connect { target, request, limits, .. } = connect;
+        let connect_by = Instant::now() + limits.connect;
+        let unsent = |cause| Unopened::Failed(Failure::unsent(cause));
+        let tls = self.tls.as_ref().map(TlsRoots::config);
+        let (stream, meter) = match timeout_at(connect_by, Stream::connect(&target, tls)).await {
+            Ok(connected) => connected.map_err(unsent)?,
+            Err(_) => return Err(unsent(FailureCause::Timeout(TimeoutPhase::Connect))),
+        };
+        let mut connection = Connection::new(stream, meter).await.map_err(Unopened::Failed)?;
+        let key = generate_key();
+        let request = handshake(request, &key);
+        let respond_by = Instant::now() + limits.response;
+        let mut head = match connection.send(request, respond_by).await {
+            Ok(head) => head,
+            Err(Unanswered::Failed(failure)) => return Err(Unopened::Failed(failure)),
+            Err(Unanswered::Unsent(_)) => return Err(unsent(FailureCause::Network(NetworkPhase::Send))),
+        };
+        if head.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let read_by = Instant::now() + limits.response;
+            let failed = |cause| Unopened::Failed(Failure::sent(cause));
+            let response = read_body(head, MAX_REFUSAL, read_by).await.map_err(failed)?;
+            return Err(Unopened::Refused(response));
+        }
+        let expected = derive_accept_key(key.as_bytes());
+        if head.headers().get(header::SEC_WEBSOCKET_ACCEPT).is_none_or(|accept| accept != expected.as_str()) {
+            return Err(Unopened::Malformed);
+        }
+        let upgraded = hyper::upgrade::on(&mut head).await.map_err(|_| Unopened::Malformed)?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(MAX_WRITE_BUFFER)
+            .max_message_size(Some(MAX_FRAME))
+            .max_frame_size(Some(MAX_FRAME));
+        Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await)
     }
 
     /// A pooled connection, or else a new one.
@@ -157,10 +216,11 @@ impl Connection {
         let watched = meter.clone();
         // Ends when the connection does, when its sender is dropped, or when nothing was sent for long.
         tokio::spawn(async move {
-            let mut connection = std::pin::pin!(connection);
+            let mut connection = std::pin::pin!(connection.with_upgrades());
             let mut written = watched.written();
             loop {
                 tokio::select! {
+                    biased;
                     // How it ended is told to whoever is waiting for a response.
                     _ = connection.as_mut() => break,
                     () = tokio::time::sleep(MAX_IDLE) => {
@@ -196,6 +256,22 @@ impl Connection {
             Err(_) => Err(failed(FailureCause::Timeout(TimeoutPhase::Response))),
         }
     }
+}
+
+/// The request with what makes it an opening handshake (RFC 6455, 4.1).
+fn handshake(request: Request<()>, key: &str) -> Request<Full<Bytes>> {
+    let mut request = request.map(|()| Full::default());
+    let headers = request.headers_mut();
+    for (name, value) in [
+        (header::CONNECTION, "Upgrade"),
+        (header::UPGRADE, "websocket"),
+        (header::SEC_WEBSOCKET_VERSION, "13"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // A key is base64.
+    headers.extend(HeaderValue::from_str(key).ok().map(|key| (header::SEC_WEBSOCKET_KEY, key)));
+    request
 }
 
 async fn read_body(

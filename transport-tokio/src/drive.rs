@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::pending;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,16 +14,24 @@ use sekisho_core::secret::Token;
 use tokio::time::sleep_until;
 
 use crate::client::Client;
+use crate::watch::Frames;
 
-/// A runtime in the same process: /v1 as a function, which answers without waiting for anything.
-pub type InProcess = Arc<dyn Fn(&Request<Bytes>) -> Response<Bytes> + Send + Sync>;
+/// A runtime in the same process: /v1 as functions, which answer without waiting for anything.
+pub trait InProcess: Send + Sync {
+    /// Answers a command.
+    fn handle(&self, request: &Request<Bytes>) -> Response<Bytes>;
+
+    /// Opens a worker's stream, or answers why not.
+    #[expect(clippy::result_large_err, reason = "a response is what it is, and is moved once")]
+    fn observe(&self, request: &Request<Bytes>) -> Result<Box<dyn Frames>, Response<Bytes>>;
+}
 
 /// The way to one runtime.
 pub enum Transport {
     /// Over the network.
     Network(Client),
     /// By a call of a function.
-    InProcess(InProcess),
+    InProcess(Box<dyn InProcess>),
 }
 
 impl Transport {
@@ -34,7 +41,7 @@ impl Transport {
     pub async fn exchange(&self, attempt: Attempt) -> Result<Response<Bytes>, Failure> {
         match self {
             Self::Network(client) => client.exchange(attempt).await,
-            Self::InProcess(runtime) => Ok(runtime(&attempt.request)),
+            Self::InProcess(runtime) => Ok(runtime.handle(&attempt.request)),
         }
     }
 

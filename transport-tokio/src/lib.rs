@@ -1,9 +1,9 @@
-//! The loops that carry [`Call`]s under tokio.
+//! The loops that carry [`Call`]s and [`Watch`]es under tokio.
 //!
 //! Nothing is decided here. [`drive`] obeys one call from its first poll to its end; a [`Transport`] performs one
 //! attempt at a time, over the network with a [`Client`] that keeps a pool of connections to one runtime, or in the
 //! same process. What went wrong on the way is reported as a [`Failure`]: in which phase, and whether a byte of the
-//! request had been sent, which is counted and not guessed.
+//! request had been sent, which is counted and not guessed. A worker's stream is carried by [`Watching`].
 //!
 //! ```no_run
 //! use std::time::Instant;
@@ -40,6 +40,7 @@
 //! Every future here is `Send` and runs under any tokio runtime that has time and I/O enabled.
 //!
 //! [`Call`]: sekisho_core::call::Call
+//! [`Watch`]: sekisho_core::watch::Watch
 //! [`Failure`]: sekisho_core::call::Failure
 
 mod client;
@@ -47,8 +48,10 @@ mod drive;
 mod stream;
 mod tls;
 mod token_file;
+mod watch;
 
 pub use client::Client;
 pub use drive::{InProcess, Transport, drive};
 pub use tls::{TlsError, TlsRoots};
 pub use token_file::{TokenFile, TokenFileError};
+pub use watch::{Frames, Watching};

@@ -10,8 +10,9 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Response, StatusCode};
 
+use super::observation::{BEARER_SUBPROTOCOL, subprotocols};
 use crate::error::{Error, ErrorKind};
-use crate::runtime_api::IdempotencyKey;
+use crate::runtime_api::{IdempotencyKey, is_websocket_upgrade};
 use crate::secret::Token;
 
 /// A name under which the gateway may be spoken to: a host, on any port or on one.
@@ -161,16 +162,17 @@ impl Door {
     fn knows(&self, head: &Parts) -> bool {
         let guarded = head.uri.path() == "/api" || head.uri.path().starts_with("/api/");
         match &self.access_token {
-            Some(token) if guarded => token.admits(only(&head.headers, header::AUTHORIZATION)),
+            Some(token) if guarded => {
+                token.admits(only(&head.headers, header::AUTHORIZATION)) || knows_inside(token, head)
+            }
             _ => true,
         }
     }
 }
 
 impl Passage {
-    /// Adds to the response what the page that asked needs to be able to read it (Fetch, 3.2.3).
-    pub fn dress(&self, response: &mut Response<Bytes>) {
-        let headers = response.headers_mut();
+    /// Adds to the response's headers what the page that asked needs to be able to read it (Fetch, 3.2.3).
+    pub fn dress(&self, headers: &mut HeaderMap) {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = &self.cross_origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -180,6 +182,12 @@ impl Passage {
             );
         }
     }
+}
+
+/// Whether an opening handshake offers the token as a subprotocol.
+fn knows_inside(token: &Token, head: &Parts) -> bool {
+    let mut offered = subprotocols(&head.headers).filter_map(|it| it.strip_prefix(BEARER_SUBPROTOCOL));
+    is_websocket_upgrade(&head.headers) && offered.any(|presented| token.equals(presented.as_bytes()))
 }
 
 /// The one value of a header; a header that stands twice has none.
@@ -320,6 +328,29 @@ mod tests {
     }
 
     #[test]
+    fn a_page_offers_the_token_as_a_subprotocol() {
+        let door = door(Some("s3cret"));
+        let mut headers = vec![
+            ("host", "localhost"),
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "x"),
+        ];
+        let mut asked = |protocols| {
+            headers.push(("sec-websocket-protocol", protocols));
+            let verdict = verdict(&door, "GET", "/api/x", &headers);
+            headers.pop();
+            verdict
+        };
+        assert_eq!(asked("sekisho.v1, bearer.s3cret"), Ok(()));
+        assert_eq!(asked("sekisho.v1, bearer.other"), Err(ErrorKind::Unauthorized));
+        assert_eq!(asked("s3cret"), Err(ErrorKind::Unauthorized));
+        let plain = [("host", "localhost"), ("sec-websocket-protocol", "bearer.s3cret")];
+        assert_eq!(verdict(&door, "GET", "/api/x", &plain), Err(ErrorKind::Unauthorized));
+    }
+
+    #[test]
     fn allowed_pages_can_ask_and_read() {
         let door = door(Some("s3cret"));
         let origin = ("origin", "https://app.example");
@@ -327,12 +358,12 @@ mod tests {
         let passage = door.examine(&head("OPTIONS", "/api/runtimes", &preflight));
         assert!(matches!(&passage.verdict, Verdict::Preflight(answer) if answer.status() == 204));
         let mut response = Response::new(Bytes::new());
-        passage.dress(&mut response);
+        passage.dress(response.headers_mut());
         assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
 
         let refused = door.examine(&head("GET", "/api/runtimes", &[("host", "localhost"), origin]));
         let mut response = Response::new(Bytes::new());
-        refused.dress(&mut response);
+        refused.dress(response.headers_mut());
         assert_eq!(
             response.headers()["access-control-allow-origin"],
             "https://app.example",
@@ -343,7 +374,7 @@ mod tests {
         let passage = door.examine(&head("OPTIONS", "/api/runtimes", &stranger));
         assert!(matches!(passage.verdict, Verdict::Refused(_)));
         let mut response = Response::new(Bytes::new());
-        passage.dress(&mut response);
+        passage.dress(response.headers_mut());
         assert!(!response.headers().contains_key("access-control-allow-origin"));
     }
 

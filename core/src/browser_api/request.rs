@@ -85,7 +85,7 @@ struct InputBody {
     kind: InputKind,
 }
 
-const READ: &str = "GET, HEAD";
+pub(super) const READ: &str = "GET, HEAD";
 
 impl Route {
     /// What the head of a request asks for.
@@ -232,7 +232,7 @@ impl Route {
 /// What may follow a worker's id.
 const LAST: [&str; 4] = ["input", "stop", "cancel", "transcript"];
 
-fn invalid(error: impl std::fmt::Display) -> Error {
+pub(super) fn invalid(error: impl std::fmt::Display) -> Error {
     Error::with_detail(ErrorKind::InvalidRequest, bounded(&error.to_string()))
 }
 
@@ -240,11 +240,11 @@ fn invalid_id(what: &str, error: IdError) -> Error {
     Error::with_detail(ErrorKind::InvalidIdentifier, format!("The {what} {error}"))
 }
 
-fn runtime_id(segment: &str) -> Result<RuntimeId, Error> {
+pub(super) fn runtime_id(segment: &str) -> Result<RuntimeId, Error> {
     percent_decode_str(segment).decode_utf8_lossy().parse().map_err(|error| invalid_id("runtime_id", error))
 }
 
-fn worker_id(segment: &str) -> Result<WorkerId, Error> {
+pub(super) fn worker_id(segment: &str) -> Result<WorkerId, Error> {
     percent_decode_str(segment).decode_utf8_lossy().parse().map_err(|error| invalid_id("worker_id", error))
 }
 

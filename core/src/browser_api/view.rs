@@ -72,8 +72,7 @@ impl Capabilities {
             stop_worker: has(Operation::StopWorker),
             cancel_worker: has(Operation::CancelWorker),
             read_transcript: has(Operation::ReadTranscript),
-            // No route carries observation yet.
-            observe_events: false,
+            observe_events: has(Operation::ObserveEvents),
         }
     }
 }

@@ -182,6 +182,9 @@ impl fmt::Debug for IdempotencyKey {
     }
 }
 
+/// How many headers a request has at most.
+const MAX_HEADERS: usize = 4;
+
 pub(super) const WORKERS: &str = "/v1/workers";
 
 impl Command {
@@ -259,8 +262,9 @@ impl Command {
         };
         let mut request = Request::new(Bytes::new());
         // Prefix, constants, ids and numbers: each was checked to be made of characters of a path.
-        *request.uri_mut() = path.parse().expect("made of checked parts");
+        *request.uri_mut() = path.try_into().expect("made of checked parts");
         let headers = request.headers_mut();
+        headers.reserve(MAX_HEADERS);
         access.add_headers(headers);
         if let Some(key) = self.idempotency_key() {
             // A key is visible ASCII: `from_str` let nothing else in.

@@ -87,7 +87,7 @@ fn every_runtime_is_listed_reachable_or_not() {
     let response = carry_out(&AllowAll, Action::Runtimes, &[Some((200, SUMMARY)), None]);
     assert_eq!(response.status(), 200);
     let every = json!({"list_workers": true, "get_worker": true, "create_worker": true, "send_input": true,
-        "stop_worker": true, "cancel_worker": true, "read_transcript": true, "observe_events": false});
+        "stop_worker": true, "cancel_worker": true, "read_transcript": true, "observe_events": true});
     let diagnostic = json!({"code": "network_error", "severity": "error",
         "message": "no connection to the runtime", "runtime_id": "two"});
     let expected = json!({
@@ -129,7 +129,7 @@ fn a_failing_runtime_costs_its_own_rows_and_one_diagnostic() {
         "intent": {"kind": "task", "objective": "x"}, "profile": {"kind": "runtime_default"},
         "transcript_len": 4, "last_event_id": 9,
         "capabilities": {"send_input": true, "stop": true, "cancel": true, "read_transcript": true,
-            "observe_events": false}});
+            "observe_events": true}});
     assert_eq!(body["items"][0], expected);
     let codes: Vec<_> =
         body["diagnostics"].as_array().unwrap().iter().map(|it| (&it["code"], &it["runtime_id"])).collect();
@@ -148,7 +148,7 @@ fn a_worker_is_shown_without_mounts_and_bundles() {
         "requested_capabilities": [{"name": "read"}], "workspace_refs": [],
         "transcript_len": 4, "last_event_id": 9,
         "capabilities": {"send_input": false, "stop": false, "cancel": false, "read_transcript": true,
-            "observe_events": false}}});
+            "observe_events": true}}});
     assert_eq!(body(&response), expected);
 }
 

@@ -1,0 +1,217 @@
+//! Requests to watch a worker, over WebSocket or as server-sent events.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+
+use super::request::{READ, invalid, runtime_id, worker_id};
+use crate::error::{Error, ErrorKind};
+use crate::id::WorkerRef;
+use crate::query;
+use crate::runtime_api::is_websocket_upgrade;
+
+/// The subprotocol that viewers speak.
+pub const SUBPROTOCOL: &str = "sekisho.v1";
+
+/// What the subprotocol begins with that carries an access token: a page cannot set `Authorization` on a WebSocket.
+pub(super) const BEARER_SUBPROTOCOL: &str = "bearer.";
+
+/// In which form a stream is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Form {
+    /// As WebSocket messages. What keeps a viewer out is said inside: a page cannot read the status of an upgrade that
+    /// failed.
+    WebSocket,
+    /// As `text/event-stream`. What keeps a viewer out is said in the response.
+    ServerSentEvents,
+}
+
+/// Which stream is wanted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Observed {
+    /// Of which worker.
+    pub worker: WorkerRef,
+    /// After which cursor; `None` for a snapshot of the present.
+    pub cursor: Option<String>,
+}
+
+/// A request to watch a worker.
+#[derive(Debug)]
+pub struct Observation {
+    /// In which form.
+    pub form: Form,
+    /// Which stream, or why there can be none.
+    pub of: Result<Observed, Error>,
+}
+
+impl Observation {
+    /// What the head of a request wants to watch; `None` where it wants something else. An error is one to be answered
+    /// before any stream.
+    pub fn parse(head: &Parts) -> Option<Result<Self, Error>> {
+        let segments: Vec<&str> = head.uri.path().split('/').skip(1).collect();
+        let (form, runtime, worker, template) = match segments[..] {
+            ["api", "runtimes", runtime, "workers", worker, "events", "ws"] => {
+                (Form::WebSocket, runtime, worker, "GET")
+            }
+            ["api", "runtimes", runtime, "workers", worker, "events"] => {
+                (Form::ServerSentEvents, runtime, worker, READ)
+            }
+            _ => return None,
+        };
+        if head.method != Method::GET {
+            return Some(Err(
+                Error::new(ErrorKind::MethodNotAllowed { allow: template }).refusing(&head.method)
+            ));
+        }
+        if form == Form::WebSocket && !is_websocket_upgrade(&head.headers) {
+            return Some(Err(invalid("this route needs an upgrade to websocket")));
+        }
+        let of = || {
+            let worker = WorkerRef { runtime_id: runtime_id(runtime)?, worker_id: worker_id(worker)? };
+            let [cursor] = query::parameters(head.uri.query(), ["cursor"]).map_err(invalid)?;
+            // A client that reconnects by itself repeats the query, but knows better by now.
+            let last = last_event_id(&head.headers).filter(|_| form == Form::ServerSentEvents);
+            Ok(Observed { worker, cursor: last.or_else(|| cursor.map(Cow::into_owned)) })
+        };
+        Some(Ok(Self { form, of: of() }))
+    }
+
+    /// The route as BROWSER-API.md writes it.
+    pub fn template(&self) -> &'static str {
+        match self.form {
+            Form::WebSocket => "/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws",
+            Form::ServerSentEvents => "/api/runtimes/{runtime_id}/workers/{worker_id}/events",
+        }
+    }
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("last-event-id")?.to_str().ok()?;
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// The subprotocols that a WebSocket's opening handshake offers.
+pub(super) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+}
+
+/// The answer to an opening handshake (RFC 6455, 4.2.2); `accept` is the answer to its key.
+pub fn switching_protocols(head: &Parts, accept: HeaderValue) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if subprotocols(&head.headers).any(|offered| offered == SUBPROTOCOL) {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    response
+}
+
+/// The head of a stream of server-sent events.
+pub fn event_stream() -> Response<()> {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A frame as a server-sent event (HTML, 9.2.6): its cursor is the event's id.
+pub fn server_sent_event(item: &crate::feed::Item) -> Bytes {
+    let mut event = Vec::with_capacity(item.text().len() + 400);
+    if let Some(cursor) = item.cursor() {
+        event.extend([b"id: ", cursor.as_bytes(), b"\n"].concat());
+    }
+    event.extend([b"data: ", item.text().as_ref(), b"\n\n"].concat());
+    event.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPGRADE: &[(&str, &str)] = &[
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn parse(uri: &str, headers: &[(&str, &str)]) -> Option<Result<Observation, Error>> {
+        Observation::parse(&head("GET", uri, headers))
+    }
+
+    #[test]
+    fn both_forms() {
+        let socket = parse("/api/runtimes/r/workers/w/events/ws?cursor=c%2D1", UPGRADE).unwrap().unwrap();
+        assert_eq!(socket.form, Form::WebSocket);
+        let worker = WorkerRef { runtime_id: "r".parse().unwrap(), worker_id: "w".parse().unwrap() };
+        assert_eq!(socket.of, Ok(Observed { worker: worker.clone(), cursor: Some("c-1".into()) }));
+        let events = parse("/api/runtimes/r/workers/w/events", &[]).unwrap().unwrap();
+        assert_eq!((events.form, events.of), (Form::ServerSentEvents, Ok(Observed { worker, cursor: None })));
+    }
+
+    #[test]
+    fn the_last_event_id_is_the_newer_cursor() {
+        let last = [("last-event-id", "c-9")];
+        let events = parse("/api/runtimes/r/workers/w/events?cursor=c-1", &last).unwrap().unwrap();
+        assert_eq!(events.of.unwrap().cursor.as_deref(), Some("c-9"));
+    }
+
+    #[test]
+    fn what_keeps_a_viewer_out_is_said_inside() {
+        for (uri, kind) in [
+            ("/api/runtimes/../workers/w/events/ws", ErrorKind::InvalidIdentifier),
+            ("/api/runtimes/r/workers/a%2Fb/events/ws", ErrorKind::InvalidIdentifier),
+            ("/api/runtimes/r/workers/w/events/ws?start=1", ErrorKind::InvalidRequest),
+        ] {
+            let observation = parse(uri, UPGRADE).unwrap().unwrap();
+            assert_eq!(observation.of.unwrap_err().kind(), kind, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_answered_before_any_stream() {
+        let plain = parse("/api/runtimes/r/workers/w/events/ws", &[]).unwrap().unwrap_err();
+        assert_eq!(plain.kind(), ErrorKind::InvalidRequest);
+        let posted = Observation::parse(&head("POST", "/api/runtimes/r/workers/w/events", &[])).unwrap();
+        assert_eq!(posted.unwrap_err().kind().status(), 405);
+        for uri in ["/api/runtimes/r/workers/w", "/api/runtimes/r/workers/w/events/x", "/events/ws"] {
+            assert!(parse(uri, UPGRADE).is_none(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_is_answered_where_it_was_offered() {
+        let answer = |offered: &str| {
+            let head = head("GET", "/", &[("sec-websocket-protocol", offered)]);
+            let response = switching_protocols(&head, HeaderValue::from_static("x"));
+            response.headers().get("sec-websocket-protocol").map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(answer("sekisho.v1, bearer.x").as_deref(), Some("sekisho.v1"));
+        assert_eq!(answer("graphql-ws"), None);
+    }
+
+    #[test]
+    fn events_are_one_line_of_data() {
+        let event = server_sent_event(&crate::feed::caught_up());
+        let event = std::str::from_utf8(&event).unwrap();
+        assert!(event.starts_with("data: {\"kind\":\"diagnostic\"") && event.ends_with("}\n\n"), "{event}");
+        assert_eq!(event.matches('\n').count(), 2);
+    }
+}

@@ -1,0 +1,126 @@
+//! One viewer's way through a worker's stream, whatever carries it to the viewer.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use sekisho_core::browser_api::Observed;
+use sekisho_core::cursor::Place;
+use sekisho_core::error::{Error, ErrorKind};
+use sekisho_core::feed::{Encoder, Feed, Item, Join, Next, Viewer, caught_up};
+use sekisho_core::id::WorkerRef;
+use sekisho_transport_tokio::Watching;
+use tokio::time::timeout;
+
+use crate::gateway::Gateway;
+use crate::hub::{Hub, LocalFeed};
+
+/// How long a stream of a viewer's own may be silent without having met the feed. A runtime whose places never meet
+/// is not one that could be followed without a gap.
+const MEET_WITHIN: Duration = Duration::from_secs(10);
+
+/// A viewer's position. Dropping what [`Viewing::next`] returns loses nothing.
+pub(crate) struct Viewing {
+    gateway: Rc<Gateway>,
+    worker: WorkerRef,
+    local: Rc<LocalFeed>,
+    encoder: Encoder,
+    position: Position,
+}
+
+enum Position {
+    /// Not yet in the feed.
+    Joining(Option<Place>),
+    /// On a stream of its own, until it meets the feed.
+    Private(Box<Watching>, Option<Place>),
+    /// In the feed.
+    Live(Viewer),
+}
+
+impl Viewing {
+    /// A viewer of what was asked for, or why there can be none.
+    pub(crate) fn new(gateway: &Rc<Gateway>, observed: Observed) -> Result<Self, Error> {
+        let Observed { worker, cursor } = observed;
+        gateway.permit_observation(&worker)?;
+        let mut encoder = gateway.hub().encoder(gateway, &worker);
+        let place = cursor.map(|cursor| encoder.open(&cursor)).transpose()?;
+        let local = Hub::follow(gateway, &worker);
+        let position = Position::Joining(place);
+        Ok(Self { gateway: gateway.clone(), worker, local, encoder, position })
+    }
+
+    /// The next frame, or why there are no more.
+    pub(crate) async fn next(&mut self) -> Result<Item, Error> {
+        let local = self.local.clone();
+        loop {
+            let mut changed = std::pin::pin!(local.changed().notified());
+            changed.as_mut().enable();
+            if let Some(item) = self.ready()? {
+                return Ok(item);
+            }
+            if let Some(error) = local.ended() {
+                return Err(error);
+            }
+            let Position::Private(watching, place) = &mut self.position else {
+                changed.await;
+                continue;
+            };
+            let event = tokio::select! {
+                event = timeout(MEET_WITHIN, watching.next()) => event,
+                () = changed => continue,
+            };
+            match event {
+                Ok(Ok(event)) => {
+                    let item = self.encoder.encode(event);
+                    *place = item.place().cloned().or(place.take());
+                    return Ok(item);
+                }
+                Ok(Err(end)) => return Err(end.err().unwrap_or_else(|| Error::new(ErrorKind::Internal))),
+                Err(_) => return Err(Error::new(ErrorKind::CursorExpired)),
+            }
+        }
+    }
+
+    /// The next frame, where one is there already.
+    pub(crate) fn ready(&mut self) -> Result<Option<Item>, Error> {
+        let local = self.local.clone();
+        let feed = local.feed();
+        match &mut self.position {
+            Position::Live(viewer) => next(&feed, viewer),
+            Position::Private(_, None) => Ok(None),
+            Position::Private(_, Some(place)) => match feed.join(Some(place)) {
+                Join::Ready(mut viewer, _) => {
+                    let item = next(&feed, &mut viewer);
+                    self.position = Position::Live(viewer);
+                    item
+                }
+                _ => Ok(None),
+            },
+            Position::Joining(place) => match feed.join(place.as_ref()) {
+                Join::NotYet => Ok(None),
+                Join::Ready(mut viewer, opening) => {
+                    let item = match opening {
+                        Some(snapshot) => Ok(Some(snapshot)),
+                        None => next(&feed, &mut viewer),
+                    };
+                    self.position = Position::Live(viewer);
+                    item
+                }
+                Join::NeedsReplay | Join::NeedsSnapshot => {
+                    let place = place.take();
+                    let watching = self.gateway.hub().private(&self.gateway, &self.worker, place)?;
+                    self.position = Position::Private(Box::new(watching), None);
+                    Ok(None)
+                }
+            },
+        }
+    }
+}
+
+fn next(feed: &Feed, viewer: &mut Viewer) -> Result<Option<Item>, Error> {
+    match feed.next(viewer) {
+        Next::Frame(item) => Ok(Some(item)),
+        Next::CaughtUp => Ok(Some(caught_up())),
+        Next::Nothing => Ok(None),
+        Next::Lagged => Err(Error::new(ErrorKind::ViewerLagged)),
+    }
+}

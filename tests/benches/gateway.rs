@@ -1,0 +1,47 @@
+//! The real server as people run it, in a process of its own.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sekisho_tests::processes::Process;
+
+/// The token that the gateway presents to runtimes.
+pub(crate) const TOKEN: &str = "a-token-of-a-usual-length-0123456789";
+
+/// A server with these remote runtimes and no embedded one.
+///
+/// Its configuration is written into `directory`.
+pub(crate) fn start(directory: &Path, remotes: &str) -> Result<Process, Box<dyn Error>> {
+    let config = directory.join("sekisho.toml");
+    fs::write(&config, format!("listen = '127.0.0.1:0'\nembedded.enabled = false\n{remotes}"))?;
+    let server = build()?;
+    Ok(Process::start(Command::new(server).arg("--config").arg(config).env("BENCH_RUNTIME_TOKEN", TOKEN)))
+}
+
+/// A `[[remote]]` table.
+pub(crate) fn remote(runtime_id: &str, address: std::net::SocketAddr) -> String {
+    format!(
+        "[[remote]]\nruntime_id = '{runtime_id}'\nbase_url = 'http://{address}'\n\
+         token_env = 'BENCH_RUNTIME_TOKEN'\nresponse_timeout_ms = 1000\nmax_in_flight = 128\n"
+    )
+}
+
+/// `cargo bench` builds the benchmark and the libraries that it uses, but no binary: one that lies there may be
+/// from before the last change.
+fn build() -> Result<PathBuf, Box<dyn Error>> {
+    let benchmark = env::current_exe()?;
+    let [release, target] = [2, 3].map(|parents| benchmark.ancestors().nth(parents));
+    let (release, target) = release.zip(target).ok_or("the benchmark is not in a target directory")?;
+    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--release", "--package", "sekisho-server", "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()?;
+    match status.success() {
+        true => Ok(release.join("sekisho-server")),
+        false => Err("the server does not build".into()),
+    }
+}
