@@ -84,8 +84,10 @@ impl Server {
         let count = thread::available_parallelism().map_or(1, usize::from);
         let mut address = listen;
         let mut sockets = Vec::with_capacity(count);
+        let failed = |error: io::Error| StartError::Listen { address: listen, kind: error.kind() };
+        // The sockets below share their port with whoever shares, another server included: that one is found here.
+        drop(std::net::TcpListener::bind(listen).map_err(failed)?);
         for _ in 0..count {
-            let failed = |error: io::Error| StartError::Listen { address, kind: error.kind() };
             let socket = bind(address).map_err(failed)?;
             // With port 0 the first socket finds the port that the others share.
             address = socket.local_addr().map_err(failed)?;

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use sekisho_tests::client::{Answer, request};
 use sekisho_tests::processes::{Process, binary, eventually};
 use sekisho_tests::upstream::{Upstream, json};
+use sekisho_tests::viewer::Viewer;
 
 fn server() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho-server"));
@@ -117,6 +118,57 @@ fn a_runtime_behind_a_unix_socket() {
     let base_url = format!("base_url = 'unix://{}'", socket.display());
     let (_runtime, server) = behind(directory.path(), &listen, &[], |_| base_url.clone());
     converse(server.address(), "build-box", "echo through a socket", "through a socket");
+}
+
+#[test]
+fn a_runtime_that_starts_anew_is_noticed_by_its_viewers() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("rt.sock");
+    let listen = format!("unix:{}", socket.display());
+    let base_url = format!("base_url = 'unix://{}'", socket.display());
+    let (runtime, server) = behind(directory.path(), &listen, &[], |_| base_url.clone());
+    let worker = converse(server.address(), "build-box", "echo before", "before");
+    let named = worker.replace("/api/runtimes/", "").replace("/workers/", "/");
+    let mut viewer = Viewer::open(server.address(), &named, None);
+    assert!(viewer.see().is_snapshot());
+    drop(runtime);
+    let command = || {
+        let mut command = Command::new(binary("sekisho-runtime"));
+        command.args([
+            "--listen",
+            &listen,
+            "--runtime-id",
+            "build-box",
+            "--profile",
+            "shell=sh",
+            "--token-file",
+        ]);
+        command.arg(directory.path().join("token"));
+        command
+    };
+    let _anew = Process::start_anywhere(&mut command());
+    // The new one knows no such worker until somebody creates its first, which has the same name.
+    let anew = loop {
+        let (mut codes, code) = viewer.end();
+        match (codes.pop().unwrap().as_str(), code) {
+            ("worker_not_found", 4504) => {
+                break converse(server.address(), "build-box", "echo after", "after");
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(anew, worker);
+    let mut back = Viewer::open(server.address(), &named, viewer.cursor.as_deref());
+    let (codes, code) = back.end();
+    assert_eq!((codes.last().map(String::as_str), code), (Some("cursor_expired"), 4400));
+}
+
+#[test]
+fn two_servers_do_not_share_a_port() {
+    let first = Process::start(server().args(["--listen", "127.0.0.1:0"]));
+    let second = server().arg("--listen").arg(first.address().to_string()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("cannot listen"), "{second:?}");
 }
 
 #[test]
