@@ -24,7 +24,7 @@ mod view;
 pub use door::{AllowedHost, AllowedOrigin, Door, InvalidAllowance, Passage, Verdict};
 pub use exchange::{Exchange, Now};
 pub use observation::{
-    Form, Observation, Observed, SUBPROTOCOL, event_stream, server_sent_event, switching_protocols,
+    Form, Observation, SUBPROTOCOL, Viewed, event_stream, server_sent_event, switching_protocols,
 };
 pub use problem::problem;
 pub use request::{Action, Route};

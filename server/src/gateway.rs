@@ -191,6 +191,7 @@ impl Gateway {
         self.is_draining().await;
         let viewers = u32::try_from(self.shared.viewers.count.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
         let over = GOING_AWAY_EACH.saturating_mul(viewers).min(GOING_AWAY_OVER);
+        // Each `RandomState` is another one: the viewers are spread by chance.
         let share = RandomState::new().hash_one(self.number) % 1024;
         sleep(over * share as u32 / 1024).await;
     }

@@ -13,7 +13,7 @@ use hyper::body::Frame;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sekisho_core::browser_api::{
-    Form, Observation, Observed, event_stream, problem, server_sent_event, switching_protocols,
+    Form, Observation, Viewed, event_stream, problem, server_sent_event, switching_protocols,
 };
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::farewell;
@@ -65,7 +65,7 @@ pub(crate) async fn respond(
     observation: Observation,
     upgrade: OnUpgrade,
 ) -> Response<ReplyBody> {
-    let viewing = observation.of.and_then(|observed| Admitted::new(&gateway, observed));
+    let viewing = observation.of.and_then(|viewed| Admitted::new(&gateway, viewed));
     match observation.form {
         Form::WebSocket => {
             let key = head.headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
@@ -94,9 +94,9 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn new(gateway: &Rc<Gateway>, observed: Observed) -> Result<Self, Error> {
+    fn new(gateway: &Rc<Gateway>, viewed: Viewed) -> Result<Self, Error> {
         let place = gateway.place_for_viewer()?;
-        Ok(Self { viewing: Viewing::new(gateway, observed)?, _place: place })
+        Ok(Self { viewing: Viewing::new(gateway, viewed)?, _place: place })
     }
 }
 

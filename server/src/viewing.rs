@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use sekisho_core::browser_api::Observed;
+use sekisho_core::browser_api::Viewed;
 use sekisho_core::cursor::Place;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::{Encoder, Feed, Item, Join, Next, Viewer, caught_up};
@@ -38,8 +38,8 @@ enum Position {
 
 impl Viewing {
     /// A viewer of what was asked for, or why there can be none.
-    pub(crate) fn new(gateway: &Rc<Gateway>, observed: Observed) -> Result<Self, Error> {
-        let Observed { worker, cursor } = observed;
+    pub(crate) fn new(gateway: &Rc<Gateway>, viewed: Viewed) -> Result<Self, Error> {
+        let Viewed { worker, cursor } = viewed;
         gateway.permit_observation(&worker)?;
         let mut encoder = gateway.hub().encoder(gateway, &worker);
         let place = cursor.map(|cursor| encoder.open(&cursor)).transpose()?;

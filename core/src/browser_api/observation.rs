@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::request::{READ, invalid, runtime_id, worker_id};
+use super::request::{invalid, runtime_id, worker_id};
 use crate::error::{Error, ErrorKind};
 use crate::id::WorkerRef;
 use crate::query;
@@ -31,7 +31,7 @@ pub enum Form {
 
 /// Which stream is wanted.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Observed {
+pub struct Viewed {
     /// Of which worker.
     pub worker: WorkerRef,
     /// After which cursor; `None` for a snapshot of the present.
@@ -44,7 +44,7 @@ pub struct Observation {
     /// In which form.
     pub form: Form,
     /// Which stream, or why there can be none.
-    pub of: Result<Observed, Error>,
+    pub of: Result<Viewed, Error>,
 }
 
 impl Observation {
@@ -52,19 +52,18 @@ impl Observation {
     /// before any stream.
     pub fn parse(head: &Parts) -> Option<Result<Self, Error>> {
         let segments: Vec<&str> = head.uri.path().split('/').skip(1).collect();
-        let (form, runtime, worker, template) = match segments[..] {
+        let (form, runtime, worker) = match segments[..] {
             ["api", "runtimes", runtime, "workers", worker, "events", "ws"] => {
-                (Form::WebSocket, runtime, worker, "GET")
+                (Form::WebSocket, runtime, worker)
             }
             ["api", "runtimes", runtime, "workers", worker, "events"] => {
-                (Form::ServerSentEvents, runtime, worker, READ)
+                (Form::ServerSentEvents, runtime, worker)
             }
             _ => return None,
         };
         if head.method != Method::GET {
-            return Some(Err(
-                Error::new(ErrorKind::MethodNotAllowed { allow: template }).refusing(&head.method)
-            ));
+            let error = Error::new(ErrorKind::MethodNotAllowed { allow: "GET" });
+            return Some(Err(error.refusing(&head.method)));
         }
         if form == Form::WebSocket && !is_websocket_upgrade(&head.headers) {
             return Some(Err(invalid("this route needs an upgrade to websocket")));
@@ -74,7 +73,7 @@ impl Observation {
             let [cursor] = query::parameters(head.uri.query(), ["cursor"]).map_err(invalid)?;
             // A client that reconnects by itself repeats the query, but knows better by now.
             let last = last_event_id(&head.headers).filter(|_| form == Form::ServerSentEvents);
-            Ok(Observed { worker, cursor: last.or_else(|| cursor.map(Cow::into_owned)) })
+            Ok(Viewed { worker, cursor: last.or_else(|| cursor.map(Cow::into_owned)) })
         };
         Some(Ok(Self { form, of: of() }))
     }
@@ -161,9 +160,9 @@ mod tests {
         let socket = parse("/api/runtimes/r/workers/w/events/ws?cursor=c%2D1", UPGRADE).unwrap().unwrap();
         assert_eq!(socket.form, Form::WebSocket);
         let worker = WorkerRef { runtime_id: "r".parse().unwrap(), worker_id: "w".parse().unwrap() };
-        assert_eq!(socket.of, Ok(Observed { worker: worker.clone(), cursor: Some("c-1".into()) }));
+        assert_eq!(socket.of, Ok(Viewed { worker: worker.clone(), cursor: Some("c-1".into()) }));
         let events = parse("/api/runtimes/r/workers/w/events", &[]).unwrap().unwrap();
-        assert_eq!((events.form, events.of), (Form::ServerSentEvents, Ok(Observed { worker, cursor: None })));
+        assert_eq!((events.form, events.of), (Form::ServerSentEvents, Ok(Viewed { worker, cursor: None })));
     }
 
     #[test]
@@ -189,8 +188,10 @@ mod tests {
     fn what_is_answered_before_any_stream() {
         let plain = parse("/api/runtimes/r/workers/w/events/ws", &[]).unwrap().unwrap_err();
         assert_eq!(plain.kind(), ErrorKind::InvalidRequest);
-        let posted = Observation::parse(&head("POST", "/api/runtimes/r/workers/w/events", &[])).unwrap();
-        assert_eq!(posted.unwrap_err().kind().status(), 405);
+        for method in ["POST", "HEAD"] {
+            let refused = Observation::parse(&head(method, "/api/runtimes/r/workers/w/events", &[])).unwrap();
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::MethodNotAllowed { allow: "GET" });
+        }
         for uri in ["/api/runtimes/r/workers/w", "/api/runtimes/r/workers/w/events/x", "/events/ws"] {
             assert!(parse(uri, UPGRADE).is_none(), "{uri}");
         }

@@ -85,7 +85,7 @@ struct InputBody {
     kind: InputKind,
 }
 
-pub(super) const READ: &str = "GET, HEAD";
+const READ: &str = "GET, HEAD";
 
 impl Route {
     /// What the head of a request asks for.
