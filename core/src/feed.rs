@@ -82,6 +82,11 @@ impl Item {
         }
     }
 
+    /// Whether it tells of an outage: to those who follow, and to nobody else.
+    pub fn is_notice(&self) -> bool {
+        self.kind == ItemKind::Notice
+    }
+
     /// Whether it is a snapshot.
     pub fn is_snapshot(&self) -> bool {
         matches!(self.kind, ItemKind::Snapshot(_))
@@ -314,7 +319,7 @@ impl Feed {
             };
             viewer.next += 1;
             // That the runtime was away is nothing to those who were not there.
-            if viewer.live_from.is_none() || item.kind != ItemKind::Notice {
+            if viewer.live_from.is_none() || !item.is_notice() {
                 return Next::Frame(item.clone());
             }
         }

@@ -600,6 +600,7 @@ impl Watch {
             self.outputs.push_back(WatchOutput::Event(WatchEvent::Resynchronized));
         }
         self.starting_over = false;
+        self.stalls = 0;
         self.recent = Recent::default();
         self.recent.insert(&observed.place);
         self.place = Some(observed.place.clone());
@@ -639,8 +640,12 @@ impl Watch {
             | "runtime.websocket_error"
             | "runtime.serialize_failed"
             | "runtime.observation_only" => {
+                let begun = match &self.state {
+                    State::Connected(connection) => !matches!(connection.phase, Phase::FirstFrame { .. }),
+                    _ => false,
+                };
                 self.close();
-                self.stalls += 1;
+                self.stalls += u32::from(begun);
                 if self.stalls >= MAX_STALLS && self.place.is_some() {
                     self.stalls = 0;
                     self.place_is_lost(now, lost);

@@ -71,6 +71,10 @@ impl Viewing {
             match event {
                 Ok(Ok(event)) => {
                     let item = self.encoder.encode(event);
+                    // It may be over when this viewer is in the feed, which then would not say so.
+                    if item.is_notice() {
+                        continue;
+                    }
                     *place = item.place().cloned().or(place.take());
                     return Ok(item);
                 }

@@ -147,16 +147,10 @@ fn a_runtime_that_starts_anew_is_noticed_by_its_viewers() {
         command
     };
     let _anew = Process::start_anywhere(&mut command());
-    // The new one knows no such worker until somebody creates its first, which has the same name.
-    let anew = loop {
-        let (mut codes, code) = viewer.end();
-        match (codes.pop().unwrap().as_str(), code) {
-            ("worker_not_found", 4504) => {
-                break converse(server.address(), "build-box", "echo after", "after");
-            }
-            other => panic!("{other:?}"),
-        }
-    };
+    // The new one knows no such worker, until somebody creates its first, which has the same name.
+    let (codes, code) = viewer.end();
+    assert_eq!((codes.last().map(String::as_str), code), (Some("worker_not_found"), 4504));
+    let anew = converse(server.address(), "build-box", "echo after", "after");
     assert_eq!(anew, worker);
     let mut back = Viewer::open(server.address(), &named, viewer.cursor.as_deref());
     let (codes, code) = back.end();
