@@ -27,7 +27,7 @@ use sekisho_core::secret::Token;
 use sekisho_transport_tokio::{Transport, drive};
 use tokio::sync::{broadcast, watch};
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::event_loop::Busy;
@@ -36,6 +36,12 @@ use crate::viewer::{self, Events};
 
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often connections are looked at that nobody uses.
+///
+/// That a loop's next wake-up is always this near has another effect: a deadline of a request lies behind it, and setting
+/// one takes no system call.
+const PRUNE_EVERY: Duration = Duration::from_millis(500);
 
 /// Over how long viewers are told to go while the server drains, so that they do not all come back at once.
 const GOING_AWAY_OVER: Duration = Duration::from_secs(5);
@@ -214,6 +220,15 @@ impl Gateway {
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return,
             }
+        }
+    }
+
+    /// Lets go of connections to runtimes that nobody uses, for as long as the loop runs.
+    pub(crate) async fn prune(&self) {
+        let mut ticks = interval(PRUNE_EVERY);
+        loop {
+            ticks.tick().await;
+            self.transports.values().for_each(|transport| transport.prune());
         }
     }
 

@@ -126,8 +126,9 @@ impl Server {
                 runtime.block_on(async {
                     let listener = socket.listen(BACKLOG)?;
                     let _ = ready.send(());
-                    let following = gateway.clone();
+                    let (following, pruning) = (gateway.clone(), gateway.clone());
                     tokio::task::spawn_local(async move { following.follow(changes).await });
+                    tokio::task::spawn_local(async move { pruning.prune().await });
                     tokio::task::spawn_local(Hub::answer(gateway.clone(), asked));
                     event_loop::run(gateway, listener, DRAIN_TIME).await;
                     io::Result::Ok(())

@@ -188,13 +188,14 @@ impl Client {
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push_back(Idle { connection, since: Instant::now() });
-        while idle.len() > MAX_IDLE_CONNECTIONS
-            || idle.front().is_some_and(|oldest| {
-                oldest.since.elapsed() > MAX_IDLE || oldest.connection.sender.is_closed()
-            })
-        {
+        if idle.len() > MAX_IDLE_CONNECTIONS {
             idle.pop_front();
         }
+    }
+
+    pub(crate) fn prune(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| idle.since.elapsed() <= MAX_IDLE && !idle.connection.sender.is_closed());
     }
 }
 
@@ -213,24 +214,8 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| Failure::unsent(FailureCause::Network(NetworkPhase::Connect)))?;
-        let watched = meter.clone();
-        // Ends when the connection does, when its sender is dropped, or when nothing was sent for long.
-        tokio::spawn(async move {
-            let mut connection = std::pin::pin!(connection.with_upgrades());
-            let mut written = watched.written();
-            loop {
-                tokio::select! {
-                    biased;
-                    // How it ended is told to whoever is waiting for a response.
-                    _ = connection.as_mut() => break,
-                    () = tokio::time::sleep(MAX_IDLE) => {
-                        if std::mem::replace(&mut written, watched.written()) == watched.written() {
-                            break;
-                        }
-                    }
-                }
-            }
-        });
+        // Ends with the connection or with its sender. How is told to whoever is waiting for a response.
+        tokio::spawn(connection.with_upgrades());
         Ok(Self { sender, meter })
     }
 

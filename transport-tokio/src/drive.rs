@@ -45,6 +45,13 @@ impl Transport {
         }
     }
 
+    /// Lets go of connections that are closed, or have been idle for [`MAX_IDLE`](sekisho_core::call::MAX_IDLE). To be called every now and then.
+    pub fn prune(&self) {
+        if let Self::Network(client) = self {
+            client.prune();
+        }
+    }
+
     /// The runtime's token as its file has it now.
     pub fn credential(&self) -> Option<Token> {
         match self {
