@@ -20,8 +20,8 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Proxies what the gateway would to the same path of `runtime`, with the same credential. `None` where nginx
-    /// is not installed.
+    /// Proxies what the gateway would to the same path of `runtime`, with the same credential: commands of `rt`, and
+    /// WebSockets of `streams`. `None` where nginx is not installed.
     pub(crate) fn start(
         directory: &Path,
         runtime: SocketAddr,
@@ -46,6 +46,13 @@ impl Nginx {
                          proxy_pass http://runtime/v1/;
                          proxy_http_version 1.1;
                          proxy_set_header Connection '';
+                         proxy_set_header Authorization 'Bearer {token}';
+                     }}
+                     location /api/runtimes/streams/ {{
+                         proxy_pass http://runtime/v1/;
+                         proxy_http_version 1.1;
+                         proxy_set_header Upgrade $http_upgrade;
+                         proxy_set_header Connection upgrade;
                          proxy_set_header Authorization 'Bearer {token}';
                      }}
                  }}
