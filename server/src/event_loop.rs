@@ -106,25 +106,31 @@ async fn serve(gateway: Rc<Gateway>, stream: TcpStream) {
     // Responses are written in one piece: there is nothing for Nagle's algorithm to gather.
     let _ = stream.set_nodelay(true);
     let carrying = OnceCell::new();
+    let first_request = Notify::new();
     let service = service_fn(|request| {
-        carrying.get_or_init(|| gateway.busy().carrying());
+        carrying.get_or_init(|| {
+            first_request.notify_one();
+            gateway.busy().carrying()
+        });
         let gateway = gateway.clone();
         async move { Ok::<_, Infallible>(gateway.respond(request).await) }
     });
-    // Whoever comes while the server drains has one request answered, if only that it is no longer ready.
-    let draining = gateway.drains();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .keep_alive(!draining)
         .serve_connection(TokioIo::new(StallGuard::new(stream)), service);
     let mut connection = pin!(connection.with_upgrades());
+    // Whoever comes while the server drains has one request answered, if only that it is no longer ready.
+    let last_request = async {
+        gateway.is_draining().await;
+        first_request.notified().await;
+    };
     // A connection that breaks is its client's business.
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
-        () = gateway.is_draining(), if !draining => connection.as_mut().graceful_shutdown(),
+        () = last_request => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
