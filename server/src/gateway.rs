@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use sekisho_core::browser_api::{Action, Door, Exchange, Now, Observation, Route, Verdict, problem};
 use sekisho_core::call::Call;
-use sekisho_core::error::{Error, ErrorKind, Origin};
+use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::policy::Policy;
 use sekisho_core::registry::{Change, Registry};
@@ -342,7 +342,8 @@ impl Gateway {
 }
 
 fn report(error: &Error, attempts: u32) {
-    if error.kind().origin() == Origin::Client {
+    // What the client asked for in vain is the client's business.
+    if !error.kind().status().is_server_error() {
         return;
     }
     let runtime_id = error.runtime_id().map(tracing::field::display);
