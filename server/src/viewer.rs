@@ -125,8 +125,9 @@ async fn show(gateway: &Gateway, viewing: &mut Viewing, socket: &mut Socket) -> 
     let mut going_away = std::pin::pin!(gateway.viewer_goes_away());
     let mut next_ping = Instant::now() + PING_EVERY;
     let mut pong_until: Option<Instant> = None;
+    // One timer for all of the viewer's life: to set one for each frame would cost as much as the frame.
+    let mut wake = std::pin::pin!(sleep_until(next_ping));
     loop {
-        let wake = pong_until.map_or(next_ping, |until| until.min(next_ping));
         tokio::select! {
             item = viewing.next() => {
                 let mut ready = item.map(Some);
@@ -159,7 +160,7 @@ async fn show(gateway: &Gateway, viewing: &mut Viewing, socket: &mut Socket) -> 
                 }
                 Some(Err(_)) | None => return None,
             },
-            () = sleep_until(wake) => {
+            () = wake.as_mut() => {
                 let now = Instant::now();
                 if pong_until.is_some_and(|until| until <= now) {
                     return None;
@@ -169,6 +170,7 @@ async fn show(gateway: &Gateway, viewing: &mut Viewing, socket: &mut Socket) -> 
                     pong_until.get_or_insert(now + PONG_WITHIN);
                     socket.send(Message::Ping(Bytes::new())).await.ok()?;
                 }
+                wake.as_mut().reset(pong_until.map_or(next_ping, |until| until.min(next_ping)));
             }
             () = &mut going_away => return Some(Error::new(ErrorKind::GoingAway)),
         }
