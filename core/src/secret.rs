@@ -9,6 +9,7 @@ mod scrubber;
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
@@ -91,6 +92,15 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
     }
+}
+
+/// Where a runtime's token is kept, to be read anew when it is replaced.
+pub trait TokenSource: Send + Sync {
+    /// The token as it is now; `None` where it cannot be read.
+    fn read(&self) -> Option<Token>;
+
+    /// The token, if it is another one than when it was last read. May be asked as often as one likes.
+    fn changed(&self, now: Instant) -> Option<Token>;
 }
 
 /// The way to one runtime: its place, the credential for it, and the [`Scrubber`] that keeps both inside.

@@ -14,7 +14,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Request, Response, header};
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::{Command, CommandError, Fault, FaultCode, Observe, Reply, WorkerStatus};
+use sekisho_core::runtime_api::{
+    Command, CommandError, Fault, FaultCode, Frames, InProcess, Observe, Reply, WorkerStatus,
+};
 
 use crate::config::{RuntimeConfig, StartError, check_profiles};
 use crate::cursor::{Cursor, epoch_of};
@@ -377,6 +379,16 @@ impl Place {
 
     fn give_up(mut self, end: End) {
         self.end = end;
+    }
+}
+
+impl InProcess for Runtime {
+    fn handle(&self, request: &Request<Bytes>) -> Response<Bytes> {
+        self.handle(request)
+    }
+
+    fn observe(&self, request: &Request<Bytes>) -> Result<Box<dyn Frames>, Response<Bytes>> {
+        Ok(Box::new(self.observe(request)?))
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
+use sekisho_core::runtime_api::Frames;
 
 use crate::bounded::Bounded;
 use crate::frame::Diagnostic;
@@ -211,6 +212,12 @@ impl Subscription {
             self.view = None;
             end.into_frame()
         })))
+    }
+}
+
+impl Frames for Subscription {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_frame(context)
     }
 }
 

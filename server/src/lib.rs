@@ -18,7 +18,6 @@
 //!
 //! [`Registry`]: sekisho_core::registry::Registry
 
-mod config;
 mod event_loop;
 mod gateway;
 mod hub;
@@ -27,5 +26,5 @@ mod stall;
 mod viewer;
 mod viewing;
 
-pub use config::{Config, ConfigError};
+pub use sekisho_config::{Config, ConfigError};
 pub use server::{DRAIN_TIME, Server, StartError};

@@ -6,27 +6,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
+use sekisho_config::{Config, Embedded, Remote};
 use sekisho_core::browser_api::Door;
-use sekisho_core::call::CallLimits;
+use sekisho_core::feed::FeedLimits;
 use sekisho_core::id::RuntimeId;
 use sekisho_core::policy::AllowAll;
-use sekisho_core::registry::{DuplicateRuntime, Registry, RuntimeKind, RuntimeSpec};
-use sekisho_core::secret::Access;
-use sekisho_core::watch::GIVE_UP_AFTER;
-use sekisho_runtime::{Runtime, RuntimeConfig, Subscription};
-use sekisho_transport_tokio::{Client, Frames, InProcess, Transport};
+use sekisho_core::registry::{DuplicateRuntime, Registry};
+use sekisho_runtime::Runtime;
+use sekisho_transport_tokio::{Client, Transport};
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::info;
 
-use crate::config::{Config, Embedded, Remote};
 use crate::event_loop::{self, Busy};
 use crate::gateway::{Gateway, Shared, Viewers};
 use crate::hub::{Hub, MAX_SUBSCRIBING, Streams};
@@ -75,11 +70,11 @@ pub enum StartError {
 impl Server {
     /// Listens and serves, on threads of its own.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let Config { listen, mut allowed_hosts, allowed_origins, access_token, .. } = config;
-        let embedded = config.embedded.as_ref().map(start_embedded).transpose()?;
-        let specs = config.embedded.iter().map(embedded_spec).chain(config.remotes.iter().map(remote_spec));
-        let specs = specs.map(|spec| RuntimeSpec { give_up_after: config.give_up_after, ..spec });
-        let registry = Registry::new(specs.collect(), RandomState::new().hash_one("sekisho"))?;
+        let Config { listen, mut allowed_hosts, allowed_origins, access_token, runtimes, .. } = config;
+        let registry = Registry::new(runtimes.specs(), RandomState::new().hash_one("sekisho"))?;
+        let start = |embedded: &Embedded| Runtime::start(embedded.runtime_config());
+        let embedded = runtimes.embedded.as_ref().map(start).transpose()?;
+        let limits = FeedLimits { max_event: runtimes.max_event_bytes, ..FeedLimits::default() };
 
         let count = thread::available_parallelism().map_or(1, usize::from);
         let mut address = listen;
@@ -100,7 +95,7 @@ impl Server {
         let (asking, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(MAX_SUBSCRIBING)).unzip();
         let drain = watch::Sender::new(false);
         let shared = Shared {
-            streams: Streams { key: config.cursor_key, limits: config.feed_limits, loops: asking.into() },
+            streams: Streams { key: runtimes.cursor_key, limits, loops: asking.into() },
             busy: Arc::new(Busy::default()),
             drain: drain.subscribe(),
             viewers: Arc::new(Viewers::new(config.max_viewers)),
@@ -110,11 +105,11 @@ impl Server {
             changes: broadcast::Sender::new(MAX_CHANGES),
         };
         let mut server = Self { local_addr: address, drain, loops: Vec::new(), embedded };
-        let remotes = Arc::new(config.remotes);
+        let remotes = Arc::new(runtimes.remotes);
         for (number, (socket, asked)) in sockets.into_iter().zip(asked).enumerate() {
             let (shared, registry) = (shared.clone(), registry.clone());
             let (remotes, embedded) = (remotes.clone(), server.embedded.clone());
-            let embedded_id = config.embedded.as_ref().map(|embedded| embedded.runtime_id.clone());
+            let embedded_id = runtimes.embedded.as_ref().map(|embedded| embedded.runtime_id.clone());
             let changes = shared.changes.subscribe();
             let (ready, is_ready) = std::sync::mpsc::channel();
             let serve = move || {
@@ -190,72 +185,16 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn start_embedded(embedded: &Embedded) -> Result<Runtime, sekisho_runtime::StartError> {
-    let mut config = RuntimeConfig::new(embedded.runtime_id.clone());
-    config.display_name = Some(embedded.display_name.clone());
-    config.profiles = embedded.profiles.clone();
-    config.hidden_variables = embedded.hidden_variables.clone();
-    Runtime::start(config)
-}
-
-fn embedded_spec(embedded: &Embedded) -> RuntimeSpec {
-    RuntimeSpec {
-        runtime_id: embedded.runtime_id.clone(),
-        display_name: Some(embedded.display_name.clone()),
-        kind: RuntimeKind::Embedded,
-        access: Access::in_process(),
-        limits: CallLimits::default(),
-        // It answers at once: nothing is ever in flight to it.
-        max_in_flight: usize::MAX,
-        give_up_after: GIVE_UP_AFTER,
-    }
-}
-
-fn remote_spec(remote: &Remote) -> RuntimeSpec {
-    RuntimeSpec {
-        runtime_id: remote.runtime_id.clone(),
-        display_name: remote.display_name.clone(),
-        kind: RuntimeKind::Remote,
-        access: Access::remote(remote.base_url.clone(), remote.token.clone()),
-        limits: remote.limits,
-        max_in_flight: remote.max_in_flight,
-        give_up_after: GIVE_UP_AFTER,
-    }
-}
-
-/// The embedded runtime as a transport knows it.
-struct InThisProcess(Runtime);
-
-impl InProcess for InThisProcess {
-    fn handle(&self, request: &Request<Bytes>) -> Response<Bytes> {
-        self.0.handle(request)
-    }
-
-    fn observe(&self, request: &Request<Bytes>) -> Result<Box<dyn Frames>, Response<Bytes>> {
-        Ok(Box::new(Observed(self.0.observe(request)?)))
-    }
-}
-
-/// A stream of the embedded runtime's.
-struct Observed(Subscription);
-
-impl Frames for Observed {
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.0.poll_frame(context)
-    }
-}
-
 fn transports(
     embedded: Option<(RuntimeId, Runtime)>,
     remotes: &[Remote],
 ) -> BTreeMap<RuntimeId, Arc<Transport>> {
-    let embedded = embedded.map(|(runtime_id, runtime)| {
-        (runtime_id, Arc::new(Transport::InProcess(Box::new(InThisProcess(runtime)))))
-    });
+    let embedded =
+        embedded.map(|(runtime_id, runtime)| (runtime_id, Arc::new(Transport::InProcess(Box::new(runtime)))));
     let remotes = remotes.iter().map(|remote| {
         let client = Client::new(remote.tls.clone());
         let client = match &remote.token_file {
-            Some(token_file) => client.with_token_file(token_file.clone()),
+            Some(token_file) => client.with_token_source(token_file.clone()),
             None => client,
         };
         (remote.runtime_id.clone(), Arc::new(Transport::Network(client)))

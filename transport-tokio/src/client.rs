@@ -12,9 +12,10 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use sekisho_core::call::{Attempt, AttemptLimits, Failure, FailureCause, MAX_IDLE};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
-use sekisho_core::secret::Target;
+use sekisho_core::secret::{Target, TokenSource};
 use sekisho_core::watch::{Connect, MAX_FRAME};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
@@ -23,8 +24,6 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::stream::{Meter, Stream};
-use crate::tls::TlsRoots;
-use crate::token_file::TokenFile;
 use crate::watch::Unopened;
 
 /// How many idle connections are kept.
@@ -46,8 +45,8 @@ const MAX_WRITE_BUFFER: usize = 4 << 10;
 ///
 /// It never follows a redirect, knows no proxy, and sends what the attempt holds and nothing else.
 pub struct Client {
-    tls: Option<TlsRoots>,
-    token_file: Option<Arc<TokenFile>>,
+    tls: Option<Arc<ClientConfig>>,
+    token_source: Option<Arc<dyn TokenSource>>,
     /// The one used last is at the back, and is used first.
     idle: Mutex<VecDeque<Idle>>,
 }
@@ -64,17 +63,17 @@ struct Connection {
 
 impl Client {
     /// A client with nothing pooled. `tls` says whom to trust where the runtime's base URL is `https`.
-    pub fn new(tls: Option<TlsRoots>) -> Self {
-        Self { tls, token_file: None, idle: Mutex::default() }
+    pub fn new(tls: Option<Arc<ClientConfig>>) -> Self {
+        Self { tls, token_source: None, idle: Mutex::default() }
     }
 
-    /// The same client for a runtime whose token stands in a file, which several clients may share.
-    pub fn with_token_file(self, token_file: Arc<TokenFile>) -> Self {
-        Self { token_file: Some(token_file), ..self }
+    /// The same client for a runtime whose token may be replaced; several clients may share the source.
+    pub fn with_token_source(self, token_source: Arc<dyn TokenSource>) -> Self {
+        Self { token_source: Some(token_source), ..self }
     }
 
-    pub(crate) fn token_file(&self) -> Option<&TokenFile> {
-        self.token_file.as_deref()
+    pub(crate) fn token_source(&self) -> Option<&dyn TokenSource> {
+        self.token_source.as_deref()
     }
 
     pub(crate) async fn exchange(&self, attempt: Attempt) -> Result<Response<Bytes>, Failure> {
@@ -112,8 +111,8 @@ impl Client {
         let Connect { target, request, limits, .. } = connect;
         let connect_by = Instant::now() + limits.connect;
         let unsent = |cause| Unopened::Failed(Failure::unsent(cause));
-        let tls = self.tls.as_ref().map(TlsRoots::config);
-        let (stream, meter) = match timeout_at(connect_by, Stream::connect(&target, tls)).await {
+        let (stream, meter) = match timeout_at(connect_by, Stream::connect(&target, self.tls.as_ref())).await
+        {
             Ok(connected) => connected.map_err(unsent)?,
             Err(_) => return Err(unsent(FailureCause::Timeout(TimeoutPhase::Connect))),
         };
@@ -159,8 +158,7 @@ impl Client {
                 return Ok(connection);
             }
         }
-        let tls = self.tls.as_ref().map(TlsRoots::config);
-        match timeout_at(connect_by, Stream::connect(target, tls)).await {
+        match timeout_at(connect_by, Stream::connect(target, self.tls.as_ref())).await {
             Ok(Ok((stream, meter))) => Connection::new(stream, meter).await,
             Ok(Err(cause)) => Err(Failure::unsent(cause)),
             Err(_) => Err(Failure::unsent(FailureCause::Timeout(TimeoutPhase::Connect))),

@@ -6,25 +6,14 @@ use std::pin::pin;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use sekisho_core::call::{Attempt, Call, CallInput, CallOutput, Failure};
 use sekisho_core::error::Error;
-use sekisho_core::runtime_api::Reply;
+use sekisho_core::runtime_api::{InProcess, Reply};
 use sekisho_core::secret::Token;
 use tokio::time::sleep_until;
 
 use crate::client::Client;
-use crate::watch::Frames;
-
-/// A runtime in the same process: /v1 as functions, which answer without waiting for anything.
-pub trait InProcess: Send + Sync {
-    /// Answers a command.
-    fn handle(&self, request: &Request<Bytes>) -> Response<Bytes>;
-
-    /// Opens a worker's stream, or answers why not.
-    #[expect(clippy::result_large_err, reason = "a response is what it is, and is moved once")]
-    fn observe(&self, request: &Request<Bytes>) -> Result<Box<dyn Frames>, Response<Bytes>>;
-}
 
 /// The way to one runtime.
 pub enum Transport {
@@ -52,18 +41,18 @@ impl Transport {
         }
     }
 
-    /// The runtime's token as its file has it now.
+    /// The runtime's token as its source has it now.
     pub fn credential(&self) -> Option<Token> {
         match self {
-            Self::Network(client) => client.token_file()?.read().ok(),
+            Self::Network(client) => client.token_source()?.read(),
             Self::InProcess(_) => None,
         }
     }
 
-    /// The runtime's token, if its file has changed since somebody last looked.
+    /// The runtime's token, if its source has another one than when somebody last looked.
     pub fn changed_credential(&self, now: Instant) -> Option<Token> {
         match self {
-            Self::Network(client) => client.token_file()?.changed(now),
+            Self::Network(client) => client.token_source()?.changed(now),
             Self::InProcess(_) => None,
         }
     }

@@ -46,12 +46,8 @@
 mod client;
 mod drive;
 mod stream;
-mod tls;
-mod token_file;
 mod watch;
 
 pub use client::Client;
-pub use drive::{InProcess, Transport, drive};
-pub use tls::{TlsError, TlsRoots};
-pub use token_file::{TokenFile, TokenFileError};
-pub use watch::{Frames, Watching};
+pub use drive::{Transport, drive};
+pub use watch::Watching;

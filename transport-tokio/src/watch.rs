@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use sekisho_core::call::Failure;
 use sekisho_core::error::Error;
+use sekisho_core::runtime_api::Frames;
 use sekisho_core::secret::Token;
 use sekisho_core::watch::{ConnId, Connect, Loss, Watch, WatchEvent, WatchInput, WatchOutput};
 use tokio::time::{sleep_until, timeout};
@@ -25,12 +25,6 @@ use crate::drive::Transport;
 
 /// How long a ping may take to leave. What a runtime does not read within this, it does not read at all.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The frames of one worker, from a runtime in the same process.
-pub trait Frames: Send {
-    /// The text of the next frame; `None` after the last.
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>>;
-}
 
 /// A stream that a runtime has opened.
 pub(crate) enum Stream {

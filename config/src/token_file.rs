@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use sekisho_core::secret::{MAX_TOKEN_LENGTH, Token, TokenError};
+use sekisho_core::secret::{MAX_TOKEN_LENGTH, Token, TokenError, TokenSource};
 
 /// How often a file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -47,23 +47,32 @@ impl TokenFile {
     pub fn open(path: PathBuf) -> Result<(Self, Token), TokenFileError> {
         let file = Self { seen: Mutex::new(Seen { looked_at: None, stamp: None }), path };
         let stamp = file.stamp();
-        let token = file.read()?;
+        let token = file.token()?;
         file.seen.lock().unwrap_or_else(PoisonError::into_inner).stamp = stamp;
         Ok((file, token))
     }
 
-    /// Reads the token.
-    pub fn read(&self) -> Result<Token, TokenFileError> {
+    fn token(&self) -> Result<Token, TokenFileError> {
         let mut text = String::new();
         let file = File::open(&self.path).map_err(|_| TokenFileError::Unreadable)?;
         file.take(MAX_FILE).read_to_string(&mut text).map_err(|_| TokenFileError::Unreadable)?;
         Ok(text.parse()?)
     }
 
-    /// The token, if the file is another one than when it was last read. Looks at most once a second.
-    ///
-    /// A file that is unreadable or holds no token is one that somebody is writing just now: it is looked at again.
-    pub fn changed(&self, now: Instant) -> Option<Token> {
+    fn stamp(&self) -> Option<(SystemTime, u64)> {
+        let metadata = fs::metadata(&self.path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+}
+
+impl TokenSource for TokenFile {
+    fn read(&self) -> Option<Token> {
+        self.token().ok()
+    }
+
+    /// Looks at the file at most once a second. One that is unreadable or holds no token is one that somebody is
+    /// writing just now: it is looked at again.
+    fn changed(&self, now: Instant) -> Option<Token> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.looked_at.is_some_and(|looked_at| now.saturating_duration_since(looked_at) < LOOK_EVERY) {
             return None;
@@ -73,14 +82,9 @@ impl TokenFile {
         if stamp == seen.stamp {
             return None;
         }
-        let token = self.read().ok()?;
+        let token = self.token().ok()?;
         seen.stamp = stamp;
         Some(token)
-    }
-
-    fn stamp(&self) -> Option<(SystemTime, u64)> {
-        let metadata = fs::metadata(&self.path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
     }
 }
 

@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn refused(text: &str) -> (Option<String>, String) {
@@ -9,8 +11,8 @@ fn refused(text: &str) -> (Option<String>, String) {
 fn with_no_file_the_embedded_runtime_is_there() {
     let config = Config::from_toml("").unwrap();
     assert_eq!(config.listen, "127.0.0.1:8787".parse().unwrap());
-    assert_eq!(config.embedded.unwrap().runtime_id.as_str(), "embedded");
-    assert!(config.remotes.is_empty() && config.access_token.is_none());
+    assert_eq!(config.runtimes.embedded.unwrap().runtime_id.as_str(), "embedded");
+    assert!(config.runtimes.remotes.is_empty() && config.access_token.is_none());
     assert_eq!(config.max_request_bytes, 1 << 20);
 }
 
@@ -53,15 +55,15 @@ fn everything_in_it_is_taken() {
     ))
     .unwrap();
     assert_eq!(config.access_token, "s3cret".parse().ok());
-    let embedded = config.embedded.unwrap();
+    let embedded = config.runtimes.embedded.unwrap();
     let names: Vec<&str> = embedded.profiles.iter().map(|profile| profile.name.as_str()).collect();
     assert_eq!(names, ["zsh", "bash"], "in the order of the file");
-    let remote = &config.remotes[0];
+    let remote = &config.runtimes.remotes[0];
     assert_eq!(remote.display_name.as_deref(), Some("Build box"));
     assert_eq!((remote.limits.connect.as_millis(), remote.limits.response.as_millis()), (1, 2));
     assert_eq!((remote.limits.max_response_body, remote.max_in_flight), (20, 3));
     assert!(remote.token_file.is_some() && remote.tls.is_none());
-    assert_eq!(config.remotes[1].max_in_flight, 64);
+    assert_eq!(config.runtimes.remotes[1].max_in_flight, 64);
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn command_line_flags() {
     let config = || Config::from_toml("").unwrap();
     assert_eq!(config().listen_on("127.0.0.1:1").unwrap().listen.port(), 1);
     assert!(config().listen_on("0.0.0.0:1").is_err());
-    let embedded = config().exec("sh -c 'echo hi'").unwrap().embedded.unwrap();
+    let embedded = config().exec("sh -c 'echo hi'").unwrap().runtimes.embedded.unwrap();
     assert_eq!(embedded.profiles[0].command, ["sh", "-c", "echo hi"]);
     assert!(config().exec("").is_err());
     assert!(config().exec("'").is_err());
