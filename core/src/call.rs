@@ -118,6 +118,13 @@ pub struct AttemptLimits {
     pub max_idle: Duration,
 }
 
+impl Attempt {
+    /// The one attempt of a request that is no call's.
+    pub(crate) fn only(target: Target, request: Request<Bytes>, limits: AttemptLimits) -> Self {
+        Self { id: AttemptId(1), target, request, limits }
+    }
+}
+
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attempt")

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{RuntimeId, WorkerId};
 
@@ -122,7 +122,7 @@ pub enum TimeoutPhase {
 }
 
 /// Whose error it is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The client's: another request is needed.
@@ -136,7 +136,7 @@ pub enum Origin {
 }
 
 /// Whether a failed command that changes something took effect.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It certainly did not: safe to send again.
@@ -146,6 +146,56 @@ pub enum Outcome {
 }
 
 impl ErrorKind {
+    /// Every kind.
+    pub const ALL: &[Self] = &[
+        Self::InvalidRequest,
+        Self::InvalidIdentifier,
+        Self::Unauthorized,
+        Self::OriginNotAllowed,
+        Self::HostNotAllowed,
+        Self::Denied,
+        Self::UnknownRoute,
+        Self::UnknownRuntime,
+        Self::WorkerNotFound,
+        Self::MethodNotAllowed { allow: "" },
+        Self::RuntimeStopped,
+        Self::WorkerBusy,
+        Self::IdempotencyConflict,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Internal,
+        Self::Unsupported,
+        Self::Network(NetworkPhase::Resolve),
+        Self::Network(NetworkPhase::Connect),
+        Self::Network(NetworkPhase::Tls),
+        Self::Network(NetworkPhase::Send),
+        Self::Network(NetworkPhase::Receive),
+        Self::RuntimeAuthFailed,
+        Self::RuntimeError,
+        Self::MalformedResponse,
+        Self::ResponseTooLarge,
+        Self::UnexpectedRedirect,
+        Self::IdentityMismatch,
+        Self::RuntimeBusy,
+        Self::RuntimeUnavailable,
+        Self::RuntimeTimeout(TimeoutPhase::Connect),
+        Self::RuntimeTimeout(TimeoutPhase::Response),
+        Self::RuntimeTimeout(TimeoutPhase::Body),
+        Self::CursorMalformed,
+        Self::CursorUnknown,
+        Self::CursorExpired,
+        Self::MalformedFrame,
+        Self::ObservationOnly,
+        Self::ViewerLagged,
+        Self::TooManyViewers,
+        Self::GoingAway,
+    ];
+
+    /// A kind of this code: where several differ in their phases alone, the first of them.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.code() == code)
+    }
+
     /// The name of the kind on the wire: the part of a problem that clients may rely on.
     pub fn code(self) -> &'static str {
         match self {

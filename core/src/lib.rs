@@ -13,6 +13,7 @@
 //! | [`error`] | what went wrong, whose it is, and what follows |
 //! | [`runtime_api`] | the wire to runtimes, v1, both sides of it |
 //! | [`browser_api`] | the API of browsers, terminals and scripts |
+//! | [`client`] | the other end of that API, for who speaks to a gateway |
 //! | [`registry`] | which runtimes there are, and how each is faring |
 //! | [`call`] | the life of one command |
 //! | [`watch`] | the life of one stream to a runtime |
@@ -83,6 +84,7 @@
 mod backoff;
 pub mod browser_api;
 pub mod call;
+pub mod client;
 pub mod cursor;
 pub mod error;
 pub mod feed;

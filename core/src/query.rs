@@ -57,6 +57,15 @@ pub(crate) fn numbers<const N: usize>(
     Ok(numbers)
 }
 
+/// A path with those of the numbers as its query that are there.
+pub(crate) fn with_numbers<const N: usize>(path: String, numbers: [(&str, Option<u64>); N]) -> String {
+    let given = numbers.into_iter().filter_map(|(name, number)| Some((name, number?)));
+    given.fold(path, |path, (name, number)| {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{separator}{name}={number}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +83,13 @@ mod tests {
         assert_eq!(page("start=1&start=2"), Err(QueryError::Repeated("start")));
         assert_eq!(page("start=%FF"), Err(QueryError::NotUtf8("start")));
         assert_eq!(page("begin=1"), Err(QueryError::Unknown("begin".into())));
+    }
+
+    #[test]
+    fn queries_of_numbers() {
+        let page = |start, limit| with_numbers("/t".into(), [("start", start), ("limit", limit)]);
+        assert_eq!(page(None, None), "/t");
+        assert_eq!(page(None, Some(5)), "/t?limit=5");
+        assert_eq!(page(Some(0), Some(5)), "/t?start=0&limit=5");
     }
 }

@@ -20,6 +20,7 @@ mod observation;
 mod reply;
 mod wire;
 
+pub(crate) use command::to_json;
 pub use command::{Command, CommandError, IdempotencyKey, InvalidIdempotencyKey, Operation};
 pub use fault::{Fault, FaultCode};
 pub use in_process::{Frames, InProcess};

@@ -72,6 +72,12 @@ pub const MAX_FRAME: usize = 16 << 20;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ConnId(u32);
 
+impl ConnId {
+    pub(crate) fn of(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 /// A connection to be opened. Prints neither where it goes nor what it says.
 pub struct Connect {
     /// What reports about this connection name.

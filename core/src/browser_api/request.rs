@@ -2,16 +2,17 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use percent_encoding::percent_decode_str;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, bounded};
 use crate::id::{IdError, RuntimeId, WorkerId};
 use crate::query;
 use crate::runtime_api::{
     Capability, Command, CreateWorker, IdempotencyKey, Input, InputKind, Intent, Profile, Reason, Reference,
+    to_json,
 };
 
 /// What a request asks for.
@@ -37,6 +38,69 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it changes something, rather than only look.
+    pub fn changes_something(&self) -> bool {
+        match self {
+            Self::Command { command, .. } => command.operation().changes_something(),
+            _ => false,
+        }
+    }
+
+    /// The request that asks for it, in origin form and without what an address adds. [`Route::parse`] and
+    /// [`Route::action`] read it back as the same action, but for mount references and a configuration bundle, which
+    /// this API does not have.
+    pub fn request(&self) -> Request<Bytes> {
+        let worker = |runtime_id: &RuntimeId, worker_id: &WorkerId, last: &str| {
+            format!("/api/runtimes/{runtime_id}/workers/{worker_id}{last}")
+        };
+        let (path, key, body) = match self {
+            Self::Health => ("/healthz".to_owned(), None, None),
+            Self::Ready => ("/readyz".to_owned(), None, None),
+            Self::Runtimes => ("/api/runtimes".to_owned(), None, None),
+            Self::Runtime(id) => (format!("/api/runtimes/{id}"), None, None),
+            Self::AllWorkers => ("/api/workers".to_owned(), None, None),
+            Self::Command { runtime_id, command } => match command {
+                Command::Runtime => (format!("/api/runtimes/{runtime_id}"), None, None),
+                Command::Workers => (format!("/api/runtimes/{runtime_id}/workers"), None, None),
+                Command::Worker(id) => (worker(runtime_id, id, ""), None, None),
+                Command::Create { worker, key } => {
+                    let body = CreateBody {
+                        intent: worker.intent.clone(),
+                        profile: worker.profile.clone(),
+                        requested_capabilities: worker.requested_capabilities.clone(),
+                        workspace_refs: worker.workspace_refs.clone(),
+                    };
+                    (format!("/api/runtimes/{runtime_id}/workers"), key.as_ref(), Some(to_json(&body)))
+                }
+                Command::Input { worker_id, input, key } => {
+                    (worker(runtime_id, worker_id, "/input"), key.as_ref(), Some(to_json(input)))
+                }
+                Command::Stop { worker_id, reason } => {
+                    (worker(runtime_id, worker_id, "/stop"), None, Some(to_json(reason)))
+                }
+                Command::Cancel { worker_id, reason } => {
+                    (worker(runtime_id, worker_id, "/cancel"), None, Some(to_json(reason)))
+                }
+                Command::Transcript { worker_id, start, limit } => {
+                    let path = worker(runtime_id, worker_id, "/transcript");
+                    (query::with_numbers(path, [("start", *start), ("limit", *limit)]), None, None)
+                }
+            },
+        };
+        let mut request = Request::new(Bytes::new());
+        // Constants, ids and numbers: each was checked to be made of characters of a path.
+        *request.uri_mut() = path.try_into().expect("made of checked parts");
+        if let Some(key) = key {
+            request.headers_mut().insert(IdempotencyKey::HEADER, key.header_value());
+        }
+        if let Some(body) = body {
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.method_mut() = Method::POST;
+            *request.body_mut() = body;
+        }
+        request
+    }
+
     /// Whether this runtime is asked about it.
     pub fn concerns(&self, runtime_id: &RuntimeId) -> bool {
         match self {
@@ -65,15 +129,15 @@ enum Step {
     Cancel { runtime_id: RuntimeId, worker_id: WorkerId },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct CreateBody {
     intent: Intent,
     #[serde(default)]
     profile: Profile,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     requested_capabilities: Vec<Capability>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     workspace_refs: Vec<Reference>,
 }
 
@@ -404,6 +468,47 @@ mod tests {
         ] {
             let kind = ask(method, uri, &[], "").unwrap_err().kind();
             assert_eq!(kind, ErrorKind::MethodNotAllowed { allow }, "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_is_understood() {
+        let (runtime_id, worker_id) = ("r".parse::<RuntimeId>().unwrap(), "w".parse::<WorkerId>().unwrap());
+        let key: Option<IdempotencyKey> = "k-1".parse().ok();
+        let reason = |text: &str| Reason { reason: Some(text.into()) };
+        let worker = CreateWorker {
+            intent: Intent::Role { role: "reviewer".into(), purpose: None },
+            profile: Profile::Named("shell".into()),
+            config_bundle: None,
+            requested_capabilities: vec![Capability { name: "net".into(), reason: None }],
+            workspace_refs: vec![Reference { name: "repo".into(), reference: "main".into() }],
+            mount_refs: Vec::new(),
+        };
+        let input = Input { kind: InputKind::System, content: "a \"b\"\n関".into() };
+        let page = |start, limit| Command::Transcript { worker_id: worker_id.clone(), start, limit };
+        let commands = [
+            Command::Workers,
+            Command::Worker(worker_id.clone()),
+            Command::Create { worker: worker.clone(), key: None },
+            Command::Create { worker, key: key.clone() },
+            Command::Input { worker_id: worker_id.clone(), input, key },
+            Command::Stop { worker_id: worker_id.clone(), reason: reason("enough") },
+            Command::Cancel { worker_id: worker_id.clone(), reason: Reason { reason: None } },
+            page(None, None),
+            page(Some(3), None),
+            page(Some(3), Some(4)),
+        ];
+        let commands = commands.map(|command| Action::Command { runtime_id: runtime_id.clone(), command });
+        let others = [
+            Action::Health,
+            Action::Ready,
+            Action::Runtimes,
+            Action::AllWorkers,
+            Action::Runtime(runtime_id),
+        ];
+        for action in others.into_iter().chain(commands) {
+            let (head, body) = action.request().into_parts();
+            assert_eq!(Route::parse(&head).unwrap().action(&body).unwrap(), action);
         }
     }
 

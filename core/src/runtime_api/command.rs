@@ -153,6 +153,11 @@ impl IdempotencyKey {
     /// The header that carries a key.
     pub const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
+    pub(crate) fn header_value(&self) -> HeaderValue {
+        // Visible ASCII: `from_str` let nothing else in.
+        HeaderValue::from_str(&self.0).expect("visible ASCII")
+    }
+
     /// The key in a request's headers, if there is one.
     pub fn from_headers(headers: &http::HeaderMap) -> Result<Option<Self>, InvalidIdempotencyKey> {
         let mut values = headers.get_all(Self::HEADER).iter();
@@ -249,15 +254,8 @@ impl Command {
                 (format!("{prefix}{WORKERS}/{worker_id}/cancel"), Some(to_json(reason)))
             }
             Self::Transcript { worker_id, start, limit } => {
-                let mut path = format!("{prefix}{WORKERS}/{worker_id}/transcript");
-                let parameters = [("start", start), ("limit", limit)];
-                for (name, value) in
-                    parameters.into_iter().filter_map(|(name, value)| Some((name, (*value)?)))
-                {
-                    let separator = if path.contains('?') { '&' } else { '?' };
-                    path.push_str(&format!("{separator}{name}={value}"));
-                }
-                (path, None)
+                let path = format!("{prefix}{WORKERS}/{worker_id}/transcript");
+                (query::with_numbers(path, [("start", *start), ("limit", *limit)]), None)
             }
         };
         let mut request = Request::new(Bytes::new());
@@ -267,8 +265,7 @@ impl Command {
         headers.reserve(MAX_HEADERS);
         access.add_headers(headers);
         if let Some(key) = self.idempotency_key() {
-            // A key is visible ASCII: `from_str` let nothing else in.
-            headers.insert(IdempotencyKey::HEADER, HeaderValue::from_str(&key.0).expect("visible ASCII"));
+            headers.insert(IdempotencyKey::HEADER, key.header_value());
         }
         if let Some(body) = body {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -334,7 +331,7 @@ pub(super) fn worker_id(segment: &str) -> Result<WorkerId, Fault> {
     decoded.parse().map_err(|error: crate::id::IdError| fault(error.to_string()))
 }
 
-fn to_json(body: &impl Serialize) -> Bytes {
+pub(crate) fn to_json(body: &impl Serialize) -> Bytes {
     // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
     serde_json::to_vec(body).expect("plain data").into()
 }

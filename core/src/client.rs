@@ -1,0 +1,95 @@
+//! The other end of the browser API: for terminals and scripts that speak to a gateway.
+//!
+//! A [`Server`] is the way to one. It makes an [`Attempt`] of each [`Action`], whose response or failure
+//! [`answer`] makes sense of: the body, or a [`Problem`], which is the same whether the gateway told it, or there was
+//! no word from the gateway at all. A worker's stream is followed by [`Follow`], which comes back with its cursor
+//! where it may, and ends where it must. Frames are read with [`Frame::from_text`].
+//!
+//! Whoever goes to the runtimes by himself needs neither [`Server`] nor [`Follow`], but the answers of
+//! [`Exchange::response`](crate::browser_api::Exchange::response) and the frames of a
+//! [`Feed`](crate::feed::Feed) are read with the same [`answer`] and [`Frame`].
+
+mod follow;
+mod frame;
+mod problem;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+pub use follow::{
+    FIRST_BACKOFF, Follow, FollowInput, FollowOutput, FollowWait, Followed, GIVE_UP_AFTER, LONGEST_BACKOFF,
+    SILENCE,
+};
+pub use frame::{Envelope, Frame, Notice};
+pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY, Problem};
+
+use crate::browser_api::Action;
+use crate::call::{Attempt, AttemptLimits, CallLimits, Failure, MAX_IDLE, MAX_IDLE_FOR_ONCE};
+use crate::id::WorkerRef;
+use crate::secret::{Access, BaseUrl, Token};
+
+/// The bounds of a request to a gateway: more than its own bounds for all attempts at a runtime together.
+pub const LIMITS: CallLimits = CallLimits {
+    connect: Duration::from_secs(5),
+    response: Duration::from_secs(30),
+    max_response_body: 64 << 20,
+};
+
+/// The way to a gateway.
+#[derive(Debug)]
+pub struct Server {
+    access: Access,
+}
+
+impl Server {
+    /// A gateway at this URL, and the access token that it asks for.
+    pub fn new(base_url: BaseUrl, access_token: Option<Token>) -> Self {
+        Self { access: Access::remote(base_url, access_token) }
+    }
+
+    /// What to send, once, for this action. What has changed something is never sent twice by itself.
+    pub fn attempt(&self, now: Instant, action: &Action) -> Attempt {
+        let CallLimits { connect, response, max_response_body } = LIMITS;
+        let once = action.changes_something();
+        Attempt::only(
+            self.access.target(),
+            addressed(&self.access, action.request()),
+            AttemptLimits {
+                connect,
+                response,
+                body: response,
+                max_body: max_response_body,
+                deadline: now + connect + response + response,
+                max_idle: if once { MAX_IDLE_FOR_ONCE } else { MAX_IDLE },
+            },
+        )
+    }
+
+    /// Follows a worker: from a cursor on, or from a snapshot of the present. The seed is for the pauses.
+    pub fn follow(&self, now: Instant, worker: &WorkerRef, cursor: Option<String>, seed: u64) -> Follow {
+        Follow::new(now, self.access.clone(), worker.clone(), cursor, seed)
+    }
+}
+
+/// A request of the browser API, with what the way to the gateway adds to it.
+fn addressed<T>(access: &Access, mut request: Request<T>) -> Request<T> {
+    let prefix = access.path_prefix();
+    if !prefix.is_empty() {
+        // Both were URIs' paths before.
+        let path = format!("{prefix}{}", request.uri()).try_into();
+        *request.uri_mut() = path.expect("a path behind a path");
+    }
+    access.add_headers(request.headers_mut());
+    request
+}
+
+/// What a request came to: the body of the gateway's reply, or what went wrong, be it on the way to the gateway.
+pub fn answer(action: &Action, end: Result<Response<Bytes>, Failure>) -> Result<Bytes, Box<Problem>> {
+    match end {
+        Ok(response) if response.status().is_success() => Ok(response.into_body()),
+        Ok(response) => Err(Problem::from_response(&response, action.changes_something()).into()),
+        Err(failure) => Err(Problem::of_the_way(failure, action.changes_something()).into()),
+    }
+}

@@ -1,0 +1,236 @@
+#![allow(clippy::disallowed_methods, reason = "the clock of a test begins somewhere")]
+
+use super::*;
+use crate::client::Server;
+use crate::error::NetworkPhase;
+
+const REFUSED: Loss = Loss::Failed(FailureCause::Network(NetworkPhase::Connect));
+
+/// A follow with a clock that jumps to wherever the follow wants to be.
+struct Pair {
+    follow: Follow,
+    now: Instant,
+}
+
+impl Pair {
+    fn new(cursor: Option<&str>) -> Self {
+        let worker = WorkerRef { runtime_id: "r".parse().unwrap(), worker_id: "w".parse().unwrap() };
+        let server = Server::new("http://127.0.0.1:8787/gate".parse().unwrap(), "s3cret".parse().ok());
+        let now = Instant::now();
+        Self { follow: server.follow(now, &worker, cursor.map(Into::into), 7), now }
+    }
+
+    fn poll(&mut self) -> FollowOutput {
+        self.follow.poll(self.now)
+    }
+
+    /// Waits until there is something to connect to; where, and what was told before.
+    fn connect(&mut self) -> (ConnId, String, Vec<Followed>) {
+        let mut told = Vec::new();
+        loop {
+            match self.poll() {
+                FollowOutput::Connect(connect) => {
+                    assert_eq!(connect.request.headers()["authorization"], "Bearer s3cret");
+                    return (connect.id, connect.request.uri().to_string(), told);
+                }
+                FollowOutput::Event(event) => told.push(event),
+                FollowOutput::Wait { until, why } => {
+                    assert_eq!(why, FollowWait::Backoff);
+                    assert!(until > self.now);
+                    self.now = until;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn open(&mut self) -> ConnId {
+        let (id, _, _) = self.connect();
+        self.follow.handle(self.now, FollowInput::Opened(id));
+        id
+    }
+
+    fn frame(&mut self, id: ConnId, text: &str) {
+        self.follow.handle(self.now, FollowInput::Frame(id, Bytes::copy_from_slice(text.as_bytes())));
+    }
+
+    fn event(&mut self, id: ConnId, cursor: &str) {
+        self.frame(
+            id,
+            &format!(
+                r#"{{"kind":"event","envelope":{{"cursor":"{cursor}","event_id":"{cursor}","payload":1}}}}"#
+            ),
+        );
+    }
+
+    fn diagnostic(&mut self, id: ConnId, code: &str) {
+        self.frame(id, &format!(r#"{{"kind":"diagnostic","diagnostic":{{"code":"{code}","message":"m"}}}}"#));
+    }
+
+    fn close(&mut self, id: ConnId, code: u16) {
+        self.follow.handle(self.now, FollowInput::Closed(id, Some(code)));
+    }
+
+    fn stopped(&mut self) -> Result<(), String> {
+        loop {
+            match self.poll() {
+                FollowOutput::Stopped(result) => return result.map_err(|problem| problem.code),
+                FollowOutput::Event(_) | FollowOutput::Close(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn it_comes_back_with_the_cursor_of_the_last_event() {
+    let mut pair = Pair::new(None);
+    let (id, path, _) = pair.connect();
+    assert_eq!(path, "/gate/api/runtimes/r/workers/w/events/ws");
+    pair.follow.handle(pair.now, FollowInput::Opened(id));
+    pair.event(id, "c-1");
+    pair.event(id, "c-2");
+    pair.follow.handle(pair.now, FollowInput::Lost(id, Loss::Ended));
+    let (id, path, told) = pair.connect();
+    assert_eq!(path, "/gate/api/runtimes/r/workers/w/events/ws?cursor=c%2D2");
+    assert!(matches!(&told[..], [Followed::Event(_), Followed::Event(_), Followed::Away { .. }]), "{told:?}");
+    pair.follow.handle(pair.now, FollowInput::Opened(id));
+    pair.event(id, "c-3");
+    assert!(matches!(pair.poll(), FollowOutput::Event(Followed::Back)));
+    assert!(matches!(pair.poll(), FollowOutput::Event(Followed::Event(_))));
+    assert_eq!(pair.follow.cursor(), Some("c-3"));
+}
+
+#[test]
+fn what_to_do_is_in_the_range_of_the_close_code() {
+    // Close code, what was said before, whether an event had come; the cursor to come back with, or the end.
+    for (code, said, begun, expected) in [
+        (1001, "going_away", true, Ok(Some("c-1"))),
+        (1000, "", true, Ok(Some("c-1"))),
+        (4001, "viewer_lagged", true, Ok(Some("c-1"))),
+        (4002, "network_error", true, Ok(Some("c-1"))),
+        (4399, "", true, Ok(Some("c-1"))),
+        (4400, "cursor_expired", true, Ok(None)),
+        (4499, "", true, Ok(None)),
+        (4400, "cursor_expired", false, Err("cursor_expired")),
+        (1008, "observation_only", true, Err("observation_only")),
+        (4500, "cursor_malformed", true, Err("cursor_malformed")),
+        (4504, "worker_not_found", true, Err("worker_not_found")),
+        (4002, "network_error", false, Err("network_error")),
+        (1001, "going_away", false, Err("going_away")),
+        (4502, "", true, Err("not_a_gateway")),
+    ] {
+        let mut pair = Pair::new(Some("c-0"));
+        let id = pair.open();
+        if begun {
+            pair.event(id, "c-1");
+        }
+        if !said.is_empty() {
+            pair.diagnostic(id, said);
+        }
+        pair.close(id, code);
+        match expected {
+            Err(code) => assert_eq!(pair.stopped(), Err(code.to_owned())),
+            Ok(cursor) => {
+                let (_, path, told) = pair.connect();
+                let encoded = cursor.map(|cursor| format!("?cursor={}", cursor.replace('-', "%2D")));
+                assert!(path.ends_with(&format!("/ws{}", encoded.unwrap_or_default())), "{code}: {path}");
+                let started_over = told.contains(&Followed::StartedOver);
+                assert_eq!(started_over, cursor.is_none(), "{code}: {told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_to_come_back_to_is_the_end() {
+    let mut pair = Pair::new(None);
+    let (id, _, _) = pair.connect();
+    pair.follow.handle(pair.now, FollowInput::Lost(id, REFUSED));
+    assert_eq!(pair.stopped(), Err("gateway_unreachable".into()));
+}
+
+#[test]
+fn pauses_grow_and_end() {
+    let mut pair = Pair::new(None);
+    let id = pair.open();
+    pair.event(id, "c");
+    pair.follow.handle(pair.now, FollowInput::Lost(id, Loss::Ended));
+    let started = pair.now;
+    let mut pauses = Vec::new();
+    let end = loop {
+        match pair.poll() {
+            FollowOutput::Connect(connect) => {
+                pair.follow.handle(pair.now, FollowInput::Lost(connect.id, REFUSED));
+            }
+            FollowOutput::Event(Followed::Away { retry_after, .. }) => pauses.push(retry_after),
+            FollowOutput::Event(_) => {}
+            FollowOutput::Wait { until, .. } => pair.now = until,
+            FollowOutput::Stopped(result) => break result.unwrap_err().code,
+            FollowOutput::Close(id) => panic!("{id:?}"),
+        }
+    };
+    assert_eq!(end, "gateway_unreachable");
+    let took = pair.now - started;
+    assert!(took >= GIVE_UP_AFTER && took < GIVE_UP_AFTER + LONGEST_BACKOFF, "{took:?}");
+    assert!(pauses[0] <= FIRST_BACKOFF && pauses.iter().all(|pause| *pause <= LONGEST_BACKOFF));
+    assert!(pauses.last().unwrap() >= &(LONGEST_BACKOFF / 2));
+}
+
+#[test]
+fn a_silent_gateway_is_gone() {
+    let mut pair = Pair::new(None);
+    let id = pair.open();
+    pair.event(id, "c");
+    pair.poll();
+    for _ in 0..3 {
+        let FollowOutput::Wait { until, why: FollowWait::Frame } = pair.poll() else { panic!() };
+        pair.now = until - Duration::from_millis(1);
+        pair.follow.handle(pair.now, FollowInput::Alive(id));
+    }
+    let FollowOutput::Wait { until, .. } = pair.poll() else { panic!() };
+    pair.now = until;
+    assert!(matches!(pair.poll(), FollowOutput::Close(closed) if closed == id));
+    let FollowOutput::Event(Followed::Away { problem, .. }) = pair.poll() else { panic!() };
+    assert_eq!(problem.code, "gateway_timeout");
+}
+
+#[test]
+fn refusals() {
+    let refusal = |status: u16, body: &str| {
+        let mut pair = Pair::new(None);
+        let id = pair.open();
+        pair.event(id, "c");
+        pair.follow.handle(pair.now, FollowInput::Lost(id, Loss::Ended));
+        let (id, _, _) = pair.connect();
+        let response =
+            Response::builder().status(status).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        pair.follow.handle(pair.now, FollowInput::Refused(id, response));
+        pair
+    };
+    let unauthorized = crate::browser_api::problem(&crate::error::Error::new(ErrorKind::Unauthorized));
+    let body = std::str::from_utf8(unauthorized.body()).unwrap();
+    assert_eq!(refusal(401, body).stopped(), Err("unauthorized".into()));
+    assert_eq!(refusal(404, "<html>").stopped(), Err("not_a_gateway".into()));
+    // A proxy in front of a gateway that is just starting.
+    refusal(502, "<html>").connect();
+}
+
+#[test]
+fn it_stops_when_told_and_ignores_what_is_late() {
+    let mut pair = Pair::new(None);
+    let id = pair.open();
+    pair.follow.handle(pair.now, FollowInput::Stop);
+    pair.event(id, "late");
+    pair.close(id, 4504);
+    assert!(matches!(pair.poll(), FollowOutput::Close(closed) if closed == id));
+    assert_eq!(pair.stopped(), Ok(()));
+}
+
+#[test]
+fn what_is_no_frame_ends_it() {
+    let mut pair = Pair::new(None);
+    let id = pair.open();
+    pair.frame(id, "hello");
+    assert_eq!(pair.stopped(), Err("not_a_gateway".into()));
+}
