@@ -30,5 +30,5 @@ mod token_file;
 
 pub use config::{Config, ConfigError, DEFAULT_LISTEN};
 pub use runtimes::{Embedded, MAX_IN_FLIGHT, Remote, Runtimes};
-pub use tls::TlsError;
+pub use tls::{TlsError, trusting_pem, trusting_the_system};
 pub use token_file::{TokenFile, TokenFileError};

@@ -22,12 +22,12 @@ pub enum TlsError {
 }
 
 /// A client that trusts the roots that this system trusts. Reading them takes some milliseconds.
-pub(crate) fn trusting_the_system() -> Result<Arc<ClientConfig>, TlsError> {
+pub fn trusting_the_system() -> Result<Arc<ClientConfig>, TlsError> {
     trusting(rustls_native_certs::load_native_certs().certs)
 }
 
 /// A client that trusts the roots in a PEM file and no others.
-pub(crate) fn trusting_pem(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn trusting_pem(pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     trusting(certificates.map_err(|_| TlsError::NotCertificates)?)
 }

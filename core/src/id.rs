@@ -125,6 +125,34 @@ impl fmt::Display for WorkerRef {
     }
 }
 
+impl FromStr for WorkerRef {
+    type Err = WorkerRefError;
+
+    /// Takes `RUNTIME/WORKER`, as `Display` writes it.
+    fn from_str(text: &str) -> Result<Self, WorkerRefError> {
+        let (runtime_id, worker_id) = text.split_once('/').ok_or(WorkerRefError::NoSlash)?;
+        Ok(Self {
+            runtime_id: runtime_id.parse().map_err(WorkerRefError::Runtime)?,
+            worker_id: worker_id.parse().map_err(WorkerRefError::Worker)?,
+        })
+    }
+}
+
+/// Why a text does not name a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerRefError {
+    /// There is one id where two are needed.
+    #[error("a worker is named RUNTIME/WORKER")]
+    NoSlash,
+    /// What stands before the slash is not an id.
+    #[error("the runtime's id {0}")]
+    Runtime(#[source] IdError),
+    /// What stands behind the slash is not an id.
+    #[error("the worker's id {0}")]
+    Worker(#[source] IdError),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +162,17 @@ mod tests {
         for text in ["a", "worker-00000001", "A.b_c:d~e-9", "...", &"x".repeat(MAX_ID_LENGTH)] {
             assert_eq!(text.parse::<WorkerId>().unwrap().as_str(), text);
         }
+    }
+
+    #[test]
+    fn a_worker_is_named_by_two() {
+        let worker: WorkerRef = "build-box/worker-1".parse().unwrap();
+        assert_eq!((worker.runtime_id.as_str(), worker.worker_id.as_str()), ("build-box", "worker-1"));
+        assert_eq!(worker.to_string().parse(), Ok(worker));
+        assert_eq!("w".parse::<WorkerRef>(), Err(WorkerRefError::NoSlash));
+        assert_eq!("/w".parse::<WorkerRef>(), Err(WorkerRefError::Runtime(IdError::Empty)));
+        let slash = IdError::Character { position: 1 };
+        assert_eq!("r/a/b".parse::<WorkerRef>(), Err(WorkerRefError::Worker(slash)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Nothing is decided here. [`drive`] obeys one call from its first poll to its end; a [`Transport`] performs one
 //! attempt at a time, over the network with a [`Client`], or in the same process. A worker's stream is carried by
-//! [`Watching`]. What went wrong on the way is reported as the same [`Failure`]s that the transport under tokio
+//! [`Watching`], and through a gateway by [`Following`]. What went wrong on the way is reported as the same [`Failure`]s that the transport under tokio
 //! reports: in which phase, and whether a byte of the request had been sent, which is counted and not guessed.
 //!
 //! ```no_run
@@ -49,9 +49,11 @@
 mod client;
 mod connector;
 mod drive;
+mod follow;
 mod socket;
 mod watch;
 
 pub use client::{Client, Opened, Unopened};
 pub use drive::{Transport, drive};
+pub use follow::{Ended, Following};
 pub use watch::Watching;

@@ -180,7 +180,7 @@ impl Wake for Unpark {
 }
 
 /// Deployed runtimes end a stream by dropping the connection, which is no more than an end.
-fn loss(error: &tungstenite::Error) -> Loss {
+pub(crate) fn loss(error: &tungstenite::Error) -> Loss {
     match error {
         tungstenite::Error::Capacity(_) => Loss::TooLarge,
         tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Loss::Ended,

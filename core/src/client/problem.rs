@@ -109,6 +109,11 @@ impl Problem {
         }
     }
 
+    /// What a reply comes to that is a success, but not one of the API's.
+    pub fn not_the_shape() -> Self {
+        Self::of_the_stream("the answer is not of the form")
+    }
+
     /// What a stream that makes no sense comes to.
     pub(super) fn of_the_stream(detail: &str) -> Self {
         Self::of(NOT_A_GATEWAY, "What answered is not a sekisho gateway", detail.to_owned())

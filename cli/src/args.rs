@@ -1,0 +1,217 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use sekisho_core::id::{RuntimeId, WorkerRef};
+use sekisho_core::runtime_api::IdempotencyKey;
+use sekisho_core::secret::BaseUrl;
+
+/// What stands below the help: what cannot be seen from the arguments.
+const AFTER_HELP: &str = "\
+A worker is named RUNTIME/WORKER, as `sekisho workers` lists it.
+
+Environment:
+  SEKISHO_SERVER             the server's URL, unless --server or --config says something else
+  SEKISHO_ACCESS_TOKEN       the server's access token
+  SEKISHO_ACCESS_TOKEN_FILE  a file that holds it
+  NO_COLOR                   set to anything: no colours
+
+Exit status:
+  0  done
+  1  something on this side failed, such as writing the output
+  2  the command line, the configuration or the request is not of the form
+  3  there is no such runtime or worker
+  4  the runtime, or the way to it, failed
+  5  the gateway, or the way to it, failed, or it did not let you in
+  6  time was over";
+
+/// Workers on several machines from one terminal.
+///
+/// Speaks to a sekisho server, or with --config goes to the configured runtimes by itself, without a server.
+#[derive(Parser, Debug)]
+#[command(name = "sekisho", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What goes with every command.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// The server [default: $SEKISHO_SERVER, or http://127.0.0.1:8787]
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "config")]
+    pub(crate) server: Option<BaseUrl>,
+    /// Go to the runtimes of this configuration, without a server
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The file that holds the server's access token
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "config")]
+    pub(crate) access_token_file: Option<PathBuf>,
+    /// Trust the certificates in this PEM file, instead of the system's, for an https server
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "config")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Send the access token even over http to another machine
+    #[arg(long, global = true, conflicts_with = "config")]
+    pub(crate) allow_plaintext: bool,
+    /// Print JSON: the replies as the API gives them, one line each
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorWhen,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// List the runtimes, and how each is faring
+    Runtimes,
+    /// Show one runtime
+    Runtime {
+        /// Which one
+        #[arg(value_name = "RUNTIME")]
+        runtime_id: RuntimeId,
+    },
+    /// List the workers, of all runtimes or of one
+    Workers {
+        /// Of this one alone
+        #[arg(value_name = "RUNTIME")]
+        runtime_id: Option<RuntimeId>,
+    },
+    /// Show one worker
+    Worker {
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Start a worker, and print its name
+    Create(Create),
+    /// Say something to a worker
+    Send {
+        #[command(flatten)]
+        named: Named,
+        /// What to say; `-` or nothing for what comes on standard input
+        #[arg(value_name = "TEXT")]
+        text: Vec<String>,
+        /// Say it as the system, not as the user
+        #[arg(long)]
+        system: bool,
+        /// Names this input over all its repetitions [default: a random one]
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<IdempotencyKey>,
+    },
+    /// End a worker in an orderly way
+    Stop {
+        #[command(flatten)]
+        named: Named,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// End a worker at once
+    Cancel {
+        #[command(flatten)]
+        named: Named,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Print what was said to a worker and what it said
+    Transcript {
+        #[command(flatten)]
+        named: Named,
+        /// Begin at this item
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        from: u64,
+        /// Go on with what comes, until the worker ends
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Watch a worker live, until it ends
+    Watch {
+        #[command(flatten)]
+        named: Named,
+        /// Go on after this cursor, instead of beginning with a snapshot
+        #[arg(long)]
+        cursor: Option<String>,
+    },
+    /// Talk to a worker: its history, what it says, and a line to speak on
+    ///
+    /// Enter sends the line. Ctrl-D on an empty line, or /quit, leaves; the worker goes on. Ctrl-X Ctrl-S, or /stop, stops
+    /// the worker; Ctrl-X Ctrl-C, or /cancel, cancels it. /help lists this.
+    Attach {
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Look at the way to each configured runtime, phase by phase
+    ///
+    /// Needs --config: a server does not tell where its runtimes are.
+    Doctor {
+        /// Only these
+        #[arg(value_name = "RUNTIME")]
+        runtime_ids: Vec<RuntimeId>,
+        /// Show where the runtimes are
+        #[arg(long)]
+        show_endpoints: bool,
+    },
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    Man {
+        /// Where to; it must be there
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
+
+/// A worker.
+#[derive(Args, Debug)]
+pub(crate) struct Named {
+    /// Which one
+    #[arg(value_name = "RUNTIME/WORKER")]
+    pub(crate) worker: WorkerRef,
+}
+
+/// What to start.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("intent").args(["task", "role"]))]
+pub(crate) struct Create {
+    /// On which runtime
+    #[arg(value_name = "RUNTIME")]
+    pub(crate) runtime_id: RuntimeId,
+    /// What it runs: a profile of the runtime's [default: the runtime's own default]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// It is to get this done
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) task: Option<String>,
+    /// It is to act as this
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) role: Option<String>,
+    /// What it is for, where it has no task
+    #[arg(long, value_name = "TEXT", conflicts_with = "task")]
+    pub(crate) purpose: Option<String>,
+    /// Talk to it at once, as `attach` does
+    #[arg(long)]
+    pub(crate) attach: bool,
+    /// Names this creation over all its repetitions [default: a random one]
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<IdempotencyKey>,
+}

@@ -1,0 +1,56 @@
+//! The two ways to the workers, which answer alike: through a server, and straight to the runtimes.
+
+mod direct;
+mod server;
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Instant;
+
+use bytes::Bytes;
+use sekisho_core::browser_api::Action;
+use sekisho_core::client::{Followed, Problem};
+use sekisho_core::id::{RuntimeId, WorkerRef};
+use sekisho_transport_blocking::Ended;
+use serde::de::DeserializeOwned;
+
+pub(crate) use direct::Direct;
+pub(crate) use server::ThroughServer;
+
+use crate::args::Global;
+use crate::failure::Failure;
+
+/// What answers the browser API.
+pub(crate) trait Checkpoint: Send + Sync {
+    /// The body of the reply to an action, as BROWSER-API.md has it.
+    fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>>;
+
+    /// Whether a runtime is part of this process, so that its workers end with it.
+    fn keeps(&self, runtime_id: &RuntimeId) -> bool;
+
+    /// A worker's stream: after a cursor, or from a snapshot of the present on.
+    fn follow(&self, worker: &WorkerRef, cursor: Option<String>) -> Result<Box<dyn Stream>, Box<Problem>>;
+}
+
+/// A worker's stream.
+pub(crate) trait Stream: Send {
+    /// What happens next, or how the stream has ended; `None` when the instant has come before.
+    fn next_until(&mut self, instant: Instant) -> Option<Result<Followed, Ended>>;
+}
+
+/// The way that the command line chose.
+pub(crate) fn open(global: &Global) -> Result<Box<dyn Checkpoint>, Failure> {
+    Ok(match &global.config {
+        Some(path) => Box::new(Direct::new(direct::read(path)?)?),
+        None => Box::new(ThroughServer::new(global)?),
+    })
+}
+
+/// A reply, read.
+pub(crate) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Problem>> {
+    serde_json::from_slice(body).map_err(|_| Problem::not_the_shape().into())
+}
+
+/// A chance of its own for each process.
+fn seed() -> u64 {
+    RandomState::new().hash_one("sekisho")
+}

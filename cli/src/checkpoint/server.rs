@@ -1,0 +1,102 @@
+//! Through a server.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use sekisho_config::{DEFAULT_LISTEN, TokenFile, trusting_pem, trusting_the_system};
+use sekisho_core::browser_api::Action;
+use sekisho_core::client::{self, Followed, Problem, Server};
+use sekisho_core::id::{RuntimeId, WorkerRef};
+use sekisho_core::secret::{BaseUrl, Token};
+use sekisho_transport_blocking::{Client, Ended, Following};
+
+use super::{Checkpoint, Stream, seed};
+use crate::args::Global;
+use crate::failure::Failure;
+
+const SERVER: &str = "SEKISHO_SERVER";
+const ACCESS_TOKEN: &str = "SEKISHO_ACCESS_TOKEN";
+const ACCESS_TOKEN_FILE: &str = "SEKISHO_ACCESS_TOKEN_FILE";
+
+/// A server, and what carries requests to it.
+pub(crate) struct ThroughServer {
+    server: Server,
+    client: Arc<Client>,
+}
+
+impl ThroughServer {
+    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+        let url = match (&global.server, variable(SERVER)) {
+            (Some(url), _) => url.clone(),
+            (None, Some(url)) => url.parse().map_err(|error| Failure::Usage(format!("{SERVER}: {error}")))?,
+            // A constant that is a URL.
+            (None, None) => format!("http://{DEFAULT_LISTEN}").parse::<BaseUrl>().expect("a URL"),
+        };
+        let token = access_token(global)?;
+        if token.is_some() && url.exposes_token() && !global.allow_plaintext {
+            let reason =
+                "the access token would cross the network in the clear: use https, or --allow-plaintext";
+            return Err(Failure::Usage(reason.into()));
+        }
+        let tls = match (&global.ca_file, url.is_https()) {
+            (None, false) => None,
+            (Some(_), false) => return Err(Failure::Usage("--ca-file: the server is not https".into())),
+            (Some(path), true) => {
+                let pem =
+                    fs::read(path).map_err(|_| Failure::Usage("--ca-file: it cannot be read".into()))?;
+                Some(trusting_pem(&pem).map_err(|error| Failure::Usage(format!("--ca-file: {error}")))?)
+            }
+            (None, true) => Some(trusting_the_system().map_err(|error| {
+                Failure::Usage(format!("--ca-file is needed, as this system's own roots give {error}"))
+            })?),
+        };
+        Ok(Self { server: Server::new(url, token), client: Arc::new(Client::new(tls)) })
+    }
+}
+
+impl Checkpoint for ThroughServer {
+    fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>> {
+        client::answer(action, self.client.exchange(self.server.attempt(Instant::now(), action)))
+    }
+
+    fn keeps(&self, _: &RuntimeId) -> bool {
+        false
+    }
+
+    fn follow(&self, worker: &WorkerRef, cursor: Option<String>) -> Result<Box<dyn Stream>, Box<Problem>> {
+        let follow = self.server.follow(Instant::now(), worker, cursor, seed());
+        Ok(Box::new(Following::new(follow, self.client.clone())))
+    }
+}
+
+impl Stream for Following {
+    fn next_until(&mut self, instant: Instant) -> Option<Result<Followed, Ended>> {
+        self.next_event_until(instant)
+    }
+}
+
+fn access_token(global: &Global) -> Result<Option<Token>, Failure> {
+    let of_file = |name: &str, path: &Path| match TokenFile::open(path.to_owned()) {
+        Ok((_, token)) => Ok(Some(token)),
+        Err(error) => Err(Failure::Usage(format!("{name}: {error}"))),
+    };
+    if let Some(path) = &global.access_token_file {
+        return of_file("--access-token-file", path);
+    }
+    if let Some(token) = variable(ACCESS_TOKEN) {
+        let token = token.parse().map_err(|error| Failure::Usage(format!("{ACCESS_TOKEN}: {error}")));
+        return token.map(Some);
+    }
+    match variable(ACCESS_TOKEN_FILE) {
+        Some(path) => of_file(ACCESS_TOKEN_FILE, Path::new(&path)),
+        None => Ok(None),
+    }
+}
+
+/// A variable that is there and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,215 @@
+//! The commands that go on until the worker ends.
+
+use std::borrow::Cow;
+use std::io;
+use std::time::{Duration, Instant};
+
+use anstyle::Style;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use sekisho_core::client::{Envelope, Followed};
+use sekisho_core::id::WorkerRef;
+use sekisho_core::runtime_api::Command;
+use serde::Deserialize;
+
+use crate::checkpoint::{Checkpoint, read};
+use crate::commands;
+use crate::failure::Failure;
+use crate::render::Renderer;
+use crate::show::{GOOD, Show, WARNING};
+use crate::views::WorkerReply;
+
+/// How long a stream must be quiet before it is asked whether the worker has ended. What it still had to say has come
+/// by then.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// How often it is looked whether anybody still reads the output.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Knows when to ask whether the worker has ended, and asks.
+struct Life<'a> {
+    checkpoint: &'a dyn Checkpoint,
+    worker: &'a WorkerRef,
+    /// Whether something has happened since it was last asked that may have been the end.
+    in_doubt: bool,
+}
+
+impl<'a> Life<'a> {
+    fn new(checkpoint: &'a dyn Checkpoint, worker: &'a WorkerRef) -> Self {
+        Self { checkpoint, worker, in_doubt: true }
+    }
+
+    fn hear(&mut self, followed: &Followed) {
+        self.in_doubt |= match followed {
+            Followed::Event(envelope) => may_be_the_end(&envelope.payload),
+            _ => true,
+        };
+    }
+
+    /// How long to wait for the next event.
+    fn patience(&self) -> Duration {
+        if self.in_doubt { QUIET } else { LOOK_EVERY }
+    }
+
+    /// Whether the worker has ended, asked in a quiet moment.
+    fn is_over(&mut self) -> Result<bool, Failure> {
+        if !std::mem::take(&mut self.in_doubt) {
+            return Ok(false);
+        }
+        let command = Command::Worker(self.worker.worker_id.clone());
+        match self.checkpoint.ask(&commands::of(self.worker, command)) {
+            Ok(body) => Ok(read::<WorkerReply>(&body)?.worker.has_ended()),
+            // The stream says what is wrong, and goes on when it is mended.
+            Err(problem) if problem.retryable => {
+                self.in_doubt = true;
+                Ok(false)
+            }
+            Err(problem) => Err(problem.into()),
+        }
+    }
+}
+
+/// Shows each event until the worker ends.
+pub(crate) fn watch(
+    checkpoint: &dyn Checkpoint,
+    worker: &WorkerRef,
+    cursor: Option<String>,
+    show: Show,
+) -> Result<(), Failure> {
+    let mut renderer = Renderer::new(show.color);
+    until_the_end(checkpoint, worker, cursor, show, |moment| match moment {
+        Moment::Event(envelope) if show.json => show.line(&envelope.text),
+        Moment::Event(envelope) => show.text(&renderer.event(&envelope.payload)),
+        Moment::Quiet => Ok(()),
+    })
+}
+
+/// Shows a transcript, and what is added to it, until the worker ends.
+pub(crate) fn transcript(
+    checkpoint: &dyn Checkpoint,
+    worker: &WorkerRef,
+    from: u64,
+    show: Show,
+) -> Result<(), Failure> {
+    let mut next = commands::transcript(checkpoint, worker, from, show)?;
+    let mut asked = Instant::now();
+    let mut stale = true;
+    until_the_end(checkpoint, worker, None, show, |moment| {
+        stale |= matches!(moment, Moment::Event(_));
+        // Not for each event: while there are many, one answer has what several told of.
+        if stale && (matches!(moment, Moment::Quiet) || asked.elapsed() >= QUIET) {
+            next = commands::transcript(checkpoint, worker, next, show)?;
+            asked = Instant::now();
+            stale = false;
+        }
+        Ok(())
+    })
+}
+
+/// What happens on a stream, as far as its shower is concerned.
+enum Moment<'a> {
+    Event(&'a Envelope),
+    /// Nothing has happened for a moment.
+    Quiet,
+}
+
+fn until_the_end(
+    checkpoint: &dyn Checkpoint,
+    worker: &WorkerRef,
+    cursor: Option<String>,
+    show: Show,
+    mut pass_on: impl FnMut(Moment<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut stream = checkpoint.follow(worker, cursor)?;
+    let mut life = Life::new(checkpoint, worker);
+    loop {
+        match stream.next_until(Instant::now() + life.patience()) {
+            None => {
+                pass_on(Moment::Quiet)?;
+                if reader_is_gone() {
+                    return Err(Failure::NobodyReads);
+                }
+                if life.is_over()? {
+                    return Ok(());
+                }
+            }
+            Some(Ok(followed)) => {
+                life.hear(&followed);
+                match &followed {
+                    Followed::Event(envelope) => pass_on(Moment::Event(envelope))?,
+                    other => {
+                        if let Some((style, text)) = said(other) {
+                            show.note(style, &text);
+                        }
+                    }
+                }
+            }
+            Some(Err(Ok(()))) => return Ok(()),
+            Some(Err(Err(problem))) => return Err(problem.into()),
+        }
+    }
+}
+
+/// What to tell of what happens to a stream, and not on it.
+pub(crate) fn said(followed: &Followed) -> Option<(Style, String)> {
+    let in_a_moment = |pause: Option<Duration>| match pause {
+        Some(pause) => format!("; trying again in {:.1} s", pause.as_secs_f64()),
+        None => String::new(),
+    };
+    Some(match followed {
+        Followed::Away { retry_after, problem } => {
+            (WARNING, format!("{}: {}{}", problem.title, problem.detail, in_a_moment(Some(*retry_after))))
+        }
+        Followed::Back => (GOOD, "the gateway is back, and nothing was missed".into()),
+        Followed::StartedOver => {
+            (WARNING, "the place to go on from is gone: what follows begins anew".into())
+        }
+        Followed::Notice(notice) => match &*notice.code {
+            "caught_up" => return None,
+            "upstream_disconnected" => {
+                (WARNING, format!("the runtime is away{}", in_a_moment(notice.retry_after())))
+            }
+            "upstream_resumed" => (GOOD, "the runtime is back, and nothing was missed".into()),
+            "resynchronized" => (
+                WARNING,
+                "the runtime has forgotten the place to go on from: what follows begins anew".into(),
+            ),
+            _ => (WARNING, format!("{} ({})", notice.message, notice.code)),
+        },
+        _ => return None,
+    })
+}
+
+/// Whether an event is one of those that stand where a worker ends. None of them says so by itself: an agent says
+/// `run_end` after each of its turns.
+fn may_be_the_end(payload: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Payload<'a> {
+        event: Cow<'a, str>,
+    }
+    let payload: Result<Payload<'_>, _> = serde_json::from_slice(payload);
+    payload.is_ok_and(|payload| matches!(&*payload.event, "snapshot" | "status" | "run_end" | "error"))
+}
+
+/// Whether standard output is a pipe that nobody reads any more. Writing to it would tell, too, but there may be
+/// nothing to write for a long time.
+fn reader_is_gone() -> bool {
+    let out = io::stdout();
+    // What is asked for is nothing: that the other end is gone is told anyway.
+    let mut asked = [PollFd::new(&out, PollFlags::empty())];
+    let polled = rustix::event::poll(&mut asked, Some(&Timespec::default()));
+    polled.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_the_end() {
+        for (event, may) in [("snapshot", true), ("status", true), ("run_end", true), ("text_delta", false)] {
+            let payload = format!(r#"{{"event":"{event}","data":null}}"#);
+            assert_eq!(may_be_the_end(payload.as_bytes()), may, "{event}");
+        }
+        assert!(!may_be_the_end(b"[]"));
+    }
+}

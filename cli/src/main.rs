@@ -1,0 +1,58 @@
+//! The sekisho command line. See `sekisho --help`, and docs/cli.md.
+
+mod args;
+mod attach;
+mod checkpoint;
+mod commands;
+mod doctor;
+mod failure;
+mod follow;
+mod reference;
+mod render;
+mod show;
+mod views;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::failure::Failure;
+use crate::show::{BAD, Show};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let show = Show::new(&cli.global);
+    match run(cli, show) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure, show);
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli, show: Show) -> Result<(), Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completions { shell } => reference::completions(shell),
+        Command::Man { folder } => reference::manual_pages(&folder),
+        Command::Doctor { runtime_ids, show_endpoints } => {
+            doctor::run(&global, &runtime_ids, show_endpoints, show)
+        }
+        command => commands::run(&*checkpoint::open(&global)?, command, show),
+    }
+}
+
+/// Says why on standard error: in one line, or as JSON where everything is.
+fn report(failure: &Failure, show: Show) {
+    match failure {
+        Failure::NobodyReads => {}
+        Failure::Problem(problem) if show.json => {
+            if let Ok(json) = serde_json::to_string(problem) {
+                eprintln!("{json}");
+            }
+        }
+        failure => show.note(BAD, &failure.to_string()),
+    }
+}
