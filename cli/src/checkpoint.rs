@@ -13,7 +13,7 @@ use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_transport_blocking::Ended;
 use serde::de::DeserializeOwned;
 
-pub(crate) use direct::Direct;
+pub(crate) use direct::{Direct, read_configuration};
 pub(crate) use server::ThroughServer;
 
 use crate::args::Global;
@@ -40,7 +40,7 @@ pub(crate) trait Stream: Send {
 /// The way that the command line chose.
 pub(crate) fn open(global: &Global) -> Result<Box<dyn Checkpoint>, Failure> {
     Ok(match &global.config {
-        Some(path) => Box::new(Direct::new(direct::read(path)?)?),
+        Some(path) => Box::new(Direct::new(read_configuration(path)?)?),
         None => Box::new(ThroughServer::new(global)?),
     })
 }

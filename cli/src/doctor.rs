@@ -1,9 +1,346 @@
-use sekisho_core::id::RuntimeId;
+//! A look at the way to each runtime, phase by phase.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anstyle::Style;
+use sekisho_config::Remote;
+use sekisho_core::client::{Followed, Problem};
+use sekisho_core::error::{Error, ErrorKind};
+use sekisho_core::id::{RuntimeId, WorkerId, WorkerRef};
+use sekisho_core::runtime_api::{Command, FEATURE_IDEMPOTENCY, Reply, WorkerStatus, WorkerSummary};
+use sekisho_core::secret::Target;
+use sekisho_transport_blocking::{Phase, Step, probe};
+use serde::Serialize;
 
 use crate::args::Global;
-use crate::failure::Failure;
-use crate::show::Show;
+use crate::checkpoint::{Direct, Stream, read_configuration};
+use crate::failure::{Failure, exit_status};
+use crate::show::{BAD, FAINT, GOOD, STRONG, Show, Table, painted};
 
-pub(crate) fn run(_: &Global, _: &[RuntimeId], _: bool, _: Show) -> Result<(), Failure> {
-    Ok(())
+/// How long a stream may take to show a worker's state.
+const OBSERVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A worker that no runtime has: what it answers tells as much as a worker that it has.
+const NOBODY: &str = "sekisho-doctor.nobody";
+
+/// What was found about one runtime.
+#[derive(Serialize)]
+struct Report {
+    runtime_id: RuntimeId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    checks: Vec<Check>,
+}
+
+/// What was found in one phase.
+#[derive(Serialize)]
+struct Check {
+    phase: &'static str,
+    ok: bool,
+    took_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
+}
+
+/// Where a runtime is, and what its configuration has for it.
+struct Patient {
+    runtime_id: RuntimeId,
+    /// `None` for the runtime in this process.
+    remote: Option<Remote>,
+}
+
+pub(crate) fn run(
+    global: &Global,
+    only: &[RuntimeId],
+    show_endpoints: bool,
+    show: Show,
+) -> Result<(), Failure> {
+    let Some(path) = &global.config else {
+        return Err(Failure::Usage(
+            "doctor needs --config: a server does not tell where its runtimes are".into(),
+        ));
+    };
+    let runtimes = read_configuration(path)?;
+    let embedded = runtimes.embedded.iter().map(|embedded| embedded.runtime_id.clone());
+    let mut patients: Vec<Patient> =
+        embedded.map(|runtime_id| Patient { runtime_id, remote: None }).collect();
+    for remote in &runtimes.remotes {
+        patients.push(Patient { runtime_id: remote.runtime_id.clone(), remote: Some(remote.clone()) });
+    }
+    if let Some(unknown) = only.iter().find(|id| !patients.iter().any(|patient| patient.runtime_id == **id)) {
+        return Err(Failure::Usage(format!("the configuration has no runtime {unknown}")));
+    }
+    patients.retain(|patient| only.is_empty() || only.contains(&patient.runtime_id));
+    let direct = Direct::new(runtimes)?;
+
+    let mut failed = None;
+    thread::scope(|scope| {
+        let looks: Vec<_> = patients
+            .iter()
+            .map(|patient| scope.spawn(|| examine(&direct, patient, show_endpoints)))
+            .collect();
+        for look in looks {
+            let report = look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let worst = report.checks.iter().filter_map(|check| check.code).find(|_| failed.is_none());
+            failed = failed.or(worst);
+            if show.json {
+                show.json_line(&report)?;
+            } else {
+                report.print(show)?;
+            }
+        }
+        Ok::<(), Failure>(())
+    })?;
+    match failed {
+        Some(code) => Err(Failure::Unwell(exit_status(code))),
+        None => Ok(()),
+    }
+}
+
+fn examine(direct: &Direct, patient: &Patient, show_endpoints: bool) -> Report {
+    let Patient { runtime_id, remote } = patient;
+    let mut checks = Vec::new();
+    let mut endpoint = None;
+    if let Some(remote) = remote {
+        let target = remote.base_url.target();
+        if show_endpoints {
+            endpoint = Some(shown(&target));
+        }
+        checks.extend(probe(&target, remote.tls.as_ref(), remote.limits.connect).into_iter().map(of_step));
+    }
+    if checks.iter().all(|check: &Check| check.ok) {
+        ask(direct, patient, &mut checks);
+    }
+    Report { runtime_id: runtime_id.clone(), endpoint, checks }
+}
+
+/// What the runtime itself says, once there is a way to it.
+fn ask(direct: &Direct, Patient { runtime_id, remote }: &Patient, checks: &mut Vec<Check>) {
+    let has_token = remote.as_ref().is_some_and(|remote| remote.token.is_some());
+    let started = Instant::now();
+    let reply = direct.call(runtime_id, Command::Runtime);
+    let took = started.elapsed();
+    match &reply {
+        Err(error) if error.kind() == ErrorKind::RuntimeAuthFailed => {
+            let advice = match has_token {
+                true => "the token that token_file or token_env names is not the runtime's",
+                false => "the runtime asks for a token: name it with token_file or token_env",
+            };
+            return checks.push(Check { advice: Some(advice), ..failed("auth", took, error) });
+        }
+        // Who does not ask for a token would say nothing else.
+        Ok(_) if remote.is_some() => {
+            let detail = if has_token { "the token was accepted" } else { "no token is needed" };
+            checks.push(passed("auth", took, detail.into()));
+        }
+        _ => {}
+    }
+    match reply {
+        Ok(Reply::Runtime(summary)) => {
+            let keys = match summary.features.iter().any(|feature| feature == FEATURE_IDEMPOTENCY) {
+                true => "repeats are safe (idempotency)",
+                false => "no features beyond v1",
+            };
+            checks.push(passed("version", took, format!("v1, {}, {keys}", summary.backend)));
+        }
+        Ok(_) => return,
+        Err(error) => return checks.push(failed("version", took, &error)),
+    }
+    let started = Instant::now();
+    let workers = match direct.call(runtime_id, Command::Workers) {
+        Ok(Reply::Workers(workers)) => workers,
+        Ok(_) => return,
+        Err(error) => return checks.push(failed("workers", started.elapsed(), &error)),
+    };
+    let running = workers.iter().filter(|worker| worker.status == WorkerStatus::Running);
+    let detail = format!("{} listed, {} running", workers.len(), running.clone().count());
+    checks.push(passed("workers", started.elapsed(), detail));
+    let named = running
+        .into_iter()
+        .next()
+        .or(workers.first())
+        .and_then(|worker: &WorkerSummary| worker.worker_id.parse().ok());
+    checks.push(observe(direct, runtime_id, named));
+}
+
+/// Looks at a worker's stream; where there is none, at what a stream of nobody's is answered with.
+fn observe(direct: &Direct, runtime_id: &RuntimeId, named: Option<WorkerId>) -> Check {
+    let there_is_one = named.is_some();
+    // A constant that is an id.
+    let worker_id = named.unwrap_or_else(|| NOBODY.parse().expect("an id"));
+    let worker = WorkerRef { runtime_id: runtime_id.clone(), worker_id };
+    let started = Instant::now();
+    let mut stream = match direct.watching(&worker, None) {
+        Ok(stream) => stream,
+        Err(error) => return failed("observe", started.elapsed(), &error),
+    };
+    let (detail, code, advice) = loop {
+        match stream.next_until(started + OBSERVE_WITHIN) {
+            Some(Ok(Followed::Event(_))) => {
+                return passed("observe", started.elapsed(), format!("{worker} is there to be seen"));
+            }
+            Some(Ok(_)) => {}
+            Some(Err(Err(problem))) if problem.code == ErrorKind::WorkerNotFound.code() && !there_is_one => {
+                let detail = "there is no worker to be seen, and it says so".into();
+                return passed("observe", started.elapsed(), detail);
+            }
+            Some(Err(Err(problem))) => {
+                let Problem { detail, code, .. } = *problem;
+                let kind = ErrorKind::from_code(&code).unwrap_or(ErrorKind::Internal);
+                break (detail, kind.code(), advice(kind));
+            }
+            Some(Err(Ok(()))) | None => {
+                let kind = ErrorKind::RuntimeTimeout(sekisho_core::error::TimeoutPhase::Response);
+                break ("no snapshot in time".into(), kind.code(), advice(kind));
+            }
+        }
+    };
+    Check {
+        phase: "observe",
+        ok: false,
+        took_ms: milliseconds(started.elapsed()),
+        code: Some(code),
+        detail,
+        advice,
+    }
+}
+
+fn of_step(Step { phase, took, result }: Step) -> Check {
+    let phase = match phase {
+        Phase::Resolve => "name",
+        Phase::Connect => "connect",
+        Phase::Tls => "tls",
+        _ => "way",
+    };
+    match result {
+        Ok(()) => passed(phase, took, String::new()),
+        Err(cause) => {
+            let kind = ErrorKind::from(cause);
+            let detail = cause.detail().to_owned();
+            let ok = false;
+            Check {
+                phase,
+                ok,
+                took_ms: milliseconds(took),
+                code: Some(kind.code()),
+                detail,
+                advice: advice(kind),
+            }
+        }
+    }
+}
+
+fn passed(phase: &'static str, took: Duration, detail: String) -> Check {
+    Check { phase, ok: true, took_ms: milliseconds(took), code: None, detail, advice: None }
+}
+
+fn failed(phase: &'static str, took: Duration, error: &Error) -> Check {
+    Check {
+        phase,
+        ok: false,
+        took_ms: milliseconds(took),
+        code: Some(error.kind().code()),
+        detail: error.detail().to_owned(),
+        advice: advice(error.kind()),
+    }
+}
+
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+/// What to do about it.
+fn advice(kind: ErrorKind) -> Option<&'static str> {
+    use sekisho_core::error::NetworkPhase::{Connect, Receive, Resolve, Send, Tls};
+    Some(match kind {
+        ErrorKind::Network(Resolve) => "check the host in base_url, and whether this machine can resolve it",
+        ErrorKind::Network(Connect) => {
+            "check that the runtime runs, that it listens at the base_url's port, and no firewall is in between"
+        }
+        ErrorKind::Network(Tls) => {
+            "check that the certificate is for the base_url's host; name its issuer with ca_file if the system does not know it"
+        }
+        ErrorKind::Network(Send | Receive) => {
+            "something closes connections on the way: look at the runtime's log, and at proxies"
+        }
+        ErrorKind::RuntimeTimeout(_) => {
+            "the machine or the network is slow, or drops packets: raise connect_timeout_ms or response_timeout_ms if that is how it is"
+        }
+        ErrorKind::IdentityMismatch => {
+            "another runtime answers there: runtime_id must be the id that the runtime itself goes by"
+        }
+        ErrorKind::MalformedResponse | ErrorKind::UnexpectedRedirect | ErrorKind::Unsupported => {
+            "what answers there is not a worker-runtime: check the base_url's port and path"
+        }
+        ErrorKind::RuntimeBusy | ErrorKind::RuntimeError | ErrorKind::RuntimeStopped => {
+            "look at the runtime's own log"
+        }
+        _ => return None,
+    })
+}
+
+/// A place in words.
+fn shown(target: &Target) -> String {
+    match target {
+        Target::Tcp { host, port, tls } => {
+            let scheme = if *tls { "https" } else { "http" };
+            let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+            format!("{scheme}://{host}:{port}")
+        }
+        Target::Unix(path) => format!("unix://{}", path.display()),
+        Target::InProcess => "in this process".into(),
+    }
+}
+
+impl Report {
+    fn print(&self, show: Show) -> Result<(), Failure> {
+        let name = painted(show.color, STRONG, self.runtime_id.as_str());
+        let endpoint =
+            self.endpoint.as_ref().map(|endpoint| painted(show.color, FAINT, &format!("  {endpoint}")));
+        show.line(format!("{name}{}", endpoint.unwrap_or_default()))?;
+        let mut table = Table::untitled(3);
+        for check in &self.checks {
+            let (mark, style) = if check.ok { ("  ✓", GOOD) } else { ("  ✗", BAD) };
+            let detail = match check.code {
+                Some(code) => format!("{} ({code})", check.detail),
+                None => check.detail.clone(),
+            };
+            table.row([
+                (format!("{mark} {}", check.phase), style),
+                (format!("{:.1} ms", check.took_ms), FAINT),
+                (detail, Style::new()),
+            ]);
+        }
+        show.table(&table)?;
+        for advice in self.checks.iter().filter_map(|check| check.advice) {
+            show.line(format!("    → {advice}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_shown_as_they_are_configured() {
+        for url in
+            ["http://10.0.0.5:7700", "https://box.example:443", "http://[::1]:80", "unix:///run/rt.sock"]
+        {
+            let base_url: sekisho_core::secret::BaseUrl = url.parse().unwrap();
+            assert_eq!(shown(&base_url.target()), url);
+        }
+    }
+
+    #[test]
+    fn each_phase_of_the_way_has_its_advice() {
+        for kind in ErrorKind::ALL.iter().filter(|kind| kind.phase().is_some()) {
+            assert!(advice(*kind).is_some(), "{kind:?}");
+        }
+    }
 }

@@ -27,6 +27,9 @@ pub(crate) enum Failure {
         /// What the system said.
         error: io::Error,
     },
+    /// What the doctor found, which has been shown.
+    #[error("not all is well")]
+    Unwell(u8),
     /// Whoever read the output has read enough.
     #[error("nobody reads on")]
     NobodyReads,
@@ -53,13 +56,14 @@ impl Failure {
             Self::NobodyReads => 0,
             Self::Io { .. } => 1,
             Self::Usage(_) | Self::Config(_) => 2,
+            Self::Unwell(status) => *status,
             Self::Problem(problem) => exit_status(&problem.code),
         })
     }
 }
 
 /// The exit status of a problem's code.
-fn exit_status(code: &str) -> u8 {
+pub(crate) fn exit_status(code: &str) -> u8 {
     use ErrorKind::*;
     let Some(kind) = ErrorKind::from_code(code) else {
         // The three codes of the way to a gateway, and those of gateways to come.

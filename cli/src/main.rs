@@ -47,7 +47,7 @@ fn run(cli: Cli, show: Show) -> Result<(), Failure> {
 /// Says why on standard error: in one line, or as JSON where everything is.
 fn report(failure: &Failure, show: Show) {
     match failure {
-        Failure::NobodyReads => {}
+        Failure::NobodyReads | Failure::Unwell(_) => {}
         Failure::Problem(problem) if show.json => {
             if let Ok(json) = serde_json::to_string(problem) {
                 eprintln!("{json}");

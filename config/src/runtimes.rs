@@ -54,6 +54,7 @@ pub struct Embedded {
 }
 
 /// A runtime elsewhere.
+#[derive(Clone)]
 pub struct Remote {
     /// The id that it goes by.
     pub runtime_id: RuntimeId,

@@ -188,7 +188,8 @@ impl From<FailureCause> for ErrorKind {
 }
 
 impl FailureCause {
-    fn detail(self) -> &'static str {
+    /// The cause in words.
+    pub fn detail(self) -> &'static str {
         match self {
             Self::Network(NetworkPhase::Resolve) => "the runtime's name does not resolve",
             Self::Network(NetworkPhase::Connect) => "no connection to the runtime",

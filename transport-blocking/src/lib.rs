@@ -50,10 +50,12 @@ mod client;
 mod connector;
 mod drive;
 mod follow;
+mod probe;
 mod socket;
 mod watch;
 
 pub use client::{Client, Opened, Unopened};
 pub use drive::{Transport, drive};
 pub use follow::{Ended, Following};
+pub use probe::{Phase, Step, probe};
 pub use watch::Watching;

@@ -42,25 +42,14 @@ impl Socket {
         deadline: Instant,
     ) -> Result<Self, FailureCause> {
         match target {
-            Target::Tcp { host, port, tls: false } => {
-                Ok(Self::Plain(Wire { kind: Kind::Tcp(connect_tcp(host, *port, deadline)?), deadline }))
-            }
-            Target::Tcp { host, port, tls: true } => {
-                let untrusted = FailureCause::Network(NetworkPhase::Tls);
-                let name = ServerName::try_from(host.to_string()).map_err(|_| untrusted)?;
-                let config = tls.ok_or(untrusted)?.clone();
-                let mut session = ClientConnection::new(config, name).map_err(|_| untrusted)?;
-                let mut wire = Wire { kind: Kind::Tcp(connect_tcp(host, *port, deadline)?), deadline };
-                while session.is_handshaking() {
-                    session.complete_io(&mut wire).map_err(|error| cause(&error, NetworkPhase::Tls))?;
+            Target::Tcp { host, port, tls: is_tls } => {
+                let stream = connect_tcp(&resolve(host, *port, deadline)?, deadline)?;
+                match is_tls {
+                    true => greet(stream, host, tls, deadline),
+                    false => Ok(Self::Plain(Wire { kind: Kind::Tcp(stream), deadline })),
                 }
-                Ok(Self::Tls(Box::new(StreamOwned::new(session, wire))))
             }
-            Target::Unix(path) => {
-                let refused = FailureCause::Network(NetworkPhase::Connect);
-                let stream = connect_unix(path).map_err(|_| refused)?;
-                Ok(Self::Plain(Wire { kind: Kind::Unix(stream), deadline }))
-            }
+            Target::Unix(path) => Ok(Self::Plain(Wire { kind: Kind::Unix(connect_unix(path)?), deadline })),
             // A registry never sends a call for a runtime in this process to the network.
             Target::InProcess => Err(FailureCause::Network(NetworkPhase::Connect)),
         }
@@ -106,11 +95,12 @@ fn cause(error: &io::Error, phase: NetworkPhase) -> FailureCause {
     }
 }
 
-fn connect_tcp(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, FailureCause> {
+/// A connection to the first of these that takes one.
+pub(crate) fn connect_tcp(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, FailureCause> {
     let mut failed = FailureCause::Network(NetworkPhase::Resolve);
-    for address in resolve(host, port, deadline)? {
+    for address in addresses {
         let Some(left) = left(deadline) else { return Err(FailureCause::Timeout(TimeoutPhase::Connect)) };
-        match TcpStream::connect_timeout(&address, left) {
+        match TcpStream::connect_timeout(address, left) {
             Ok(stream) => {
                 // Requests are written in one piece: there is nothing for Nagle's algorithm to gather.
                 let _ = stream.set_nodelay(true);
@@ -122,9 +112,27 @@ fn connect_tcp(host: &str, port: u16, deadline: Instant) -> Result<TcpStream, Fa
     Err(failed)
 }
 
+/// A TLS session with who is there.
+pub(crate) fn greet(
+    stream: TcpStream,
+    host: &str,
+    tls: Option<&Arc<ClientConfig>>,
+    deadline: Instant,
+) -> Result<Socket, FailureCause> {
+    let untrusted = FailureCause::Network(NetworkPhase::Tls);
+    let name = ServerName::try_from(host.to_string()).map_err(|_| untrusted)?;
+    let config = tls.ok_or(untrusted)?.clone();
+    let mut session = ClientConnection::new(config, name).map_err(|_| untrusted)?;
+    let mut wire = Wire { kind: Kind::Tcp(stream), deadline };
+    while session.is_handshaking() {
+        session.complete_io(&mut wire).map_err(|error| cause(&error, NetworkPhase::Tls))?;
+    }
+    Ok(Socket::Tls(Box::new(StreamOwned::new(session, wire))))
+}
+
 /// The addresses of a host. The system's resolver cannot be told to stop: where it takes too long, the thread that
 /// waits for it is left to itself.
-fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, FailureCause> {
+pub(crate) fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, FailureCause> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![(address, port).into()]);
     }
@@ -143,13 +151,16 @@ fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<SocketAddr>, 
     }
 }
 
-/// Never waits: a listener whose backlog is full is one that refuses.
-fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.connect(&SockAddr::unix(path)?)?;
-    socket.set_nonblocking(false)?;
-    Ok(OwnedFd::from(socket).into())
+/// A connection to a unix socket. Never waits: a listener whose backlog is full is one that refuses.
+pub(crate) fn connect_unix(path: &Path) -> Result<UnixStream, FailureCause> {
+    let connect = || {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        socket.set_nonblocking(false)?;
+        io::Result::Ok(OwnedFd::from(socket).into())
+    };
+    connect().map_err(|_| FailureCause::Network(NetworkPhase::Connect))
 }
 
 fn left(deadline: Instant) -> Option<Duration> {

@@ -18,7 +18,7 @@ use sekisho_core::feed::Encoder;
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::Registry;
-use sekisho_core::runtime_api::Reply;
+use sekisho_core::runtime_api::{Command, Reply};
 use sekisho_core::watch::AtLostPlace;
 use sekisho_runtime::Runtime;
 use sekisho_transport_blocking::{Client, Ended, Transport, Watching, drive};
@@ -35,7 +35,7 @@ pub(crate) struct Direct {
 }
 
 /// The runtimes of a configuration file.
-pub(crate) fn read(path: &Path) -> Result<Runtimes, Failure> {
+pub(crate) fn read_configuration(path: &Path) -> Result<Runtimes, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| ConfigError { key: Some("--config".into()), reason: error.kind().to_string() })?;
     Ok(Runtimes::from_toml(&text)?)
@@ -96,7 +96,13 @@ impl Direct {
         end
     }
 
-    fn watching(&self, worker: &WorkerRef, cursor: Option<&str>) -> Result<Watched, Error> {
+    /// One command, driven to its end.
+    pub(crate) fn call(&self, runtime_id: &RuntimeId, command: Command) -> Result<Reply, Error> {
+        let call = self.registry().call(Instant::now(), runtime_id, command, None)?;
+        self.drive(call)
+    }
+
+    pub(crate) fn watching(&self, worker: &WorkerRef, cursor: Option<&str>) -> Result<Watched, Error> {
         self.refresh_tokens(|runtime_id| *runtime_id == worker.runtime_id);
         let registry = &mut *self.registry();
         registry.permit_observation(&AllowAll, worker)?;
@@ -132,7 +138,7 @@ impl Checkpoint for Direct {
 }
 
 /// A stream, in the form in which viewers get it.
-struct Watched {
+pub(crate) struct Watched {
     watching: Watching,
     encoder: Encoder,
 }

@@ -25,6 +25,11 @@ impl Table {
         Self { heading: heading.to_vec(), rows: Vec::new() }
     }
 
+    /// A table of so many columns that need no titles.
+    pub(crate) fn untitled(columns: usize) -> Self {
+        Self { heading: vec![""; columns], rows: Vec::new() }
+    }
+
     /// Adds a row, of as many cells as there are columns.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = (String, Style)>) {
         self.rows.push(cells.into_iter().map(|(text, style)| (safe_line(&text), style)).collect());
@@ -33,8 +38,10 @@ impl Table {
     /// Writes it, at most so wide.
     pub(crate) fn write(&self, out: &mut impl Write, width: usize, color: bool) -> io::Result<()> {
         let widths = self.widths(width);
-        let heading = self.heading.iter().map(|title| (*title, FAINT));
-        write_row(out, heading, &widths, color)?;
+        if self.heading.iter().any(|title| !title.is_empty()) {
+            let heading = self.heading.iter().map(|title| (*title, FAINT));
+            write_row(out, heading, &widths, color)?;
+        }
         for row in &self.rows {
             write_row(out, row.iter().map(|(text, style)| (text.as_str(), *style)), &widths, color)?;
         }

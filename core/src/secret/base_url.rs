@@ -112,7 +112,8 @@ impl BaseUrl {
         matches!(&*self.0, Parts::Tcp { tls: true, .. })
     }
 
-    pub(crate) fn target(&self) -> Target {
+    /// Where to connect to.
+    pub fn target(&self) -> Target {
         match &*self.0 {
             Parts::Tcp { host, port, tls, .. } => {
                 Target::Tcp { host: host.clone(), port: effective_port(*port, *tls), tls: *tls }
