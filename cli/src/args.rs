@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -134,9 +135,9 @@ pub(crate) enum Command {
     Transcript {
         #[command(flatten)]
         named: Named,
-        /// Begin at this item
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-        from: u64,
+        /// Begin with this item; the first is 1
+        #[arg(long, value_name = "NUMBER", default_value = "1")]
+        from: NonZeroU64,
         /// Go on with what comes, until the worker ends
         #[arg(long, short)]
         follow: bool,

@@ -51,10 +51,10 @@ pub(crate) fn run(checkpoint: &dyn Checkpoint, command: Command, show: Show) -> 
             acknowledged(checkpoint, &worker, command, show)
         }
         Command::Transcript { named: Named { worker }, from, follow: true } => {
-            follow::transcript(checkpoint, &worker, from, show)
+            follow::transcript(checkpoint, &worker, from.get() - 1, show)
         }
         Command::Transcript { named: Named { worker }, from, follow: false } => {
-            transcript(checkpoint, &worker, from, show).map(drop)
+            transcript(checkpoint, &worker, from.get() - 1, show).map(drop)
         }
         Command::Watch { named: Named { worker }, cursor } => {
             follow::watch(checkpoint, &worker, cursor, show)
@@ -252,19 +252,17 @@ fn acknowledged(
     show.line(safe_line(&format!("{worker}: {}{item}", ack.status)))
 }
 
-/// Shows a transcript page by page; where it would go on.
+/// Shows a transcript page by page, from an offset on; where it would go on.
 pub(crate) fn transcript(
     checkpoint: &dyn Checkpoint,
     worker: &WorkerRef,
-    from: u64,
+    mut start: u64,
     show: Show,
 ) -> Result<u64, Failure> {
-    let mut start = from;
     loop {
         let body = page(checkpoint, worker, start)?;
         let TranscriptReply { transcript: Transcript { items, next_start } } = read(&body)?;
         for item in &items {
-            start = start.max(item.sequence + 1);
             if show.json {
                 show.json_line(item)?;
             } else {
@@ -273,8 +271,9 @@ pub(crate) fn transcript(
             }
         }
         match next_start {
-            Some(next) if next > start || !items.is_empty() => start = next,
-            _ => return Ok(start),
+            // A runtime that does not get any further is asked no more.
+            Some(next) if next > start => start = next,
+            _ => return Ok(start + items.len() as u64),
         }
     }
 }

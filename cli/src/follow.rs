@@ -83,7 +83,7 @@ pub(crate) fn watch(
     })
 }
 
-/// Shows a transcript, and what is added to it, until the worker ends.
+/// Shows a transcript from an offset on, and what is added to it, until the worker ends.
 pub(crate) fn transcript(
     checkpoint: &dyn Checkpoint,
     worker: &WorkerRef,

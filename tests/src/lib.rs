@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod processes;
+pub mod relay;
 pub mod stream_runtime;
 pub mod upstream;
 pub mod viewer;

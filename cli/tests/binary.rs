@@ -1,0 +1,431 @@
+//! The real binary, against real servers and runtimes.
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+
+use sekisho_tests::client::PATIENCE;
+use sekisho_tests::processes::{Process, binary, eventually};
+use sekisho_tests::relay::Relay;
+use sekisho_tests::upstream::{Act, Upstream};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a command printed, and how it ended.
+#[derive(PartialEq, Eq, Debug)]
+struct Said {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// A text of the error, which is JSON on standard error.
+    fn problem(&self, key: &str) -> String {
+        let problem: Value =
+            serde_json::from_str(&self.err).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        problem[key].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// The command line in an environment of its own.
+fn sekisho(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+    for name in ["SEKISHO_SERVER", "SEKISHO_ACCESS_TOKEN", "SEKISHO_ACCESS_TOKEN_FILE", "NO_COLOR"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    Said {
+        status: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A runtime whose workers are shells, a server in front of it, and the configuration that both ways share.
+struct Scene {
+    directory: TempDir,
+    runtime: Process,
+    server: Process,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("token"), "a-token-for-tests").unwrap();
+        let runtime = Process::start(
+            Command::new(binary("sekisho-runtime"))
+                .current_dir(&directory)
+                .args(["--listen", "127.0.0.1:0", "--runtime-id", "build-box", "--profile", "shell=sh"])
+                .args(["--token-file", "token"]),
+        );
+        let configuration = format!(
+            "listen = '127.0.0.1:0'\ncursor_key_file = 'key'\n[embedded]\nenabled = false\n\
+             [[remote]]\nruntime_id = 'build-box'\nbase_url = 'http://{}'\ntoken_file = 'token'\n",
+            runtime.address()
+        );
+        fs::write(directory.path().join("sekisho.toml"), configuration).unwrap();
+        let server = Self::serve(&directory);
+        Self { directory, runtime, server }
+    }
+
+    fn serve(directory: &TempDir) -> Process {
+        let mut command = Command::new(binary("sekisho-server"));
+        Process::start(command.current_dir(directory).args(["--config", "sekisho.toml"]))
+    }
+
+    /// Through the server.
+    fn through(&self, arguments: &[&str]) -> Command {
+        let mut command = sekisho(arguments);
+        command.arg("--server").arg(format!("http://{}", self.server.address())).current_dir(&self.directory);
+        command
+    }
+
+    /// Straight to the runtime.
+    fn direct(&self, arguments: &[&str]) -> Command {
+        let mut command = sekisho(arguments);
+        command.args(["--config", "sekisho.toml"]).current_dir(&self.directory);
+        command
+    }
+
+    fn create(&self) -> String {
+        let created = run(&mut self.through(&["create", "build-box"]));
+        assert_eq!(created.status, 0, "{created:?}");
+        created.out.trim().to_owned()
+    }
+
+    fn say(&self, worker: &str, text: &str) {
+        let said = run(&mut self.through(&["send", worker, text]));
+        assert_eq!(said.status, 0, "{said:?}");
+    }
+
+    fn await_line(&self, worker: &str, line: &str) {
+        eventually(line, || {
+            let transcript = run(&mut self.through(&["transcript", worker])).out;
+            transcript.lines().any(|found| found == line).then_some(())
+        });
+    }
+}
+
+/// A command that goes on, and its output line by line.
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (read, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        // Ends with the output, or with whoever reads it.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| read.send(line)));
+        Self { child, lines }
+    }
+
+    /// The next line; `None` after the last.
+    fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("it says nothing"),
+        }
+    }
+
+    /// The lines before one that holds this.
+    fn until(&mut self, expected: &str) -> Vec<String> {
+        let mut before = Vec::new();
+        loop {
+            match self.line() {
+                Some(line) if line.contains(expected) => return before,
+                Some(line) => before.push(line),
+                None => panic!("no {expected} after {before:#?}"),
+            }
+        }
+    }
+
+    /// Waits for the end; the exit status, and what was said on standard error.
+    fn end(mut self) -> (Option<i32>, String) {
+        let mut err = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap().code(), err)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn both_ways_lead_to_the_same_workers() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    assert_eq!(worker, "build-box/worker-00000001");
+    let said = run(&mut scene.direct(&["send", &worker, "echo", "$((6", "*", "7))"]));
+    assert_eq!((said.status, said.out.as_str()), (0, "build-box/worker-00000001: running, item 1\n"));
+    scene.await_line(&worker, "assistant  42");
+    let asked: [&[&str]; 6] = [
+        &["workers"],
+        &["workers", "build-box", "--json"],
+        &["worker", &worker],
+        &["worker", &worker, "--json"],
+        &["transcript", &worker],
+        &["transcript", &worker, "--from", "2", "--json"],
+    ];
+    for arguments in asked {
+        let (through, direct) = (run(&mut scene.through(arguments)), run(&mut scene.direct(arguments)));
+        assert_eq!(through, direct);
+        assert_eq!((through.status, through.err.as_str()), (0, ""));
+    }
+    let transcript = run(&mut scene.through(&["transcript", &worker]));
+    assert_eq!(transcript.out, "user  echo $((6 * 7))\nassistant  42\n");
+    let runtimes = run(&mut scene.direct(&["runtimes", "--json"])).json();
+    assert_eq!(runtimes["items"][0]["reachability"], "reachable");
+
+    // A cursor of one way is good on the other: they share the key.
+    let mut watching = Running::start(scene.through(&["watch", &worker, "--json"]));
+    let snapshot: Value = serde_json::from_str(&watching.line().unwrap()).unwrap();
+    scene.say(&worker, "echo more");
+    let cursor = snapshot["cursor"].as_str().unwrap();
+    let mut resumed = Running::start(scene.direct(&["watch", &worker, "--json", "--cursor", cursor]));
+    assert!(resumed.line().unwrap().contains("user_message"));
+    resumed.until(r#""text":"more""#);
+    let stopped = run(&mut scene.direct(&["stop", &worker, "--reason", "enough"]));
+    assert_eq!(stopped.out, "build-box/worker-00000001: stopped\n");
+    for running in [watching, resumed] {
+        assert_eq!(running.end(), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn what_exit_statuses_say() {
+    let scene = Scene::new();
+    let config = |name: &str, table: String| {
+        let path = scene.directory.path().join(name);
+        fs::write(&path, format!("[embedded]\nenabled = false\n{table}")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = config("gone", format!("[[remote]]\nruntime_id = 'gone'\nbase_url = 'http://{nobody}'"));
+    let silent = Upstream::start(|_| Act::SendAndStall(String::new()));
+    let slow = config(
+        "slow",
+        format!(
+            "[[remote]]\nruntime_id = 'slow'\nresponse_timeout_ms = 200\nbase_url = 'http://{}'",
+            silent.address()
+        ),
+    );
+    let red = config("red", "[[remote]]\nruntime_id = 'x'\nbase_url = 'http://h'\ncolour = 'red'".into());
+    let (gone, slow, red, url) = (gone.as_str(), slow.as_str(), red.as_str(), format!("http://{nobody}"));
+
+    for (status, code, arguments) in [
+        (3, "unknown_runtime", &["runtime", "nobody"][..]),
+        (3, "worker_not_found", &["worker", "build-box/nobody"]),
+        (2, "cursor_malformed", &["watch", "build-box/w", "--cursor", "x"]),
+    ] {
+        for mut command in [scene.through(arguments), scene.direct(arguments)] {
+            let said = run(command.arg("--json"));
+            assert_eq!((said.status, said.problem("code"), said.out.as_str()), (status, code.into(), ""));
+        }
+    }
+    for (status, code, arguments) in [
+        (4, "network_error", &["worker", "gone/w", "--config", gone][..]),
+        (4, "network_error", &["send", "gone/w", "x", "--config", gone]),
+        (6, "runtime_timeout", &["send", "slow/w", "x", "--config", slow]),
+        (5, "gateway_unreachable", &["runtimes", "--server", &url]),
+        (5, "gateway_unreachable", &["watch", "a/b", "--server", &url]),
+    ] {
+        let said = run(sekisho(arguments).arg("--json"));
+        assert_eq!((said.status, said.problem("code")), (status, code.into()), "{said:?}");
+        assert!(!said.err.contains(&nobody.port().to_string()), "{said:?}");
+    }
+    let unsent = run(sekisho(&["send", "gone/w", "x", "--config", gone]).arg("--json"));
+    assert_eq!(unsent.problem("outcome"), "not_applied");
+    let unknown = run(&mut sekisho(&["send", "slow/w", "x", "--config", slow]));
+    assert!(unknown.err.contains("it may have taken effect"), "{unknown:?}");
+    for (arguments, named) in [
+        (&["worker", "no-slash"][..], "RUNTIME/WORKER"),
+        (&["runtimes", "--config", red], "colour"),
+        (&["runtimes", "--config", "nowhere.toml"], "--config"),
+        (&["runtimes", "--config", gone, "--server", "http://127.0.0.1"], "--server"),
+        (&["runtimes", "--server", "ftp://x"], "--server"),
+        (&["create", "r", "--task", "x", "--role", "y"], "--role"),
+        (&["doctor"], "--config"),
+    ] {
+        let said = run(&mut sekisho(arguments));
+        assert_eq!(said.status, 2, "{said:?}");
+        assert!(said.err.contains(named), "{said:?}");
+    }
+}
+
+#[test]
+fn an_access_token_comes_from_a_file_or_a_variable() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("access"), "open-sesame\n").unwrap();
+    let configuration = "listen = '127.0.0.1:0'\naccess_token_file = 'access'";
+    fs::write(directory.path().join("sekisho.toml"), configuration).unwrap();
+    let server = Scene::serve(&directory);
+    let url = format!("http://{}", server.address());
+    let ask = || {
+        let mut command = sekisho(&["runtimes", "--json"]);
+        command.env("SEKISHO_SERVER", &url).current_dir(&directory);
+        command
+    };
+    let refused = run(&mut ask());
+    assert_eq!((refused.status, refused.problem("code")), (5, "unauthorized".into()));
+    assert_eq!(run(ask().args(["--access-token-file", "access"])).status, 0);
+    assert_eq!(run(ask().env("SEKISHO_ACCESS_TOKEN", "open-sesame")).status, 0);
+    assert_eq!(run(ask().env("SEKISHO_ACCESS_TOKEN_FILE", "access")).status, 0);
+    let wrong = run(ask().env("SEKISHO_ACCESS_TOKEN", "open sesame"));
+    assert_eq!(wrong.status, 2, "{wrong:?}");
+    let mut exposing = sekisho(&["runtimes", "--server", "http://192.0.2.1"]);
+    let exposed = run(exposing.env("SEKISHO_ACCESS_TOKEN", "open-sesame"));
+    assert!(exposed.status == 2 && exposed.err.contains("--allow-plaintext"), "{exposed:?}");
+}
+
+#[test]
+fn pipes() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    let mut sending = scene.through(&["send", &worker, "-"]);
+    let mut sending = sending.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    sending.stdin.take().unwrap().write_all(b"echo one\necho two\n").unwrap();
+    assert!(sending.wait().unwrap().success());
+    scene.await_line(&worker, "assistant  two");
+    let watch: &[&str] = &["watch", &worker, "--json"];
+    for mut command in [scene.through(watch), scene.direct(watch)] {
+        let mut watching = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        // As `head -1` does: read a line, and close. The worker says nothing more that could fail to be written.
+        BufReader::new(watching.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.starts_with(r#"{"cursor":""#) && first.contains("snapshot"), "{first}");
+        let mut err = String::new();
+        watching.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert_eq!((watching.wait().unwrap().code(), err.as_str()), (Some(0), ""));
+    }
+}
+
+#[test]
+fn a_watch_outlives_its_gateway() {
+    let mut scene = Scene::new();
+    let worker = scene.create();
+    let relay = Relay::start(scene.server.address());
+    let url = format!("http://{}", relay.address());
+    let watch = |more: &[&str]| {
+        let mut command = sekisho(&["watch", &worker, "--server", &url]);
+        command.args(more);
+        Running::start(command)
+    };
+    let (mut watching, mut readable) = (watch(&["--json"]), watch(&[]));
+    // Both have begun when they have shown a state, or what followed it.
+    watching.until("snapshot");
+    scene.say(&worker, "echo before");
+    watching.until(r#""text":"before""#);
+    readable.until("> echo before");
+
+    scene.server.signal("KILL");
+    scene.server = Scene::serve(&scene.directory);
+    // Said while the watch is away.
+    scene.say(&worker, "echo meanwhile");
+    relay.redirect(scene.server.address());
+    scene.say(&worker, "echo after");
+    let between = watching.until(r#""text":"after""#);
+    let texts: Vec<&String> = between.iter().filter(|line| line.contains("text_delta")).collect();
+    assert!(texts.len() == 1 && texts[0].contains("meanwhile"), "each exactly once: {between:#?}");
+    assert_eq!(readable.until("> echo after"), ["before", "> echo meanwhile", "meanwhile"]);
+
+    assert_eq!(run(&mut scene.through(&["cancel", &worker])).status, 0);
+    for running in [watching, readable] {
+        let (status, err) = running.end();
+        assert_eq!(status, Some(0), "{err}");
+        assert!(err.contains("trying again") && err.contains("the gateway is back"), "{err}");
+    }
+}
+
+#[test]
+fn a_transcript_is_followed_to_its_end() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    scene.say(&worker, "echo first");
+    scene.await_line(&worker, "assistant  first");
+    let mut following = Running::start(scene.through(&["transcript", &worker, "--follow", "--from", "2"]));
+    assert_eq!(following.line().unwrap(), "assistant  first");
+    scene.say(&worker, "seq 600; exit");
+    assert_eq!(following.line().unwrap(), "user  seq 600; exit");
+    for number in 1..=600 {
+        assert_eq!(following.line().unwrap(), format!("assistant  {number}"));
+    }
+    assert_eq!(following.line(), None);
+    assert_eq!(following.end(), (Some(0), String::new()));
+}
+
+#[test]
+fn the_doctor_looks_at_each_phase() {
+    let scene = Scene::new();
+    let nobody: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = scene.directory.path().join("sekisho.toml");
+    let here = scene.runtime.address();
+    let configuration = format!(
+        "{}\n[[remote]]\nruntime_id = 'gone'\nbase_url = 'http://{nobody}'\n\
+         [[remote]]\nruntime_id = 'locked'\nbase_url = 'http://{here}'\n\
+         [[remote]]\nruntime_id = 'other'\nbase_url = 'http://{here}'\ntoken_file = 'token'\n",
+        fs::read_to_string(&path).unwrap()
+    );
+    fs::write(&path, configuration).unwrap();
+    let well = run(&mut scene.direct(&["doctor", "build-box", "--json"]));
+    assert_eq!((well.status, well.err.as_str()), (0, ""));
+    let checks = well.json()["checks"].as_array().unwrap().clone();
+    let phases: Vec<_> =
+        checks.iter().map(|check| (check["phase"].as_str().unwrap(), &check["ok"])).collect();
+    let expected = ["name", "connect", "auth", "version", "workers", "observe"];
+    assert_eq!(phases, expected.map(|phase| (phase, &Value::Bool(true))));
+
+    let all = run(&mut scene.direct(&["doctor"]));
+    assert_eq!(all.status, 4, "{all:?}");
+    for expected in ["✗ connect", "✗ auth", "asks for a token", "identity_mismatch", "✓ observe"] {
+        assert!(all.out.contains(expected), "{expected} in {}", all.out);
+    }
+    let shown = run(&mut scene.direct(&["doctor", "--show-endpoints"]));
+    for address in [nobody, here] {
+        assert!(!all.out.contains(&address.port().to_string()), "{}", all.out);
+        assert!(shown.out.contains(&format!("http://{address}")), "{}", shown.out);
+    }
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    let scene = Scene::new();
+    let colored = |more: &[&str]| run(scene.through(&["runtimes"]).args(more)).out.contains('\u{1b}');
+    assert!(!colored(&[]));
+    assert!(!colored(&["--color", "never"]));
+    assert!(colored(&["--color", "always"]));
+}
+
+#[test]
+fn what_it_tells_about_itself() {
+    let completions = run(&mut sekisho(&["completions", "bash"]));
+    assert!(completions.status == 0 && completions.out.contains("complete -F _sekisho"), "{completions:?}");
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(run(sekisho(&["man"]).arg(directory.path())).status, 0);
+    let page = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    assert!(page("sekisho.1").contains("SEKISHO_SERVER"));
+    assert!(page("sekisho-watch.1").contains("cursor"));
+    let nowhere = run(&mut sekisho(&["man", "/nowhere/at/all"]));
+    assert_eq!(nowhere.status, 1, "{nowhere:?}");
+}
