@@ -17,7 +17,7 @@ pub(crate) const TOKEN: &str = "a-token-of-a-usual-length-0123456789";
 pub(crate) fn start(directory: &Path, remotes: &str) -> Result<Process, Box<dyn Error>> {
     let config = directory.join("sekisho.toml");
     fs::write(&config, format!("listen = '127.0.0.1:0'\nembedded.enabled = false\n{remotes}"))?;
-    let server = build()?;
+    let server = build("sekisho-server")?;
     Ok(Process::start(Command::new(server).arg("--config").arg(config).env("BENCH_RUNTIME_TOKEN", TOKEN)))
 }
 
@@ -29,19 +29,21 @@ pub(crate) fn remote(runtime_id: &str, address: std::net::SocketAddr) -> String 
     )
 }
 
+/// Builds a package's binary of the same name.
+///
 /// `cargo bench` builds the benchmark and the libraries that it uses, but no binary: one that lies there may be
 /// from before the last change.
-fn build() -> Result<PathBuf, Box<dyn Error>> {
+pub(crate) fn build(package: &str) -> Result<PathBuf, Box<dyn Error>> {
     let benchmark = env::current_exe()?;
     let [release, target] = [2, 3].map(|parents| benchmark.ancestors().nth(parents));
     let (release, target) = release.zip(target).ok_or("the benchmark is not in a target directory")?;
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--release", "--package", "sekisho-server", "--target-dir"])
+        .args(["build", "--quiet", "--release", "--package", package, "--target-dir"])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .status()?;
     match status.success() {
-        true => Ok(release.join("sekisho-server")),
-        false => Err("the server does not build".into()),
+        true => Ok(release.join(package)),
+        false => Err(format!("{package} does not build").into()),
     }
 }
