@@ -100,12 +100,22 @@ pub(crate) fn at(key: impl Into<String>, reason: impl ToString) -> ConfigError {
     ConfigError { key: Some(key.into()), reason: reason.to_string() }
 }
 
+/// What the parser says. Of a value that is of another type than it should be, it repeats the value: what is left is
+/// what was expected.
+fn without_value(message: &str) -> &str {
+    let repeats = ["invalid type: ", "invalid value: "].iter().any(|start| message.starts_with(start));
+    match message.rfind("expected ") {
+        Some(expected) if repeats => &message[expected..],
+        _ => message,
+    }
+}
+
 impl File {
     pub(crate) fn from_toml(text: &str) -> Result<Self, ConfigError> {
         let file: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
             let place = line.map(|line| format!(" (line {line})")).unwrap_or_default();
-            ConfigError { key: None, reason: format!("{}{place}", error.message()) }
+            ConfigError { key: None, reason: format!("{}{place}", without_value(error.message())) }
         })?;
         match file.local {
             Some(_) => Err(at("local", "this version does not have it yet")),

@@ -601,9 +601,14 @@ impl Error {
 }
 
 /// A text of somebody else's, fit to be repeated: without control characters and at most [`MAX_RUNTIME_TEXT`]
-/// characters long. Scrub first: a secret cut in two is no longer found.
+/// characters long. Scrub what is [`printable`] first: a secret cut in two is no longer found.
 pub(crate) fn bounded(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(MAX_RUNTIME_TEXT).collect()
+}
+
+/// The text without control characters. Scrub afterwards: there may be a secret whose parts these kept apart.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::Instant;
 use http::header::{self, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
 
-pub use base_url::{BaseUrl, BaseUrlError, Target};
+pub use base_url::{BaseUrl, BaseUrlError, MAX_BASE_URL_LENGTH, Target};
 pub use scrubber::{REDACTED, Scrubber};
 
 /// The longest token, in characters.

@@ -1,9 +1,10 @@
 //! What scenarios over real sockets and real processes are made of: a [`client`] that shows every byte, an
 //! [`upstream`] and a [`stream_runtime`] that misbehave as told, a [`viewer`], and [`processes`] that leave nothing
-//! behind.
+//! behind. And what must hold of any input at all: [`fuzzing`].
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 pub mod client;
+pub mod fuzzing;
 pub mod processes;
 pub mod relay;
 pub mod stream_runtime;

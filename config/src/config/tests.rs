@@ -139,6 +139,8 @@ fn no_fault_repeats_a_secret() {
         "[[remote]]\nruntime_id='r'\nbase_url='hunter2://vault.example:9999'",
         "[[remote]]\nruntime_id='r'\nbase_url='http://vault.example:9999'\ntoken_file='/hunter2'",
         "[[remote]]\nruntime_id='r'\nbase_url='http://vault.example:9999'\nfoo=1",
+        "remote = 'http://user:hunter2@vault.example:9999'",
+        "[[remote]]\nallow_plaintext = 'hunter2, expected vault'",
     ] {
         let error = Config::from_toml(text).map(|_| ()).unwrap_err();
         let printed = format!("{error} {error:?}");

@@ -14,7 +14,7 @@ use super::wire::{
     Ack, Capability, ConfigBundle, InputAck, Intent, Profile, Reference, RuntimeSummary, Transcript, WireRef,
     WorkerDetail, WorkerSummary,
 };
-use crate::error::{Error, ErrorKind, bounded};
+use crate::error::{Error, ErrorKind, bounded, printable};
 use crate::id::RuntimeId;
 use crate::secret::Scrubber;
 
@@ -229,7 +229,7 @@ impl Rejection {
             (500..=599, _) => ErrorKind::RuntimeError,
             _ => ErrorKind::MalformedResponse,
         };
-        let clean = |text: String| bounded(&scrubber.text(&text));
+        let clean = |text: String| bounded(&scrubber.text(&printable(&text)));
         let (runtime_code, message) =
             fault.map(|fault| (clean(fault.code), clean(fault.message).into())).unzip();
         Self {

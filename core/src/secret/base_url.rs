@@ -1,13 +1,16 @@
 //! Where a runtime is.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use http::Uri;
 use http::header::HeaderValue;
+
+/// The longest base URL, in bytes. What a request adds to it leaves far room in the target of a request.
+pub const MAX_BASE_URL_LENGTH: usize = 4096;
 
 /// The base URL of a runtime: `http://HOST[:PORT][/PREFIX]`, the same with `https`, or `unix:///PATH`.
 #[derive(Clone, PartialEq, Eq)]
@@ -44,6 +47,9 @@ pub enum BaseUrlError {
     /// Not a URL at all.
     #[error("not a URL")]
     NotAUrl,
+    /// More than [`MAX_BASE_URL_LENGTH`] bytes.
+    #[error("the base URL is longer than {MAX_BASE_URL_LENGTH} bytes")]
+    TooLong,
     /// Another scheme than `http`, `https` or `unix`.
     #[error("the scheme is not http, https or unix")]
     Scheme,
@@ -63,6 +69,9 @@ impl FromStr for BaseUrl {
 
     fn from_str(text: &str) -> Result<Self, BaseUrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(BaseUrlError::NotAUrl)?;
+        if text.len() > MAX_BASE_URL_LENGTH {
+            return Err(BaseUrlError::TooLong);
+        }
         if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
             return Err(BaseUrlError::NotAUrl);
         }
@@ -83,13 +92,18 @@ impl FromStr for BaseUrl {
         if authority.as_str().contains('@') {
             return Err(BaseUrlError::Credentials);
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        // `Authority::port` takes a port over 65535 for none at all.
-        let port = match authority.as_str()[authority.host().len()..].strip_prefix(':') {
-            Some(port) => Some(port.parse().map_err(|_| BaseUrlError::NotAUrl)?),
-            None => None,
+        let host = authority.host().to_ascii_lowercase();
+        let host = match host.strip_prefix('[').map(|address| address.trim_end_matches(']')) {
+            Some(address) if address.parse::<Ipv6Addr>().is_ok() => address,
+            Some(_) => return Err(BaseUrlError::NotAUrl),
+            None => &host,
         };
-        if host.is_empty() || port == Some(0) {
+        // `Authority::port` takes a port over 65535, and whatever else follows a `]`, for none at all.
+        let port = match &authority.as_str()[authority.host().len()..] {
+            "" => None,
+            rest => Some(rest.strip_prefix(':').and_then(port_number).ok_or(BaseUrlError::NotAUrl)?),
+        };
+        if host.is_empty() {
             return Err(BaseUrlError::NotAUrl);
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();
@@ -147,7 +161,10 @@ impl BaseUrl {
             }
             Parts::Tcp { host, port, tls, prefix } => {
                 let mut spellings = Vec::new();
-                for port in [*port, Some(effective_port(*port, *tls))] {
+                let effective = effective_port(*port, *tls);
+                // The scheme's own port is the same written or not.
+                let unwritten = (effective == effective_port(None, *tls)).then_some(None);
+                for port in [Some(effective)].into_iter().chain(unwritten) {
                     let authority = authority(host, port);
                     for scheme in ["http", "https", "ws", "wss"] {
                         spellings.push(format!("{scheme}://{authority}{prefix}"));
@@ -173,6 +190,11 @@ impl BaseUrl {
             Parts::Unix(_) => None,
         }
     }
+}
+
+/// `parse` would take a sign, too, and zeros before the number: a port has one spelling.
+fn port_number(digits: &str) -> Option<u16> {
+    digits.parse().ok().filter(|_| digits.starts_with(|first| matches!(first, '1'..='9')))
 }
 
 fn effective_port(port: Option<u16>, tls: bool) -> u16 {
@@ -245,6 +267,12 @@ mod tests {
             ("http://host:", BaseUrlError::NotAUrl),
             ("http://host:0", BaseUrlError::NotAUrl),
             ("http://host:99999", BaseUrlError::NotAUrl),
+            ("http://host:+80", BaseUrlError::NotAUrl),
+            ("http://host:080", BaseUrlError::NotAUrl),
+            ("http://[::1]x", BaseUrlError::NotAUrl),
+            ("http://[name]", BaseUrlError::NotAUrl),
+            ("http://[::1]x:80", BaseUrlError::NotAUrl),
+            (&format!("http://host/{}", "x".repeat(MAX_BASE_URL_LENGTH)), BaseUrlError::TooLong),
             ("http://a b", BaseUrlError::NotAUrl),
             ("ftp://host", BaseUrlError::Scheme),
             ("http://user:pw@host", BaseUrlError::Credentials),

@@ -84,30 +84,41 @@ impl Scrubber {
         !self.spans(text).is_empty()
     }
 
-    /// Where secrets stand, on character boundaries, in order, apart from each other.
+    /// Where secrets stand, in order, apart from each other.
     fn spans(&self, text: &str) -> Vec<Range<usize>> {
         let Some(patterns) = &self.0 else { return Vec::new() };
-        let mut spans = patterns.search(text.as_bytes(), |offset| offset);
-        let mut layer = Layer::peel(text.as_bytes(), |offset| offset);
-        for _ in 0..MAX_LAYERS {
-            let Some(current) = layer else { break };
-            spans.extend(patterns.search(&current.bytes, |offset| current.origin(offset)));
-            layer = Layer::peel(&current.bytes, |offset| current.origin(offset));
+        if u32::try_from(text.len()).is_err() {
+            // What is too long to be looked through does not leave.
+            return Vec::from([0..text.len()]);
         }
-        merge(text, spans)
+        let mut spans = Vec::new();
+        patterns.search(Source { bytes: text.as_bytes(), origins: None }, MAX_LAYERS, &mut spans);
+        whole(text, spans)
     }
 }
 
 impl Patterns {
-    fn search(&self, bytes: &[u8], origin: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
-        self.automaton
-            .find_overlapping_iter(bytes)
-            .filter(|found| {
-                let followed_by_digit = bytes.get(found.end()).is_some_and(u8::is_ascii_digit);
-                found.pattern().as_usize() < self.first_port || !followed_by_digit
-            })
-            .map(|found| origin(found.start())..origin(found.end()))
-            .collect()
+    /// Finds what is secret in the source and in everything that it decodes to.
+    fn search(&self, source: Source<'_>, layers: usize, spans: &mut Vec<Range<usize>>) {
+        let found = self.automaton.find_overlapping_iter(source.bytes).filter(|found| {
+            let followed_by_digit = source.bytes.get(found.end()).is_some_and(u8::is_ascii_digit);
+            found.pattern().as_usize() < self.first_port || !followed_by_digit
+        });
+        let origin = |offset| source.origin(offset) as usize;
+        spans.extend(found.map(|found| origin(found.start())..origin(found.end())));
+        if layers == 0 {
+            return;
+        }
+        let mut kinds = 0;
+        for escapes in [Escapes::Json, Escapes::Percent, Escapes::Both] {
+            // A secret may itself look encoded: what it means shows where its own escapes are left alone.
+            if (escapes != Escapes::Both || kinds == 2)
+                && let Some(layer) = Layer::peel(source, escapes)
+            {
+                kinds += 1;
+                self.search(layer.source(), layers - 1, spans);
+            }
+        }
     }
 }
 
@@ -122,70 +133,105 @@ fn string_length(json: &[u8]) -> usize {
     json.iter().position(closes).unwrap_or(json.len())
 }
 
-fn merge(text: &str, mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
-    for span in &mut spans {
-        while !text.is_char_boundary(span.start) {
-            span.start -= 1;
-        }
-        while !text.is_char_boundary(span.end) {
-            span.end += 1;
-        }
-    }
+/// The spans in order and apart from each other, each with all of the escapes and characters that it begins or ends in:
+/// what is left of one would mean something else, or nothing.
+fn whole(text: &str, mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
     spans.sort_by_key(|span| span.start);
-    let mut merged: Vec<Range<usize>> = Vec::with_capacity(spans.len());
+    let mut wholes: Vec<Range<usize>> = Vec::with_capacity(spans.len());
+    // Walks through the text once, from the beginning of an escape or character to the beginning of the next.
+    let mut at = 0;
     for span in spans {
-        match merged.last_mut() {
-            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
-            _ => merged.push(span),
+        while let Some(next) = step(text, at).filter(|next| *next <= span.start) {
+            at = next;
+        }
+        let start = at;
+        while let Some(next) = step(text, at).filter(|_| at < span.end) {
+            at = next;
+        }
+        match wholes.last_mut() {
+            Some(last) if start <= last.end => last.end = at,
+            _ => wholes.push(start..at),
         }
     }
-    merged
+    wholes
+}
+
+/// Where the escape or character ends that begins here; `None` at the end of the text.
+fn step(text: &str, at: usize) -> Option<usize> {
+    let rest = &text[at..];
+    let character = rest.chars().next()?;
+    Some(at + unescape(rest.as_bytes()).map_or(character.len_utf8(), |(_, length)| length))
+}
+
+/// What is searched, and where each of its bytes came from: from the same place, unless something else is said.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    bytes: &'a [u8],
+    origins: Option<&'a [u32]>,
+}
+
+impl Source<'_> {
+    fn origin(self, offset: usize) -> u32 {
+        // No text that is looked through is longer than that.
+        self.origins.map_or(offset as u32, |origins| origins[offset])
+    }
+}
+
+/// Which escapes are taken off.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    Json,
+    Percent,
+    Both,
 }
 
 /// A text with one layer of escapes taken off, and where each of its bytes came from.
 struct Layer {
     bytes: Vec<u8>,
     /// For each byte, and once more for the end, its offset in the original text.
-    origins: Vec<usize>,
+    origins: Vec<u32>,
 }
 
 impl Layer {
     /// `None` where there is nothing to take off.
-    fn peel(source: &[u8], origin: impl Fn(usize) -> usize) -> Option<Self> {
-        if !source.iter().any(|byte| matches!(byte, b'%' | b'\\')) {
+    fn peel(source: Source<'_>, escapes: Escapes) -> Option<Self> {
+        let Source { bytes: encoded, .. } = source;
+        let json = escapes != Escapes::Percent && encoded.contains(&b'\\');
+        let percent = escapes != Escapes::Json && encoded.contains(&b'%');
+        if !json && !percent {
             return None;
         }
         let mut layer = Self { bytes: Vec::new(), origins: Vec::new() };
         let mut position = 0;
         let mut peeled = false;
-        while position < source.len() {
-            let rest = &source[position..];
-            let length = match unescape(rest) {
-                Some((decoded, length)) => {
-                    peeled = true;
-                    let mut utf8 = [0; 4];
-                    match decoded {
-                        Unescaped::Byte(byte) => layer.bytes.push(byte),
-                        Unescaped::Char(character) => {
-                            layer.bytes.extend(character.encode_utf8(&mut utf8).as_bytes());
-                        }
-                    }
+        while position < encoded.len() {
+            let rest = &encoded[position..];
+            let begins = (json && rest[0] == b'\\') || (percent && rest[0] == b'%');
+            let unescaped = begins.then(|| unescape(rest)).flatten();
+            peeled |= !matches!(unescaped, None | Some((Unescaped::Half, _)));
+            let length = match unescaped {
+                Some((Unescaped::Byte(byte), length)) => {
+                    layer.bytes.push(byte);
                     length
                 }
-                None => {
+                Some((Unescaped::Char(character), length)) => {
+                    layer.bytes.extend(character.encode_utf8(&mut [0; 4]).as_bytes());
+                    length
+                }
+                Some((Unescaped::Half, _)) | None => {
                     layer.bytes.push(rest[0]);
                     1
                 }
             };
-            layer.origins.resize(layer.bytes.len(), origin(position));
+            layer.origins.resize(layer.bytes.len(), source.origin(position));
             position += length;
         }
-        layer.origins.push(origin(source.len()));
+        layer.origins.push(source.origin(encoded.len()));
         peeled.then_some(layer)
     }
 
-    fn origin(&self, offset: usize) -> usize {
-        self.origins[offset]
+    fn source(&self) -> Source<'_> {
+        Source { bytes: &self.bytes, origins: Some(&self.origins) }
     }
 }
 
@@ -193,6 +239,8 @@ impl Layer {
 enum Unescaped {
     Byte(u8),
     Char(char),
+    /// Half of a surrogate pair, which is no character: it stays as it is.
+    Half,
 }
 
 /// What an escape at the start of `source` stands for, and the escape's length.
@@ -208,9 +256,13 @@ fn unescape(source: &[u8]) -> Option<(Unescaped, usize)> {
             Some((Unescaped::Byte(byte), 3))
         }
         [b'\\', b'u', digits @ ..] => {
-            // Half of a surrogate pair is no character: it stays as it is and matches nothing.
-            let character = char::from_u32(hex(digits.get(..4)?)?)?;
-            Some((Unescaped::Char(character), 6))
+            let unit = |digits: &[u8]| u16::try_from(hex(digits.get(..4)?)?).ok();
+            let second = digits.get(4..).and_then(|rest| unit(rest.strip_prefix(b"\\u")?));
+            let mut units = char::decode_utf16([unit(digits)?].into_iter().chain(second));
+            Some(match units.next()? {
+                Ok(character) => (Unescaped::Char(character), 6 * character.len_utf16()),
+                Err(_) => (Unescaped::Half, 6),
+            })
         }
         [b'\\', escaped @ (b'"' | b'\\' | b'/'), ..] => simple(char::from(*escaped)),
         [b'\\', b'n', ..] => simple('\n'),
@@ -263,6 +315,22 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_looks_escaped_goes_however_it_is_escaped() {
+        let scrubber = scrubber("http://vault.example:7700/a%2Fb", r#"t%41k\n"e/n%2541"#);
+        for text in [
+            r#"t%41k\n"e/n%2541"#,
+            r#"t%41k\\n\"e\/n%2541"#,
+            r#"t%41k\\\\n\\\"e/n%2541"#,
+            r#"t%2541k%5Cn%22e%2Fn%252541"#,
+            r#"t%2541k\n%22e%2Fn%252541"#,
+            r"http:\/\/vault.example:7700\/a%2Fb",
+            "http%3A//vault.example:7700/a%252Fb",
+        ] {
+            assert_eq!(scrubber.text(&format!("see {text}.")), format!("see {REDACTED}."), "{text}");
+        }
+    }
+
+    #[test]
     fn touching_secrets_become_one() {
         let scrubber = scrubber("http://10.0.0.5:7700", "tok10.0");
         assert_eq!(scrubber.text("a tok10.0.0.5:7700 b"), format!("a {REDACTED} b"));
@@ -302,12 +370,42 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_may_look_encoded_itself() {
+        let scrubber = scrubber("http://h", r"tok%2Fen\u0041");
+        for text in [
+            r"tok%2Fen\u0041",
+            r"tok%2Fen\\u0041",
+            r"\u0074ok%2Fen\\u0041",
+            "tok%252Fen%5Cu0041",
+            r"tok%252Fen%5C\u0075\u00300%34%31",
+        ] {
+            assert_eq!(scrubber.text(text), REDACTED, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_half_of_an_escape_is_left() {
+        let scrubber = scrubber("http://h", "n83dtoken\\");
+        for (json, scrubbed) in [
+            (r#"["\n83dtoken\\"]"#, r#"["[redacted]"]"#),
+            (r#"["\\n83dtoken\\\""]"#, r#"["\\[redacted]\""]"#),
+        ] {
+            assert_eq!(scrubber.json(json), scrubbed);
+        }
+        let scrubber = self::scrubber("http://h", "d83dtoken");
+        assert_eq!(scrubber.json(r#""a\ud83dtoken""#), r#""a[redacted]""#);
+    }
+
+    #[test]
     fn a_socket_path_is_a_secret() {
         let base_url: BaseUrl = "unix:///run/関所/rt.sock".parse().unwrap();
         let scrubber = Scrubber::new(Some(&base_url), &[]);
         assert_eq!(scrubber.text("no /run/関所/rt.sock here"), format!("no {REDACTED} here"));
         assert_eq!(scrubber.text(r"\/run\/\u95a2所\/rt.sock"), REDACTED);
         assert_eq!(scrubber.text("%2Frun/%E9%96%A2所/rt.sock"), REDACTED);
+        let base_url: BaseUrl = "unix:///run/😀".parse().unwrap();
+        let scrubber = Scrubber::new(Some(&base_url), &[]);
+        assert_eq!(scrubber.text(r"\/run\/\ud83d\uDE00"), REDACTED);
     }
 
     fn encode(secret: &str, choices: &[u8]) -> String {

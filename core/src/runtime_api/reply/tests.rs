@@ -211,6 +211,12 @@ fn secrets_go_before_anybody_sees_them() {
         .unwrap_err();
     assert_eq!(rejection.runtime_code.as_deref(), Some(REDACTED));
     assert_eq!(rejection.message.unwrap(), format!("{}[reda", "x".repeat(507)));
+
+    let apart = r#"{"error":{"code":"t0p\u0007-s3cret","message":"at rt.exa\u001bmple"}}"#;
+    let rejection =
+        Reply::from_response(&get("w"), &runtime_id(), access.scrubber(), &response(500, apart)).unwrap_err();
+    assert_eq!(rejection.runtime_code.as_deref(), Some(REDACTED));
+    assert_eq!(rejection.message.unwrap(), format!("at {REDACTED}"));
 }
 
 #[test]

@@ -1,0 +1,188 @@
+//! Values of every kind, and texts that are hardly of any.
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use sekisho_core::runtime_api::{
+    Ack, Capability, ConfigBundle, CreateWorker, Input, InputAck, InputKind, Intent, Profile, Reason,
+    Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem, WireRef,
+    WorkerDetail, WorkerStatus, WorkerSummary,
+};
+
+/// The characters of ids.
+pub(crate) const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:~-";
+
+pub(crate) fn id() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9._:~-]{1,128}".prop_filter("no path step", |id| ![".", ".."].contains(&id.as_str()))
+}
+
+/// Any text, and more often than by chance such as makes trouble.
+pub(crate) fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\\PC{0,24}",
+        any::<String>(),
+        Just(String::new()),
+        Just("\0\u{1b}\"\\/\n\u{2028}\u{10ffff}".into())
+    ]
+}
+
+/// The bytes with a few of them changed, and perhaps cut short.
+pub(crate) fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let damage = prop::collection::vec((any::<Index>(), any::<u8>()), 0..3);
+    (bytes, damage, prop::option::weighted(0.2, any::<Index>())).prop_map(|(mut bytes, damage, end)| {
+        if !bytes.is_empty() {
+            damage.iter().for_each(|(index, byte)| *index.get_mut(&mut bytes) = *byte);
+            bytes.truncate(end.map_or(bytes.len(), |end| end.index(bytes.len())));
+        }
+        bytes
+    })
+}
+
+pub(crate) fn intent() -> impl Strategy<Value = Intent> {
+    prop_oneof![
+        prop::option::of(text()).prop_map(|purpose| Intent::Assistant { purpose }),
+        text().prop_map(|objective| Intent::Task { objective }),
+        (text(), prop::option::of(text())).prop_map(|(role, purpose)| Intent::Role { role, purpose }),
+    ]
+}
+
+pub(crate) fn profile() -> impl Strategy<Value = Profile> {
+    prop_oneof![
+        Just(Profile::RuntimeDefault),
+        text().prop_map(Profile::Builtin),
+        text().prop_map(Profile::Named),
+    ]
+}
+
+pub(crate) fn capabilities() -> impl Strategy<Value = Vec<Capability>> {
+    let capability =
+        (text(), prop::option::of(text())).prop_map(|(name, reason)| Capability { name, reason });
+    prop::collection::vec(capability, 0..3)
+}
+
+pub(crate) fn references() -> impl Strategy<Value = Vec<Reference>> {
+    let reference = (text(), text()).prop_map(|(name, reference)| Reference { name, reference });
+    prop::collection::vec(reference, 0..3)
+}
+
+pub(crate) fn create() -> impl Strategy<Value = CreateWorker> {
+    (intent(), profile(), capabilities(), references()).prop_map(
+        |(intent, profile, requested_capabilities, workspace_refs)| CreateWorker {
+            intent,
+            profile,
+            config_bundle: None,
+            requested_capabilities,
+            workspace_refs,
+            mount_refs: Vec::new(),
+        },
+    )
+}
+
+pub(crate) fn input() -> impl Strategy<Value = Input> {
+    (select(vec![InputKind::User, InputKind::System]), text())
+        .prop_map(|(kind, content)| Input { kind, content })
+}
+
+pub(crate) fn reason() -> impl Strategy<Value = Reason> {
+    prop::option::of(text()).prop_map(|reason| Reason { reason })
+}
+
+fn status() -> impl Strategy<Value = WorkerStatus> {
+    use WorkerStatus::{Cancelled, Running, Stopped, Unknown};
+    select(vec![Running, Stopped, Cancelled, Unknown])
+}
+
+fn named(worker_id: &str) -> WireRef {
+    WireRef { runtime_id: "rt".into(), worker_id: worker_id.into() }
+}
+
+pub(crate) fn summary() -> impl Strategy<Value = RuntimeSummary> {
+    use RuntimeStatus::{Running, Stopped, Unknown};
+    let texts = (prop::option::of(text()), text(), prop::option::of(text()));
+    let features = prop::collection::vec(text(), 0..3);
+    (texts, select(vec![Running, Stopped, Unknown]), any::<[u64; 7]>(), features).prop_map(
+        |((display_name, backend, incarnation), status, counts, features)| RuntimeSummary {
+            runtime_id: "rt".into(),
+            display_name,
+            backend,
+            status,
+            worker_count: counts[0],
+            active_worker_count: counts[1],
+            stopped_worker_count: counts[2],
+            cancelled_worker_count: counts[3],
+            diagnostic_count: counts[4],
+            limits: RuntimeLimits {
+                max_transcript_projection_items: counts[5],
+                max_event_batch_items: counts[6],
+            },
+            features,
+            incarnation,
+        },
+    )
+}
+
+pub(crate) fn listed() -> impl Strategy<Value = WorkerSummary> {
+    (text(), status(), intent(), profile(), any::<[u64; 3]>(), any::<bool>()).prop_map(
+        |(worker_id, status, intent, profile, counts, has_config_bundle)| WorkerSummary {
+            worker_ref: named(&worker_id),
+            runtime_id: "rt".into(),
+            worker_id,
+            status,
+            intent,
+            profile,
+            requested_capability_count: counts[0],
+            has_config_bundle,
+            transcript_len: counts[1],
+            last_event_id: counts[2],
+        },
+    )
+}
+
+pub(crate) fn detail() -> impl Strategy<Value = WorkerDetail> {
+    let lists = (capabilities(), references(), references());
+    let bundle = prop::option::of(text().prop_map(|id| ConfigBundle { id }));
+    (status(), intent(), profile(), bundle, lists, any::<[u64; 2]>()).prop_map(
+        |(status, intent, profile, config_bundle, lists, counts)| WorkerDetail {
+            worker_ref: named("w"),
+            runtime_id: "rt".into(),
+            worker_id: "w".into(),
+            status,
+            intent,
+            profile,
+            config_bundle,
+            requested_capabilities: lists.0,
+            workspace_refs: lists.1,
+            mount_refs: lists.2,
+            transcript_len: counts[0],
+            last_event_id: counts[1],
+        },
+    )
+}
+
+pub(crate) fn input_ack() -> impl Strategy<Value = InputAck> {
+    (status(), any::<[u64; 2]>()).prop_map(|(status, [transcript_sequence, event_id])| InputAck {
+        worker_ref: named("w"),
+        status,
+        transcript_sequence,
+        event_id,
+    })
+}
+
+pub(crate) fn ack() -> impl Strategy<Value = Ack> {
+    (status(), any::<u64>()).prop_map(|(status, event_id)| Ack { worker_ref: named("w"), status, event_id })
+}
+
+pub(crate) fn transcript() -> impl Strategy<Value = Transcript> {
+    let item = (any::<[u64; 2]>(), text(), text()).prop_map(|([sequence, event_id], role, content)| {
+        TranscriptItem { sequence, worker_ref: named("w"), role, content, event_id }
+    });
+    (any::<[u64; 3]>(), prop::collection::vec(item, 0..4), any::<Option<u64>>()).prop_map(
+        |([start, limit, total_items], items, next_start)| Transcript {
+            worker_ref: named("w"),
+            start,
+            limit,
+            total_items,
+            items,
+            next_start,
+        },
+    )
+}

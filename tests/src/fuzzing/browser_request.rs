@@ -1,0 +1,151 @@
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request};
+use sekisho_core::browser_api::{Action, Door, Form, Observation, Route, Verdict, problem};
+use sekisho_core::error::{Error, ErrorKind, MAX_RUNTIME_TEXT, Outcome};
+use sekisho_core::runtime_api::{Command, IdempotencyKey};
+use sekisho_core::secret::Access;
+use serde_json::Value;
+
+use super::message::Message;
+
+/// The input is a request: method and target, headers, an empty line, the body. Whatever it asks for can be asked of a
+/// runtime and be asked for again; a refusal is the client's own, and a problem that says so.
+pub fn browser_request(data: &[u8]) {
+    let Some(request) = read(data) else { return };
+    let (head, body) = request.into_parts();
+    let admitted = examine(&head);
+    match (Route::parse(&head), Observation::parse(&head)) {
+        (Err(error), None) => assert_refusal(&error, &head.method),
+        (Err(error), Some(observation)) => {
+            assert_eq!(error.kind(), ErrorKind::UnknownRoute);
+            match observation {
+                Err(error) => assert_refusal(&error, &head.method),
+                Ok(Observation { of: Err(error), .. }) => assert_refusal(&error, &head.method),
+                Ok(Observation { of: Ok(viewed), form }) => {
+                    assert_eq!(head.method, Method::GET);
+                    let cursor = viewed.cursor.is_some();
+                    let asked = head.uri.query().is_some() || form == Form::ServerSentEvents;
+                    assert!(!cursor || asked, "nobody wrote a cursor");
+                }
+            }
+        }
+        (Ok(route), None) => {
+            let takes_body = route.takes_body();
+            assert_eq!(takes_body, head.method == Method::POST);
+            match route.action(&body) {
+                Ok(action) => assert_asked_again(&action),
+                Err(error) => {
+                    assert!(takes_body, "a body that is not read is refused");
+                    assert_refusal(&error, &head.method);
+                }
+            }
+        }
+        (Ok(_), Some(_)) => panic!("{} is two routes at once", head.uri.path()),
+    }
+    if admitted {
+        assert_eq!(head.headers.get_all(header::HOST).iter().count(), 1);
+    }
+}
+
+fn read(data: &[u8]) -> Option<Request<Bytes>> {
+    let Message { first, headers, body } = Message::read(data)?;
+    let (method, uri) = first.split_once(' ')?;
+    let mut request = Request::builder().method(method).uri(uri).body(body).ok()?;
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+/// Whether the door lets it in.
+fn examine(head: &Parts) -> bool {
+    let hosts = vec!["gate.example".parse().unwrap()];
+    let origins = vec!["https://app.example".parse().unwrap()];
+    let door = Door::new(hosts, origins, "gate-token".parse().ok());
+    match door.examine(head).verdict {
+        Verdict::Admitted => {
+            let guarded = head.uri.path().starts_with("/api/");
+            let shown = head.headers.iter().any(|(_, value)| {
+                value.as_bytes().windows(b"gate-token".len()).any(|part| part == b"gate-token")
+            });
+            assert!(!guarded || shown, "nobody showed the token");
+            true
+        }
+        Verdict::Preflight(response) => {
+            assert!(head.method == Method::OPTIONS && response.body().is_empty());
+            false
+        }
+        Verdict::Refused(error) => {
+            assert_refusal(&error, &head.method);
+            false
+        }
+    }
+}
+
+fn assert_refusal(error: &Error, method: &Method) {
+    let response = problem(error);
+    let body: Value = serde_json::from_slice(response.body()).unwrap();
+    assert!(response.status().is_client_error(), "{error}");
+    assert_eq!(body["status"], response.status().as_u16());
+    assert_eq!(body["code"], error.kind().code());
+    assert_eq!(body["origin"], "client");
+    assert_eq!(error.outcome(), (*method == Method::POST).then_some(Outcome::NotApplied), "{error}");
+    let detail = error.detail();
+    assert!(detail.chars().count() <= MAX_RUNTIME_TEXT && !detail.contains(char::is_control), "{detail:?}");
+}
+
+/// What a request was understood as is understood again, by a gateway and by the runtime behind it.
+fn assert_asked_again(action: &Action) {
+    let (head, body) = ask(action).into_parts();
+    let again = Route::parse(&head).and_then(|route| route.action(&body));
+    assert_eq!(again.as_ref(), Ok(action));
+    if let Action::Command { command, .. } = action {
+        let request = command.request(&Access::in_process());
+        assert_eq!(Command::from_request(&request).as_ref(), Ok(command));
+    }
+}
+
+/// The plainest request for an action.
+fn ask(action: &Action) -> Request<Bytes> {
+    let (runtime_id, command) = match action {
+        Action::Health => return get("/healthz".into()),
+        Action::Ready => return get("/readyz".into()),
+        Action::Runtimes => return get("/api/runtimes".into()),
+        Action::AllWorkers => return get("/api/workers".into()),
+        Action::Runtime(runtime_id) => return get(format!("/api/runtimes/{runtime_id}")),
+        Action::Command { runtime_id, command } => (runtime_id, command),
+    };
+    let workers = format!("/api/runtimes/{runtime_id}/workers");
+    let (path, body) = match command {
+        Command::Runtime => panic!("no browser asks for this command"),
+        Command::Workers => return get(workers),
+        Command::Worker(id) => return get(format!("{workers}/{id}")),
+        Command::Transcript { worker_id, start, limit } => {
+            let start = start.map(|start| format!("start={start}"));
+            let limit = limit.map(|limit| format!("limit={limit}"));
+            let query: Vec<String> = start.into_iter().chain(limit).collect();
+            return get(format!("{workers}/{worker_id}/transcript?{}", query.join("&")));
+        }
+        Command::Create { worker, .. } => (workers, serde_json::to_vec(worker)),
+        Command::Input { worker_id, input, .. } => {
+            (format!("{workers}/{worker_id}/input"), serde_json::to_vec(input))
+        }
+        Command::Stop { worker_id, reason } => {
+            (format!("{workers}/{worker_id}/stop"), serde_json::to_vec(reason))
+        }
+        Command::Cancel { worker_id, reason } => {
+            (format!("{workers}/{worker_id}/cancel"), serde_json::to_vec(reason))
+        }
+    };
+    let mut request = Request::post(path).body(Bytes::from(body.unwrap())).unwrap();
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(key) = command.idempotency_key() {
+        let value = HeaderValue::from_str(&format!("{key:?}")).unwrap();
+        request.headers_mut().insert(IdempotencyKey::HEADER, value);
+    }
+    request
+}
+
+fn get(path: String) -> Request<Bytes> {
+    Request::get(path).body(Bytes::new()).unwrap()
+}
