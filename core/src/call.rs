@@ -156,7 +156,7 @@ pub enum FailureCause {
     NotHttp,
     /// The connection ended within the body.
     CutShort,
-    /// The body is larger than [`AttemptLimits::max_body`].
+    /// The body is larger than [`AttemptLimits::max_body`], or was announced to be.
     TooLarge,
 }
 

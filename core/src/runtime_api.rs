@@ -24,6 +24,7 @@ pub(crate) use command::to_json;
 pub use command::{Command, CommandError, IdempotencyKey, InvalidIdempotencyKey, Operation};
 pub use fault::{Fault, FaultCode};
 pub use in_process::{Frames, InProcess};
+pub(crate) use observation::ask_for_websocket;
 pub use observation::{
     Envelope, Frame, MalformedFrame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic, is_websocket_upgrade,
 };

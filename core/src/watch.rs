@@ -84,8 +84,7 @@ pub struct Connect {
     pub id: ConnId,
     /// Where to connect to.
     pub target: Target,
-    /// What to ask for, in origin form, `Host` and `Authorization` included. The transport adds the handshake of
-    /// RFC 6455, 4.1.
+    /// What to ask for, in origin form: an opening handshake (RFC 6455, 4.1), to which the transport adds its key.
     pub request: Request<()>,
     /// How long each phase may take.
     pub limits: CallLimits,

@@ -1,12 +1,15 @@
 //! What scenarios over real sockets and real processes are made of: a [`client`] that shows every byte, an
-//! [`upstream`] and a [`stream_runtime`] that misbehave as told, a [`viewer`], and [`processes`] that leave nothing
-//! behind. And what must hold of any input at all: [`fuzzing`].
+//! [`upstream`] and a [`stream_runtime`] that misbehave as told, a [`viewer`], a [`relay`], and [`processes`] that leave
+//! nothing behind; the [`scenarios`] of transports, for each of which a [`scripted`] runtime is the other side; and what
+//! must hold of any input at all, [`fuzzing`].
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 pub mod client;
 pub mod fuzzing;
 pub mod processes;
 pub mod relay;
+pub mod scenarios;
+pub mod scripted;
 pub mod stream_runtime;
 pub mod upstream;
 pub mod viewer;

@@ -17,7 +17,7 @@ use tungstenite::WebSocket;
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocketConfig};
-use ureq::{Agent, AsSendBody, Body, Error};
+use ureq::{Agent, AsSendBody, Body, Error, Timeout};
 
 use crate::connector::{Failed, LeftOver, Remains, ToRuntime, Unresolved};
 use crate::socket::Socket;
@@ -27,6 +27,9 @@ const MAX_IDLE_CONNECTIONS: usize = 16;
 
 /// The largest head of a response, in bytes.
 const MAX_HEAD: usize = 64 << 10;
+
+/// How many lines the head of a response has at most: as many as hyper takes. ureq takes 128.
+const MAX_HEADERS: usize = 100;
 
 /// The largest body of a response to somebody who wanted a stream, in bytes: an error, of which little is kept.
 const MAX_REFUSAL: usize = 64 << 10;
@@ -82,6 +85,9 @@ impl Client {
     /// Performs one attempt: the whole response, or why there is none. All attempts of a client go to one target.
     pub fn exchange(&self, attempt: Attempt) -> Result<Response<Bytes>, Failure> {
         let Attempt { target, request, limits, .. } = attempt;
+        if limits.deadline <= Instant::now() {
+            return Err(Failure::unsent(FailureCause::Timeout(TimeoutPhase::Connect)));
+        }
         let agent = self.agent.get_or_init(|| self.agent(target, None));
         let (head, body) = for_ureq(request).into_parts();
         // A body makes a `content-length`, be it of 0: a GET has none.
@@ -89,7 +95,7 @@ impl Client {
             Method::GET => run(agent, Request::from_parts(head, ()), &limits),
             _ => run(agent, Request::from_parts(head, &body[..]), &limits),
         };
-        read_body(head.map_err(|error| unanswered(&error))?, limits.max_body).map_err(Failure::sent)
+        read_body(answered(head)?, limits.max_body).map_err(Failure::sent)
     }
 
     /// Opens a stream on a connection of its own.
@@ -99,14 +105,18 @@ impl Client {
         let left_over = LeftOver::default();
         let agent = self.agent(target, Some(left_over.clone()));
         let key = generate_key();
-        let request = for_ureq(handshake(request, &key));
+        let mut request = for_ureq(request);
+        // A key is base64.
+        request
+            .headers_mut()
+            .extend(HeaderValue::from_str(&key).ok().map(|key| (header::SEC_WEBSOCKET_KEY, key)));
         let request = agent
             .configure_request(request)
             .timeout_connect(Some(limits.connect))
             .timeout_recv_response(Some(limits.response))
             .timeout_recv_body(Some(limits.response))
             .build();
-        let head = agent.run(request).map_err(|error| Unopened::Failed(unanswered(&error)))?;
+        let head = answered(agent.run(request)).map_err(Unopened::Failed)?;
         if head.status() != StatusCode::SWITCHING_PROTOCOLS {
             let failed = |cause| Unopened::Failed(Failure::sent(cause));
             return Err(Unopened::Refused(read_body(head, MAX_REFUSAL).map_err(failed)?));
@@ -170,19 +180,13 @@ fn for_ureq<T>(mut request: Request<T>) -> Request<T> {
     request
 }
 
-/// The request with what makes it an opening handshake (RFC 6455, 4.1).
-fn handshake(mut request: Request<()>, key: &str) -> Request<()> {
-    let headers = request.headers_mut();
-    for (name, value) in [
-        (header::CONNECTION, "Upgrade"),
-        (header::UPGRADE, "websocket"),
-        (header::SEC_WEBSOCKET_VERSION, "13"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+/// The head of a response, or why there is none.
+fn answered(head: Result<Response<Body>, Error>) -> Result<Response<Body>, Failure> {
+    match head {
+        Ok(head) if head.headers().len() > MAX_HEADERS => Err(Failure::sent(FailureCause::NotHttp)),
+        Ok(head) => Ok(head),
+        Err(error) => Err(unanswered(&error)),
     }
-    // A key is base64.
-    headers.extend(HeaderValue::from_str(key).ok().map(|key| (header::SEC_WEBSOCKET_KEY, key)));
-    request
 }
 
 /// What it means that a request has got no head of a response.
@@ -192,8 +196,11 @@ fn unanswered(error: &Error) -> Failure {
             Some(Failed(failure)) => *failure,
             None => Failure::sent(FailureCause::NotHttp),
         },
-        // Time was over before there was a connection.
-        Error::Timeout(_) => Failure::unsent(FailureCause::Timeout(TimeoutPhase::Connect)),
+        Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            Failure::unsent(FailureCause::Timeout(TimeoutPhase::Connect))
+        }
+        // Time was over between two reads.
+        Error::Timeout(_) => Failure::sent(FailureCause::Timeout(TimeoutPhase::Response)),
         // The connection ended before a head had come.
         Error::Io(_) => Failure::sent(FailureCause::Network(NetworkPhase::Receive)),
         _ => Failure::sent(FailureCause::NotHttp),
@@ -202,6 +209,9 @@ fn unanswered(error: &Error) -> Failure {
 
 fn read_body(head: Response<Body>, max_body: usize) -> Result<Response<Bytes>, FailureCause> {
     let (head, mut body) = head.into_parts();
+    if body.content_length().is_some_and(|length| length > max_body as u64) {
+        return Err(FailureCause::TooLarge);
+    }
     // ureq takes a body that has just the limit for one that is over it.
     let limit = max_body as u64 + 1;
     match body.with_config().limit(limit).read_to_vec() {

@@ -2,8 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::io::{Read, Write};
-use std::mem;
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -87,7 +86,9 @@ impl Connector for ToRuntime {
         Ok(Some(Link {
             socket: Some(socket),
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
-            unsent: Vec::new(),
+            request: Vec::new(),
+            taken: 0,
+            before: 0,
             left_over: self.left_over.clone(),
         }))
     }
@@ -101,33 +102,73 @@ impl fmt::Debug for ToRuntime {
 
 /// One connection.
 ///
-/// What ureq wants written waits until ureq wants to read, so that a request leaves in one piece and its time begins
-/// when the connection is there.
+/// What ureq wants written waits until ureq wants to read: a request leaves in one piece, its time begins when the
+/// connection is there, and who answers before all of it was written is heard (RFC 9112, 9.5).
 pub(crate) struct Link {
     /// Gone when another protocol has taken over.
     socket: Option<Socket>,
     buffers: LazyBuffers,
-    unsent: Vec<u8>,
+    /// What is not written as a whole.
+    request: Vec<u8>,
+    /// How much of it has been taken, by the socket or by TLS.
+    taken: usize,
+    /// How many bytes the socket had taken before it.
+    before: u64,
     left_over: Option<LeftOver>,
 }
 
+/// What has become of a request that was to be written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// All of it is written.
+    Written,
+    /// There is something to be read.
+    Interrupted,
+    /// It cannot be written any more.
+    Broken,
+}
+
 impl Link {
-    fn send(&mut self, request: &[u8], deadline: Instant) -> Result<(), Error> {
-        let broken = FailureCause::Network(NetworkPhase::Send);
-        let socket = self.socket.as_mut().ok_or_else(|| failed(broken, false))?;
-        socket.set_deadline(deadline);
-        let mut written = 0;
-        while written < request.len() {
-            match socket.write(&request[written..]) {
-                Ok(0) => return Err(failed(broken, written > 0)),
-                Ok(count) => written += count,
-                Err(error) if is_timeout(&error) => {
-                    return Err(failed(FailureCause::Timeout(TimeoutPhase::Response), written > 0));
+    /// A failure before the request was written as a whole.
+    fn unfinished(&self, cause: FailureCause) -> Error {
+        failed(cause, self.socket.as_ref().is_some_and(|socket| socket.written() > self.before))
+    }
+
+    /// Writes until nothing is left of the request, or the other side has something to say before.
+    fn write(&mut self, deadline: Instant) -> Result<Progress, FailureCause> {
+        let Some(socket) = &mut self.socket else { return Ok(Progress::Broken) };
+        socket.set_deadline(None);
+        loop {
+            let rest = &self.request[self.taken..];
+            let written = match rest.is_empty() {
+                true => socket.flush().map(|()| 0),
+                false => socket.write(rest),
+            };
+            match written {
+                Ok(_) if rest.is_empty() => {
+                    (self.request, self.taken) = (Vec::new(), 0);
+                    return Ok(Progress::Written);
                 }
-                Err(_) => return Err(failed(broken, written > 0)),
+                Ok(count) => self.taken += count,
+                Err(error) if is_timeout(&error) => match socket.wait(deadline) {
+                    Ok(false) => {}
+                    Ok(true) => return Ok(Progress::Interrupted),
+                    Err(error) if is_timeout(&error) => {
+                        return Err(FailureCause::Timeout(TimeoutPhase::Response));
+                    }
+                    Err(_) => return Ok(Progress::Broken),
+                },
+                Err(_) => return Ok(Progress::Broken),
             }
         }
-        socket.flush().map_err(|_| failed(broken, written > 0))
+    }
+
+    fn read(&mut self, deadline: Option<Instant>) -> io::Result<usize> {
+        let socket = self.socket.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        socket.set_deadline(deadline);
+        let count = socket.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(count);
+        Ok(count)
     }
 }
 
@@ -137,33 +178,38 @@ impl Transport for Link {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
-        self.unsent.extend_from_slice(&self.buffers.output()[..amount]);
+        if self.request.is_empty() {
+            self.before = self.socket.as_ref().map(Socket::written).unwrap_or_default();
+        }
+        self.request.extend_from_slice(&self.buffers.output()[..amount]);
         Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let deadline = Instant::now() + *timeout.after;
-        if !self.unsent.is_empty() {
-            let request = mem::take(&mut self.unsent);
-            self.send(&request, deadline)?;
-        }
-        let broken = FailureCause::Network(NetworkPhase::Receive);
-        let socket = self.socket.as_mut().ok_or_else(|| failed(broken, true))?;
-        socket.set_deadline(deadline);
-        match socket.read(self.buffers.input_append_buf()) {
-            Ok(count) => {
-                self.buffers.input_appended(count);
-                Ok(count > 0)
+        while !self.request.is_empty() {
+            let progress = self.write(deadline).map_err(|cause| self.unfinished(cause))?;
+            if progress == Progress::Written {
+                break;
             }
+            match self.read(None) {
+                Ok(count) if count > 0 => return Ok(true),
+                // What there was to be read was TLS's own.
+                Err(error) if is_timeout(&error) && progress == Progress::Interrupted => {}
+                _ => return Err(self.unfinished(FailureCause::Network(NetworkPhase::Send))),
+            }
+        }
+        match self.read(Some(deadline)) {
+            Ok(count) => Ok(count > 0),
             Err(error) if is_timeout(&error) => {
                 Err(failed(FailureCause::Timeout(TimeoutPhase::Response), true))
             }
-            Err(_) => Err(failed(broken, true)),
+            Err(_) => Err(failed(FailureCause::Network(NetworkPhase::Receive), true)),
         }
     }
 
     fn is_open(&mut self) -> bool {
-        self.socket.as_mut().is_some_and(Socket::is_quiet)
+        self.request.is_empty() && self.socket.as_mut().is_some_and(Socket::is_quiet)
     }
 }
 

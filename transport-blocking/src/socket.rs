@@ -1,15 +1,18 @@
 //! Connections to a runtime, whatever they are made of, each of whose operations ends by a deadline.
+//!
+//! The sockets themselves never block: what waits is `poll`, for whichever of reading and writing comes first.
 
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use sekisho_core::call::FailureCause;
@@ -26,7 +29,10 @@ pub(crate) enum Socket {
 /// What carries the bytes.
 pub(crate) struct Wire {
     kind: Kind,
-    deadline: Instant,
+    /// Until when to wait; `None` is not to wait at all.
+    deadline: Option<Instant>,
+    /// Bytes taken by the socket so far.
+    written: u64,
 }
 
 enum Kind {
@@ -46,33 +52,54 @@ impl Socket {
                 let stream = connect_tcp(&resolve(host, *port, deadline)?, deadline)?;
                 match is_tls {
                     true => greet(stream, host, tls, deadline),
-                    false => Ok(Self::Plain(Wire { kind: Kind::Tcp(stream), deadline })),
+                    false => Ok(Self::Plain(Wire::new(Kind::Tcp(stream), deadline))),
                 }
             }
-            Target::Unix(path) => Ok(Self::Plain(Wire { kind: Kind::Unix(connect_unix(path)?), deadline })),
+            Target::Unix(path) => Ok(Self::Plain(Wire::new(Kind::Unix(connect_unix(path)?), deadline))),
             // A registry never sends a call for a runtime in this process to the network.
             Target::InProcess => Err(FailureCause::Network(NetworkPhase::Connect)),
         }
     }
 
-    /// By when what is read or written from now on must be.
-    pub(crate) fn set_deadline(&mut self, deadline: Instant) {
-        self.wire().deadline = deadline;
+    /// By when what is read or written from now on must be; `None` is at once, or not at all.
+    pub(crate) fn set_deadline(&mut self, deadline: impl Into<Option<Instant>>) {
+        self.wire().deadline = deadline.into();
+    }
+
+    /// Bytes taken by the socket so far, those of TLS included.
+    pub(crate) fn written(&self) -> u64 {
+        match self {
+            Self::Plain(wire) => wire.written,
+            Self::Tls(stream) => stream.sock.written,
+        }
+    }
+
+    /// Waits until there is something to be read, or room to write. Whether there is something to be read.
+    pub(crate) fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
+        // A session that is written to may read, too.
+        if let Self::Tls(stream) = self
+            && stream.conn.process_new_packets().map_or(true, |state| state.plaintext_bytes_to_read() > 0)
+        {
+            return Ok(true);
+        }
+        let ready = self.wire().kind.wait(PollFlags::IN | PollFlags::OUT, deadline)?;
+        Ok(!ready.difference(PollFlags::OUT).is_empty())
     }
 
     /// Whether the other side has neither closed the connection nor said anything unasked.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        let quiet = |socket: SockRef<'_>| {
-            socket.set_nonblocking(true)?;
-            let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
-            socket.set_nonblocking(false)?;
-            io::Result::Ok(peeked.is_err_and(|error| is_timeout(&error)))
+        if let Self::Tls(stream) = self {
+            // What ended the session may have come together with the last response.
+            let state = stream.conn.process_new_packets();
+            if !state.is_ok_and(|state| !state.peer_has_closed() && state.plaintext_bytes_to_read() == 0) {
+                return false;
+            }
+        }
+        let peeked = match &self.wire().kind {
+            Kind::Tcp(stream) => SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]),
+            Kind::Unix(stream) => SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]),
         };
-        let asked = match &self.wire().kind {
-            Kind::Tcp(stream) => quiet(stream.into()),
-            Kind::Unix(stream) => quiet(stream.into()),
-        };
-        asked.unwrap_or(false)
+        peeked.is_err_and(|error| is_timeout(&error))
     }
 
     fn wire(&mut self) -> &mut Wire {
@@ -83,7 +110,7 @@ impl Socket {
     }
 }
 
-/// Whether time was over. A socket with a timeout says `WouldBlock` then.
+/// Whether time was over, of which there may have been none.
 pub(crate) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
@@ -104,7 +131,10 @@ pub(crate) fn connect_tcp(addresses: &[SocketAddr], deadline: Instant) -> Result
             Ok(stream) => {
                 // Requests are written in one piece: there is nothing for Nagle's algorithm to gather.
                 let _ = stream.set_nodelay(true);
-                return Ok(stream);
+                match stream.set_nonblocking(true) {
+                    Ok(()) => return Ok(stream),
+                    Err(error) => failed = cause(&error, NetworkPhase::Connect),
+                }
             }
             Err(error) => failed = cause(&error, NetworkPhase::Connect),
         }
@@ -123,7 +153,7 @@ pub(crate) fn greet(
     let name = ServerName::try_from(host.to_string()).map_err(|_| untrusted)?;
     let config = tls.ok_or(untrusted)?.clone();
     let mut session = ClientConnection::new(config, name).map_err(|_| untrusted)?;
-    let mut wire = Wire { kind: Kind::Tcp(stream), deadline };
+    let mut wire = Wire::new(Kind::Tcp(stream), deadline);
     while session.is_handshaking() {
         session.complete_io(&mut wire).map_err(|error| cause(&error, NetworkPhase::Tls))?;
     }
@@ -157,7 +187,6 @@ pub(crate) fn connect_unix(path: &Path) -> Result<UnixStream, FailureCause> {
         let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         socket.connect(&SockAddr::unix(path)?)?;
-        socket.set_nonblocking(false)?;
         io::Result::Ok(OwnedFd::from(socket).into())
     };
     connect().map_err(|_| FailureCause::Network(NetworkPhase::Connect))
@@ -168,42 +197,77 @@ fn left(deadline: Instant) -> Option<Duration> {
 }
 
 impl Wire {
-    /// Performs an operation with what is left of the time. A signal that comes between is no reason to fail.
+    fn new(kind: Kind, deadline: Instant) -> Self {
+        Self { kind, deadline: Some(deadline), written: 0 }
+    }
+
+    /// Performs an operation as soon as it can be.
     fn timed<T>(
         &mut self,
-        set_timeout: fn(&Kind, Option<Duration>) -> io::Result<()>,
+        awaited: PollFlags,
         mut operate: impl FnMut(&mut Kind) -> io::Result<T>,
     ) -> io::Result<T> {
         loop {
-            let left = left(self.deadline).ok_or(io::ErrorKind::TimedOut)?;
-            set_timeout(&self.kind, Some(left))?;
-            match operate(&mut self.kind) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+            if self.deadline.is_some_and(|deadline| left(deadline).is_none()) {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match (operate(&mut self.kind), self.deadline) {
+                (Err(error), Some(deadline)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.kind.wait(awaited, deadline)?;
+                }
+                (Err(error), _) if error.kind() == io::ErrorKind::Interrupted => {}
+                (result, _) => return result,
             }
         }
     }
 }
 
 impl Kind {
-    fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.set_read_timeout(timeout),
-            Self::Unix(stream) => stream.set_read_timeout(timeout),
+    /// Waits until something that is awaited is there, and says what. A signal that comes between is no reason to
+    /// fail.
+    fn wait(&self, awaited: PollFlags, deadline: Instant) -> io::Result<PollFlags> {
+        loop {
+            let left = left(deadline).ok_or(io::ErrorKind::TimedOut)?;
+            // What is too long for the system is as good as for ever.
+            let timeout = Timespec::try_from(left).ok();
+            let mut watched = [PollFd::new(self, awaited)];
+            match poll(&mut watched, timeout.as_ref()) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(watched[0].revents()),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
+}
 
-    fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+impl AsFd for Kind {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(stream) => stream.set_write_timeout(timeout),
-            Self::Unix(stream) => stream.set_write_timeout(timeout),
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+/// Reads without writing first what is still to be written, for which there may be no room.
+fn read_session(
+    StreamOwned { conn, sock }: &mut StreamOwned<ClientConnection, Wire>,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    loop {
+        match conn.reader().read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                conn.read_tls(sock)?;
+                conn.process_new_packets().map_err(io::Error::other)?;
+            }
+            result => return result,
         }
     }
 }
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.timed(Kind::set_read_timeout, |kind| match kind {
+        self.timed(PollFlags::IN, |kind| match kind {
             Kind::Tcp(stream) => stream.read(buffer),
             Kind::Unix(stream) => stream.read(buffer),
         })
@@ -212,10 +276,12 @@ impl Read for Wire {
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.timed(Kind::set_write_timeout, |kind| match kind {
+        let count = self.timed(PollFlags::OUT, |kind| match kind {
             Kind::Tcp(stream) => stream.write(bytes),
             Kind::Unix(stream) => stream.write(bytes),
-        })
+        })?;
+        self.written += count as u64;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -227,7 +293,7 @@ impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(wire) => wire.read(buffer),
-            Self::Tls(stream) => stream.read(buffer),
+            Self::Tls(stream) => read_session(stream, buffer),
         }
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -17,6 +18,7 @@ use sekisho_core::call::{Attempt, AttemptLimits, Failure, FailureCause, MAX_IDLE
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
 use sekisho_core::secret::{Target, TokenSource};
 use sekisho_core::watch::{Connect, MAX_FRAME};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -59,6 +61,10 @@ struct Idle {
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
     meter: Arc<Meter>,
+    /// Whether the last request was written as a whole.
+    is_written: bool,
+    /// Whether it has been in the pool.
+    pooled: bool,
 }
 
 impl Client {
@@ -86,19 +92,22 @@ impl Client {
             let respond_by = deadline.min(Instant::now() + limits.response);
             let head = match connection.send(request, respond_by).await {
                 Ok(head) => head,
-                Err(Unanswered::Unsent(unsent)) if Instant::now() < connect_by => {
-                    // The connection had been closed in the pool, and nothing of this was written to it.
+                Err(Unanswered::Unsent(unsent)) if connection.pooled => {
+                    // It had been closed in the pool, and nothing of this was written to it.
                     request = *unsent;
                     continue;
                 }
                 Err(Unanswered::Unsent(_)) => {
-                    return Err(Failure::unsent(FailureCause::Timeout(TimeoutPhase::Connect)));
+                    return Err(Failure::unsent(FailureCause::Network(NetworkPhase::Send)));
                 }
                 Err(Unanswered::Failed(failure)) => return Err(failure),
             };
             let read_by = deadline.min(Instant::now() + limits.body);
             let response = read_body(head, limits.max_body, read_by).await.map_err(Failure::sent)?;
-            self.keep(connection);
+            // Under HTTP/1.0 the next request would be another one: hyper adapts it.
+            if response.version() == Version::HTTP_11 {
+                self.keep(connection);
+            }
             return Ok(response);
         }
     }
@@ -118,7 +127,11 @@ impl Client {
         };
         let mut connection = Connection::new(stream, meter).await.map_err(Unopened::Failed)?;
         let key = generate_key();
-        let request = handshake(request, &key);
+        let mut request = request.map(|()| Full::default());
+        // A key is base64.
+        request
+            .headers_mut()
+            .extend(HeaderValue::from_str(&key).ok().map(|key| (header::SEC_WEBSOCKET_KEY, key)));
         let respond_by = Instant::now() + limits.response;
         let mut head = match connection.send(request, respond_by).await {
             Ok(head) => head,
@@ -136,6 +149,7 @@ impl Client {
             return Err(Unopened::Malformed);
         }
         let upgraded = hyper::upgrade::on(&mut head).await.map_err(|_| Unopened::Malformed)?;
+        connection.meter.upgraded();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -181,9 +195,11 @@ impl Client {
     }
 
     fn keep(&self, connection: Connection) {
-        if connection.sender.is_closed() {
+        // Who answers before the request was written as a whole may never read the rest of it.
+        if connection.sender.is_closed() || !connection.is_written {
             return;
         }
+        let connection = Connection { pooled: true, ..connection };
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push_back(Idle { connection, since: Instant::now() });
         if idle.len() > MAX_IDLE_CONNECTIONS {
@@ -207,14 +223,12 @@ enum Unanswered {
 
 impl Connection {
     async fn new(stream: Stream, meter: Arc<Meter>) -> Result<Self, Failure> {
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_HEAD)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| Failure::unsent(FailureCause::Network(NetworkPhase::Connect)))?;
-        // Ends with the connection or with its sender. How is told to whoever is waiting for a response.
-        tokio::spawn(connection.with_upgrades());
-        Ok(Self { sender, meter })
+        let sender = match stream {
+            Stream::Plain(wire) => speak_http(wire).await,
+            Stream::Tls(session) => speak_http(session).await,
+        };
+        let sender = sender.map_err(|_| Failure::unsent(FailureCause::Network(NetworkPhase::Connect)))?;
+        Ok(Self { sender, meter, is_written: false, pooled: false })
     }
 
     async fn send(
@@ -223,17 +237,19 @@ impl Connection {
         respond_by: Instant,
     ) -> Result<Response<hyper::body::Incoming>, Unanswered> {
         let before = self.meter.written();
+        let body = request.body().size_hint().lower();
         let answer = timeout_at(respond_by, self.sender.try_send_request(request)).await;
-        let sent = self.meter.written() > before;
+        let written = self.meter.written() - before;
+        let sent = written > 0;
+        // Little of the end can be missing where more than the body is there: a head is small.
+        self.is_written = written > body;
         let failed = |cause| Unanswered::Failed(Failure { cause, sent });
         match answer {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(mut error)) => Err(match error.take_message() {
                 Some(request) => Unanswered::Unsent(Box::new(request)),
                 None if error.error().is_parse() => failed(FailureCause::NotHttp),
-                None if sent && !self.meter.broke_writing() => {
-                    failed(FailureCause::Network(NetworkPhase::Receive))
-                }
+                None if self.is_written => failed(FailureCause::Network(NetworkPhase::Receive)),
                 None => failed(FailureCause::Network(NetworkPhase::Send)),
             }),
             Err(_) => Err(failed(FailureCause::Timeout(TimeoutPhase::Response))),
@@ -241,20 +257,14 @@ impl Connection {
     }
 }
 
-/// The request with what makes it an opening handshake (RFC 6455, 4.1).
-fn handshake(request: Request<()>, key: &str) -> Request<Full<Bytes>> {
-    let mut request = request.map(|()| Full::default());
-    let headers = request.headers_mut();
-    for (name, value) in [
-        (header::CONNECTION, "Upgrade"),
-        (header::UPGRADE, "websocket"),
-        (header::SEC_WEBSOCKET_VERSION, "13"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    // A key is base64.
-    headers.extend(HeaderValue::from_str(key).ok().map(|key| (header::SEC_WEBSOCKET_KEY, key)));
-    request
+async fn speak_http(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> hyper::Result<SendRequest<Full<Bytes>>> {
+    let (sender, connection) =
+        http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
+    // Ends with the connection or with its sender. How is told to whoever is waiting for a response.
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender)
 }
 
 async fn read_body(
@@ -263,6 +273,9 @@ async fn read_body(
     read_by: Instant,
 ) -> Result<Response<Bytes>, FailureCause> {
     let (head, body) = head.into_parts();
+    if body.size_hint().lower() > max_body as u64 {
+        return Err(FailureCause::TooLarge);
+    }
     match timeout_at(read_by, Limited::new(body, max_body).collect()).await {
         Ok(Ok(collected)) => Ok(Response::from_parts(head, collected.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(FailureCause::TooLarge),

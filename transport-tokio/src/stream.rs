@@ -17,15 +17,20 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// A connection that counts what was written to it.
-pub(crate) struct Stream {
+/// A connection, TLS included.
+pub(crate) enum Stream {
+    Plain(Wire),
+    Tls(Box<TlsStream<Wire>>),
+}
+
+/// What carries the bytes, and counts what was written to it.
+pub(crate) struct Wire {
     kind: Kind,
     meter: Arc<Meter>,
 }
 
 enum Kind {
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -33,18 +38,18 @@ enum Kind {
 #[derive(Default)]
 pub(crate) struct Meter {
     written: AtomicU64,
-    broke_writing: AtomicBool,
+    upgraded: AtomicBool,
 }
 
 impl Meter {
-    /// Bytes taken by the socket so far.
+    /// Bytes taken by the socket so far, those of TLS included.
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Whether it was writing that failed.
-    pub(crate) fn broke_writing(&self) -> bool {
-        self.broke_writing.load(Ordering::Relaxed)
+    /// HTTP is over. What breaks from now on has nothing to do with a response.
+    pub(crate) fn upgraded(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
     }
 }
 
@@ -54,24 +59,27 @@ impl Stream {
         target: &Target,
         tls: Option<&Arc<ClientConfig>>,
     ) -> Result<(Self, Arc<Meter>), FailureCause> {
-        let kind = match target {
-            Target::Tcp { host, port, tls: false } => Kind::Tcp(connect_tcp(host, *port).await?),
+        let meter = Arc::new(Meter::default());
+        let wire = |kind| Wire { kind, meter: meter.clone() };
+        let stream = match target {
+            Target::Tcp { host, port, tls: false } => {
+                Self::Plain(wire(Kind::Tcp(connect_tcp(host, *port).await?)))
+            }
             Target::Tcp { host, port, tls: true } => {
                 let failed = FailureCause::Network(NetworkPhase::Tls);
                 let name = ServerName::try_from(host.to_string()).map_err(|_| failed)?;
                 let connector = TlsConnector::from(tls.ok_or(failed)?.clone());
-                let stream = connect_tcp(host, *port).await?;
-                Kind::Tls(Box::new(connector.connect(name, stream).await.map_err(|_| failed)?))
+                let wire = wire(Kind::Tcp(connect_tcp(host, *port).await?));
+                Self::Tls(Box::new(connector.connect(name, wire).await.map_err(|_| failed)?))
             }
             Target::Unix(path) => {
                 let failed = FailureCause::Network(NetworkPhase::Connect);
-                Kind::Unix(UnixStream::connect(path).await.map_err(|_| failed)?)
+                Self::Plain(wire(Kind::Unix(UnixStream::connect(path).await.map_err(|_| failed)?)))
             }
             // A registry never sends a call for a runtime in this process to the network.
             Target::InProcess => return Err(FailureCause::Network(NetworkPhase::Connect)),
         };
-        let meter = Arc::new(Meter::default());
-        Ok((Self { kind, meter: meter.clone() }, meter))
+        Ok((stream, meter))
     }
 }
 
@@ -95,28 +103,31 @@ async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, FailureCause> {
     Err(failed)
 }
 
-macro_rules! forward {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.kind {
-            Kind::Tcp($stream) => $call,
-            Kind::Tls($stream) => $call,
-            Kind::Unix($stream) => $call,
-        }
-    };
-}
-
-impl Stream {
-    fn count(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+impl Wire {
+    /// Notes what was written.
+    ///
+    /// Who answers before it has read a request may close the connection on the rest of it. hyper reads no more when
+    /// writing fails, so it is told to wait: for the response, or for the same failure from the side that reads.
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Ready(Ok(count)) => drop(self.meter.written.fetch_add(*count as u64, Ordering::Relaxed)),
-            Poll::Ready(Err(_)) => self.meter.broke_writing.store(true, Ordering::Relaxed),
-            Poll::Pending => {}
+            Poll::Ready(Err(_)) if !self.meter.upgraded.load(Ordering::Relaxed) => return Poll::Pending,
+            Poll::Ready(Err(_)) | Poll::Pending => {}
         }
         written
     }
 }
 
-impl AsyncRead for Stream {
+macro_rules! forward {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut $self.kind {
+            Kind::Tcp($stream) => $call,
+            Kind::Unix($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -126,14 +137,14 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for Wire {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = forward!(self, stream => Pin::new(stream).poll_write(context, bytes));
-        self.count(written)
+        self.note(written)
     }
 
     fn poll_write_vectored(
@@ -142,13 +153,12 @@ impl AsyncWrite for Stream {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = forward!(self, stream => Pin::new(stream).poll_write_vectored(context, slices));
-        self.count(written)
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
         match &self.kind {
             Kind::Tcp(stream) => stream.is_write_vectored(),
-            Kind::Tls(stream) => stream.is_write_vectored(),
             Kind::Unix(stream) => stream.is_write_vectored(),
         }
     }

@@ -35,6 +35,7 @@ use crate::browser_api::SUBPROTOCOL;
 use crate::call::{Failure, FailureCause, REPORT_GRACE};
 use crate::error::{ErrorKind, TimeoutPhase};
 use crate::id::WorkerRef;
+use crate::runtime_api::ask_for_websocket;
 use crate::secret::Access;
 use crate::watch::{ConnId, Connect, Loss};
 
@@ -277,6 +278,7 @@ impl Follow {
         // Constants, ids, and a query of percent-encoded characters.
         *request.uri_mut() = path.try_into().expect("made of checked parts");
         let headers = request.headers_mut();
+        ask_for_websocket(headers);
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         addressed(&self.access, request)
     }

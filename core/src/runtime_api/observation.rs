@@ -26,8 +26,8 @@ pub struct Observe {
 }
 
 impl Observe {
-    /// The request that opens a stream at the runtime behind `access`, after `place`. A transport adds the handshake
-    /// (RFC 6455, 4.1).
+    /// The request that opens a stream at the runtime behind `access`, after `place`: an opening handshake (RFC 6455,
+    /// 4.1) but for its key, which a transport adds.
     pub fn request(access: &Access, worker_id: &WorkerId, place: Option<&Place>) -> Request<()> {
         let mut path = format!("{}{WORKERS}/{worker_id}/events/ws", access.path_prefix());
         if let Some(place) = place {
@@ -37,7 +37,9 @@ impl Observe {
         let mut request = Request::new(());
         // Prefix, constants, an id and percent-encoded text: all of it characters of a path or query.
         *request.uri_mut() = path.parse().expect("made of checked parts");
-        access.add_headers(request.headers_mut());
+        let headers = request.headers_mut();
+        access.add_headers(headers);
+        ask_for_websocket(headers);
         request
     }
 
@@ -55,6 +57,17 @@ impl Observe {
             Ok(Self { worker_id: worker_id(segment)?, cursor: cursor.map(Cow::into_owned) })
         };
         Some(observe().map_err(CommandError::Fault))
+    }
+}
+
+/// Makes a request an opening handshake (RFC 6455, 4.1) but for its key, which is random: a transport adds it.
+pub(crate) fn ask_for_websocket(headers: &mut HeaderMap<HeaderValue>) {
+    for (name, value) in [
+        (header::CONNECTION, "Upgrade"),
+        (header::UPGRADE, "websocket"),
+        (header::SEC_WEBSOCKET_VERSION, "13"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }
 
@@ -200,7 +213,10 @@ mod tests {
             let request = Request::builder().uri(path).body(()).unwrap();
             let observe = Observe::from_request(&request).unwrap().unwrap();
             let place = observe.cursor.as_deref().and_then(Place::new);
-            let sent = Observe::request(&Access::in_process(), &observe.worker_id, place.as_ref());
+            let mut sent = Observe::request(&Access::in_process(), &observe.worker_id, place.as_ref());
+            assert!(!is_websocket_upgrade(sent.headers()), "a transport adds the key");
+            sent.headers_mut().insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("a key"));
+            assert!(is_websocket_upgrade(sent.headers()));
             assert_eq!(Observe::from_request(&sent), Some(Ok(observe)), "{path}");
         }
     }
