@@ -152,8 +152,12 @@ pub(crate) enum Command {
     },
     /// Talk to a worker: its history, what it says, and a line to speak on
     ///
-    /// Enter sends the line. Ctrl-D on an empty line, or /quit, leaves; the worker goes on. Ctrl-X Ctrl-S, or /stop, stops
-    /// the worker; Ctrl-X Ctrl-C, or /cancel, cancels it. /help lists this.
+    /// Enter sends the line; a paste of several lines is one line of several rows, which Enter sends as one. What could
+    /// not be sent comes back into the line. Ctrl-D on an empty line, or /quit, leaves; the worker goes on. Ctrl-X
+    /// Ctrl-S, once confirmed, or /stop, stops the worker; Ctrl-X Ctrl-C, once confirmed, or /cancel, cancels it. A line
+    /// that begins with // sends one that begins with /. /help lists this.
+    ///
+    /// Needs a terminal on standard input and output. Without one, `send` and `watch` do.
     Attach {
         #[command(flatten)]
         named: Named,

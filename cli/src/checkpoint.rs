@@ -4,6 +4,7 @@ mod direct;
 mod server;
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -38,10 +39,10 @@ pub(crate) trait Stream: Send {
 }
 
 /// The way that the command line chose.
-pub(crate) fn open(global: &Global) -> Result<Box<dyn Checkpoint>, Failure> {
+pub(crate) fn open(global: &Global) -> Result<Arc<dyn Checkpoint>, Failure> {
     Ok(match &global.config {
-        Some(path) => Box::new(Direct::new(read_configuration(path)?)?),
-        None => Box::new(ThroughServer::new(global)?),
+        Some(path) => Arc::new(Direct::new(read_configuration(path)?)?),
+        None => Arc::new(ThroughServer::new(global)?),
     })
 }
 

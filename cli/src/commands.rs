@@ -1,6 +1,7 @@
 //! The commands that ask once and show the answer.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use anstyle::Style;
 use bytes::Bytes;
@@ -25,30 +26,26 @@ const MAX_INPUT: u64 = 16 << 20;
 const PLAIN: Style = Style::new();
 
 /// Does what a command says.
-pub(crate) fn run(checkpoint: &dyn Checkpoint, command: Command, show: Show) -> Result<(), Failure> {
+pub(crate) fn run(checkpoint: Arc<dyn Checkpoint>, command: Command, show: Show) -> Result<(), Failure> {
+    // Its other owners are the threads of `attach`.
+    let (shared, checkpoint) = (&checkpoint, &*checkpoint);
     match command {
         Command::Runtimes => runtimes(checkpoint, show),
         Command::Runtime { runtime_id } => runtime(checkpoint, runtime_id, show),
         Command::Workers { runtime_id } => workers(checkpoint, runtime_id, show),
         Command::Worker { named: Named { worker } } => self::worker(checkpoint, &worker, show),
-        Command::Create(create) => self::create(checkpoint, create, show),
+        Command::Create(create) => self::create(shared, create, show),
         Command::Send { named: Named { worker }, text, system, idempotency_key } => {
             let content = content(&text)?;
             let kind = if system { InputKind::System } else { InputKind::User };
-            let worker_id = worker.worker_id.clone();
-            let key = Some(idempotency_key.map_or_else(fresh_key, Ok)?);
-            let command = RuntimeCommand::Input { worker_id, input: Input { kind, content }, key };
-            acknowledged(checkpoint, &worker, command, show)
+            let input = input(&worker, Input { kind, content }, idempotency_key)?;
+            acknowledged(checkpoint, &worker, &input, show)
         }
         Command::Stop { named: Named { worker }, reason } => {
-            let command =
-                RuntimeCommand::Stop { worker_id: worker.worker_id.clone(), reason: Reason { reason } };
-            acknowledged(checkpoint, &worker, command, show)
+            acknowledged(checkpoint, &worker, &stop(&worker, reason), show)
         }
         Command::Cancel { named: Named { worker }, reason } => {
-            let command =
-                RuntimeCommand::Cancel { worker_id: worker.worker_id.clone(), reason: Reason { reason } };
-            acknowledged(checkpoint, &worker, command, show)
+            acknowledged(checkpoint, &worker, &cancel(&worker, reason), show)
         }
         Command::Transcript { named: Named { worker }, from, follow: true } => {
             follow::transcript(checkpoint, &worker, from.get() - 1, show)
@@ -59,7 +56,7 @@ pub(crate) fn run(checkpoint: &dyn Checkpoint, command: Command, show: Show) -> 
         Command::Watch { named: Named { worker }, cursor } => {
             follow::watch(checkpoint, &worker, cursor, show)
         }
-        Command::Attach { named: Named { worker } } => attach::run(checkpoint, &worker, show),
+        Command::Attach { named: Named { worker } } => attach::run(shared, &worker, show),
         // They need no checkpoint, and were dealt with before there was one.
         Command::Doctor { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
@@ -167,8 +164,11 @@ fn worker(checkpoint: &dyn Checkpoint, worker: &WorkerRef, show: Show) -> Result
     sheet(show, lines)
 }
 
-fn create(checkpoint: &dyn Checkpoint, create: Create, show: Show) -> Result<(), Failure> {
+fn create(checkpoint: &Arc<dyn Checkpoint>, create: Create, show: Show) -> Result<(), Failure> {
     let Create { runtime_id, profile, task, role, purpose, attach, idempotency_key } = create;
+    if attach {
+        attach::check(show)?;
+    }
     let intent = match (task, role) {
         (Some(objective), _) => Intent::Task { objective },
         (None, Some(role)) => Intent::Role { role, purpose },
@@ -240,16 +240,21 @@ fn fresh_key() -> Result<IdempotencyKey, Failure> {
 fn acknowledged(
     checkpoint: &dyn Checkpoint,
     worker: &WorkerRef,
-    command: RuntimeCommand,
+    action: &Action,
     show: Show,
 ) -> Result<(), Failure> {
-    let body = checkpoint.ask(&of(worker, command))?;
+    let body = checkpoint.ask(action)?;
     if show.json {
         return show.line(&body);
     }
-    let AckReply { ack } = read(&body)?;
+    show.line(safe_line(&acknowledgement(worker, &body)?))
+}
+
+/// What a worker's runtime has answered to something said or done to it, in one line.
+pub(crate) fn acknowledgement(worker: &WorkerRef, body: &Bytes) -> Result<String, Failure> {
+    let AckReply { ack } = read(body)?;
     let item = ack.transcript_sequence.map(|sequence| format!(", item {sequence}")).unwrap_or_default();
-    show.line(safe_line(&format!("{worker}: {}{item}", ack.status)))
+    Ok(format!("{worker}: {}{item}", ack.status))
 }
 
 /// Shows a transcript page by page, from an offset on; where it would go on.
@@ -282,6 +287,27 @@ fn page(checkpoint: &dyn Checkpoint, worker: &WorkerRef, start: u64) -> Result<B
     let worker_id = worker.worker_id.clone();
     let command = RuntimeCommand::Transcript { worker_id, start: Some(start), limit: None };
     Ok(checkpoint.ask(&of(worker, command))?)
+}
+
+/// Says something to a worker, under a key of its own unless it has one.
+pub(crate) fn input(
+    worker: &WorkerRef,
+    input: Input,
+    key: Option<IdempotencyKey>,
+) -> Result<Action, Failure> {
+    let worker_id = worker.worker_id.clone();
+    let key = Some(key.map_or_else(fresh_key, Ok)?);
+    Ok(of(worker, RuntimeCommand::Input { worker_id, input, key }))
+}
+
+/// Ends a worker in an orderly way.
+pub(crate) fn stop(worker: &WorkerRef, reason: Option<String>) -> Action {
+    of(worker, RuntimeCommand::Stop { worker_id: worker.worker_id.clone(), reason: Reason { reason } })
+}
+
+/// Ends a worker at once.
+pub(crate) fn cancel(worker: &WorkerRef, reason: Option<String>) -> Action {
+    of(worker, RuntimeCommand::Cancel { worker_id: worker.worker_id.clone(), reason: Reason { reason } })
 }
 
 /// A command to the runtime of a worker.

@@ -22,6 +22,9 @@ use crate::views::WorkerReply;
 /// by then.
 const QUIET: Duration = Duration::from_millis(250);
 
+/// The code of the notice between what has happened before and what happens now.
+const CAUGHT_UP: &str = "caught_up";
+
 /// How often it is looked whether anybody still reads the output.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -76,10 +79,10 @@ pub(crate) fn watch(
     show: Show,
 ) -> Result<(), Failure> {
     let mut renderer = Renderer::new(show.color);
-    until_the_end(checkpoint, worker, cursor, show, |moment| match moment {
+    until_the_end(checkpoint, worker, cursor, |moment| match moment {
         Moment::Event(envelope) if show.json => show.line(&envelope.text),
         Moment::Event(envelope) => show.text(&renderer.event(&envelope.payload)),
-        Moment::Quiet => Ok(()),
+        other => beside(other, show),
     })
 }
 
@@ -93,7 +96,7 @@ pub(crate) fn transcript(
     let mut next = commands::transcript(checkpoint, worker, from, show)?;
     let mut asked = Instant::now();
     let mut stale = true;
-    until_the_end(checkpoint, worker, None, show, |moment| {
+    until_the_end(checkpoint, worker, None, |moment| {
         stale |= matches!(moment, Moment::Event(_));
         // Not for each event: while there are many, one answer has what several told of.
         if stale && (matches!(moment, Moment::Quiet) || asked.elapsed() >= QUIET) {
@@ -101,22 +104,36 @@ pub(crate) fn transcript(
             asked = Instant::now();
             stale = false;
         }
-        Ok(())
+        beside(moment, show)
     })
 }
 
+/// Deals with what is none of the worker's events, where there is no more to it than output.
+fn beside(moment: Moment<'_>, show: Show) -> Result<(), Failure> {
+    match moment {
+        Moment::Told(style, text) => show.note(style, &text),
+        Moment::Quiet if reader_is_gone() => return Err(Failure::NobodyReads),
+        _ => {}
+    }
+    Ok(())
+}
+
 /// What happens on a stream, as far as its shower is concerned.
-enum Moment<'a> {
+pub(crate) enum Moment<'a> {
     Event(&'a Envelope),
+    /// Something about the stream is to be told.
+    Told(Style, String),
+    /// What has happened before has been passed on.
+    CaughtUp,
     /// Nothing has happened for a moment.
     Quiet,
 }
 
-fn until_the_end(
+/// Passes on what happens until the worker ends, or it cannot be passed on.
+pub(crate) fn until_the_end(
     checkpoint: &dyn Checkpoint,
     worker: &WorkerRef,
     cursor: Option<String>,
-    show: Show,
     mut pass_on: impl FnMut(Moment<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut stream = checkpoint.follow(worker, cursor)?;
@@ -125,9 +142,6 @@ fn until_the_end(
         match stream.next_until(Instant::now() + life.patience()) {
             None => {
                 pass_on(Moment::Quiet)?;
-                if reader_is_gone() {
-                    return Err(Failure::NobodyReads);
-                }
                 if life.is_over()? {
                     return Ok(());
                 }
@@ -136,9 +150,10 @@ fn until_the_end(
                 life.hear(&followed);
                 match &followed {
                     Followed::Event(envelope) => pass_on(Moment::Event(envelope))?,
+                    Followed::Notice(notice) if notice.code == CAUGHT_UP => pass_on(Moment::CaughtUp)?,
                     other => {
                         if let Some((style, text)) = said(other) {
-                            show.note(style, &text);
+                            pass_on(Moment::Told(style, text))?;
                         }
                     }
                 }
@@ -150,7 +165,7 @@ fn until_the_end(
 }
 
 /// What to tell of what happens to a stream, and not on it.
-pub(crate) fn said(followed: &Followed) -> Option<(Style, String)> {
+fn said(followed: &Followed) -> Option<(Style, String)> {
     let in_a_moment = |pause: Option<Duration>| match pause {
         Some(pause) => format!("; trying again in {:.1} s", pause.as_secs_f64()),
         None => String::new(),
@@ -164,7 +179,7 @@ pub(crate) fn said(followed: &Followed) -> Option<(Style, String)> {
             (WARNING, "the place to go on from is gone: what follows begins anew".into())
         }
         Followed::Notice(notice) => match &*notice.code {
-            "caught_up" => return None,
+            CAUGHT_UP => return None,
             "upstream_disconnected" => {
                 (WARNING, format!("the runtime is away{}", in_a_moment(notice.retry_after())))
             }

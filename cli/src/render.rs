@@ -74,16 +74,18 @@ impl Renderer {
         }
     }
 
+    /// A line that is none of the worker's.
+    pub(crate) fn note(&mut self, style: Style, text: &str) -> String {
+        self.line(style, &format!("sekisho: {text}"))
+    }
+
     /// The state of a worker when one comes to it: what was said so far.
     fn snapshot(&mut self, data: &Value) -> String {
         let entries = data["entries"].as_array().map_or(&[][..], Vec::as_slice);
         let mut shown = self.end_line();
         for entry in entries {
             let role = entry["role"].as_str().unwrap_or_default();
-            let content = match &entry["content"] {
-                Value::String(content) => content.clone(),
-                _ => segments(entry),
-            };
+            let content = content(entry);
             shown.push_str(&match role {
                 "assistant" => self.line(Style::new(), &content),
                 role => self.said(role, &content),
@@ -115,6 +117,28 @@ impl Renderer {
 
     fn end_line(&mut self) -> String {
         if std::mem::take(&mut self.within_line) { "\n".into() } else { String::new() }
+    }
+}
+
+/// What the user says in an event, or has said before a snapshot; nothing for other events.
+pub(crate) fn said_by_user(payload: &Bytes) -> Vec<String> {
+    let payload: Value = serde_json::from_slice(payload).unwrap_or(Value::Null);
+    let data = &payload["data"];
+    match payload["event"].as_str() {
+        Some("snapshot") => {
+            let entries = data["entries"].as_array().map_or(&[][..], Vec::as_slice);
+            entries.iter().filter(|entry| entry["role"] == "user").map(content).collect()
+        }
+        Some("user_message") => vec![segments(data)],
+        _ => Vec::new(),
+    }
+}
+
+/// What an entry of a snapshot says.
+fn content(entry: &Value) -> String {
+    match &entry["content"] {
+        Value::String(content) => content.clone(),
+        _ => segments(entry),
     }
 }
 
@@ -158,6 +182,15 @@ mod tests {
             r#"{"event":"error","data":{"code":"internal","message":"no"}}"#,
         ]);
         assert_eq!(shown, "> ls\na\nb\n> pwd\n/\n␛[2J\noops\n— finished\n! no\n");
+    }
+
+    #[test]
+    fn what_the_user_said() {
+        let snapshot = r#"{"event":"snapshot","data":{"entries":[{"role":"user","content":"ls"},{"role":"assistant","content":"a"},{"role":"user","segments":[{"text":"b"}]}]}}"#;
+        let said = |event: &'static str| said_by_user(&Bytes::from_static(event.as_bytes()));
+        assert_eq!(said(snapshot), ["ls", "b"]);
+        assert_eq!(said(r#"{"event":"user_message","data":{"segments":[{"content":"pwd"}]}}"#), ["pwd"]);
+        assert!(said("[]").is_empty());
     }
 
     #[test]

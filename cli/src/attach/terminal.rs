@@ -1,0 +1,129 @@
+//! The terminal, switched to keys one by one, and back in all circumstances.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Stdin, Write};
+use std::panic;
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize,
+    tcsetattr, ttyname,
+};
+
+const PASTE_ON: &[u8] = b"\x1b[?2004h";
+
+/// Also colours off and everything shown, wherever it was left.
+const PASTE_OFF: &[u8] = b"\x1b[0m\x1b[?2026l\x1b[?2004l";
+
+/// How large a terminal is taken for that does not say, in columns and rows.
+const SIZE: (usize, usize) = (80, 24);
+
+/// The terminal of this process.
+pub(super) struct Terminal {
+    input: Stdin,
+    out: Arc<File>,
+    before: Termios,
+}
+
+impl Terminal {
+    /// Whether there is one that can be written on as this wants to.
+    pub(super) fn is_there() -> bool {
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term.is_empty() || term == "dumb");
+        io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb
+    }
+
+    /// Switches to keys.
+    pub(super) fn open() -> io::Result<Self> {
+        let input = io::stdin();
+        // Opened anew, as what is set for this one is not to be set for all who share standard output.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let out = ttyname(io::stdout(), Vec::new())
+            .and_then(|path| rustix::fs::open(path, flags, Mode::empty()))
+            .or_else(|_| rustix::io::fcntl_dupfd_cloexec(io::stdout(), 0))?;
+        let terminal = Self { before: tcgetattr(&input)?, input, out: Arc::new(out.into()) };
+        terminal.restore_on_panic();
+        terminal.enter()?;
+        Ok(terminal)
+    }
+
+    /// Switches to keys, again.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        let mut keys = self.before.clone();
+        keys.input_modes -= InputModes::BRKINT
+            | InputModes::ICRNL
+            | InputModes::INLCR
+            | InputModes::INPCK
+            | InputModes::ISTRIP;
+        keys.input_modes -= InputModes::IXON;
+        keys.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
+        keys.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::IEXTEN | LocalModes::ISIG;
+        keys.special_codes[SpecialCodeIndex::VMIN] = 1;
+        keys.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&self.input, OptionalActions::Now, &keys)?;
+        // Where it is full, pastes come line by line.
+        let _ = self.write(PASTE_ON);
+        Ok(())
+    }
+
+    /// Switches back. What was typed and not read goes to whoever reads next, or nowhere.
+    pub(super) fn restore(&self, drop_typed: bool) {
+        let when = if drop_typed { OptionalActions::Flush } else { OptionalActions::Now };
+        restore(&self.out, &self.before, when);
+    }
+
+    /// What was typed; nothing means that there is nobody any more.
+    pub(super) fn read<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let length = rustix::io::read(&self.input, &mut *buffer)?;
+        Ok(&buffer[..length])
+    }
+
+    /// Writes as much as the terminal takes now.
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        match (&*self.out).write(bytes) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(0)
+            }
+            written => written,
+        }
+    }
+
+    pub(super) fn input(&self) -> &Stdin {
+        &self.input
+    }
+
+    pub(super) fn out(&self) -> &File {
+        &self.out
+    }
+
+    /// Columns and rows.
+    pub(super) fn size(&self) -> (usize, usize) {
+        match tcgetwinsize(&self.out) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
+            _ => SIZE,
+        }
+    }
+
+    fn restore_on_panic(&self) {
+        let (out, before, report) = (self.out.clone(), self.before.clone(), panic::take_hook());
+        panic::set_hook(Box::new(move |panic| {
+            restore(&out, &before, OptionalActions::Now);
+            report(panic);
+        }));
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.restore(false);
+    }
+}
+
+fn restore(mut out: &File, before: &Termios, when: OptionalActions) {
+    // Where the terminal is gone, or takes nothing, there is nothing to restore.
+    let _ = out.write_all(PASTE_OFF);
+    let _ = tcsetattr(io::stdin(), when, before);
+}

@@ -1,0 +1,328 @@
+//! `sekisho attach` on a terminal of its own, as somebody who sits at one uses it.
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Instant;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use sekisho_tests::client::PATIENCE;
+use sekisho_tests::processes::{Process, binary, eventually};
+
+const INTRODUCTION: &str = "/help for more";
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
+const CTRL_X_CTRL_S: &str = "\x18\x13";
+
+fn sekisho(server: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+    command.env("SEKISHO_SERVER", server).env("TERM", "xterm").env_remove("SEKISHO_ACCESS_TOKEN");
+    command.args(["--color", "never"]);
+    command
+}
+
+/// A server whose embedded runtime runs shells, where it is, and a worker there.
+fn shell() -> (Process, String, String) {
+    let process = Process::start(Command::new(binary("sekisho-server")).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--exec",
+        "sh",
+    ]));
+    let url = format!("http://{}", process.address());
+    let worker = create(&url, "embedded");
+    (process, url, worker)
+}
+
+fn create(url: &str, runtime_id: &str) -> String {
+    let created = sekisho(url).args(["create", runtime_id]).output().unwrap();
+    assert!(created.status.success(), "{created:?}");
+    String::from_utf8(created.stdout).unwrap().trim().to_owned()
+}
+
+fn status_of(url: &str, worker: &str) -> String {
+    let shown = String::from_utf8(sekisho(url).args(["worker", worker]).output().unwrap().stdout).unwrap();
+    let line = shown.lines().find(|line| line.starts_with("status")).unwrap();
+    line.split_whitespace().last().unwrap().to_owned()
+}
+
+/// A terminal with the command line attached to a worker.
+struct Seat {
+    keyboard: File,
+    terminal: OwnedFd,
+    modes: String,
+    shown: Receiver<Vec<u8>>,
+    /// What was shown and not looked at.
+    seen: String,
+    /// What may be the beginning of a control sequence.
+    unread: String,
+    child: Child,
+}
+
+impl Seat {
+    fn attach(url: &str, worker: &str) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let terminal =
+            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let size = Winsize { ws_row: 30, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal, size).unwrap();
+        let end = || Stdio::from(terminal.try_clone().unwrap());
+        let modes = modes(&terminal);
+        let mut command = sekisho(url);
+        let child =
+            command.args(["attach", worker]).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let keyboard = File::from(master);
+        let mut screen = keyboard.try_clone().unwrap();
+        let (sender, shown) = mpsc::channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = screen.read(&mut buffer) {
+                if sender.send(buffer[..length].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { keyboard, terminal, modes, shown, seen: String::new(), unread: String::new(), child }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until something is shown, behind what was waited for before; what was shown until then.
+    fn sees(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + 3 * PATIENCE;
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                return self.seen.drain(..at + text.len()).collect();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.shown.recv_timeout(left) {
+                Ok(bytes) => self.read(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("no {text:?} in {:?}", self.seen.lines().rev().take(20).collect::<Vec<_>>()),
+            }
+        }
+    }
+
+    /// Keeps the text of what was shown, and of what was taken away and drawn again, the last.
+    fn read(&mut self, text: &str) {
+        self.unread.push_str(text);
+        while let Some(begin) = self.unread.find('\x1b') {
+            let Some(length) =
+                self.unread[begin + 2..].find(|character: char| character.is_ascii_alphabetic())
+            else {
+                return;
+            };
+            let end = begin + 2 + length;
+            self.seen.push_str(&self.unread[..begin].replace('\r', ""));
+            if self.unread[..=end].ends_with("[J") {
+                self.seen.truncate(self.seen.rfind('\n').map_or(0, |end| end + 1));
+            }
+            self.unread.drain(..=end);
+        }
+        self.seen.push_str(&std::mem::take(&mut self.unread).replace('\r', ""));
+    }
+
+    /// Closes the terminal.
+    fn hang_up(&mut self) {
+        // Whoever reads the screen lets go of it with the next thing that nobody wants to see.
+        self.shown = mpsc::channel().1;
+        self.press("x");
+        self.keyboard = File::open("/dev/null").unwrap();
+    }
+
+    /// Waits until the command has ended; the terminal must be as it was before.
+    fn ended(&mut self) -> ExitStatus {
+        let status = eventually("it ends", || self.child.try_wait().unwrap());
+        assert_eq!(modes(&self.terminal), self.modes);
+        status
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn modes(terminal: &OwnedFd) -> String {
+    format!("{:?}", tcgetattr(terminal).unwrap())
+}
+
+#[test]
+fn a_conversation() {
+    let (_server, url, worker) = shell();
+    let mut seat = Seat::attach(&url, &worker);
+    seat.sees(INTRODUCTION);
+    seat.sees(&format!("\n{worker}> "));
+    assert_ne!(modes(&seat.terminal), seat.modes);
+    seat.press("echo $((6 * 7))\r");
+    let until = seat.sees("\n42\n");
+    assert_eq!(until, "> echo $((6 * 7))\n42\n", "what was said is shown once");
+    seat.press("rm -rf /");
+    seat.sees("rm -rf /");
+    seat.press(CTRL_C);
+    seat.press(CTRL_C);
+    seat.sees("Ctrl-C once more, leaves");
+    seat.press("echo one; echo two\r");
+    seat.sees("\none\ntwo\n");
+    seat.press("\x1b[200~echo a\recho b\r\x1b[201~");
+    seat.sees("echo b");
+    seat.press("\r");
+    seat.sees("\na\nb\n");
+    seat.press(CTRL_D);
+    seat.sees("which goes on");
+    assert!(seat.ended().success());
+    assert_eq!(status_of(&url, &worker), "running");
+
+    let mut again = Seat::attach(&url, &worker);
+    let history = again.sees(INTRODUCTION);
+    assert!(history.contains("> echo $((6 * 7))\n42\n"), "{history:?}");
+    again.press("\x1b[A");
+    again.sees("echo b");
+    again.press(CTRL_C);
+    again.press(CTRL_C);
+    again.press(CTRL_C);
+    again.sees("which goes on");
+    assert!(again.ended().success());
+}
+
+#[test]
+fn the_end_of_the_worker_is_the_end() {
+    let (_server, url, worker) = shell();
+    let mut seat = Seat::attach(&url, &worker);
+    seat.sees(INTRODUCTION);
+    seat.press(CTRL_X_CTRL_S);
+    seat.sees("stop the worker? (y/N)");
+    seat.press("n");
+    seat.press("/nonsense\r");
+    seat.sees("there is no /nonsense");
+    seat.press(CTRL_C);
+    assert_eq!(status_of(&url, &worker), "running");
+    seat.press(CTRL_X_CTRL_S);
+    seat.press("y");
+    seat.sees("has ended");
+    assert!(seat.ended().success());
+    assert_eq!(status_of(&url, &worker), "stopped");
+}
+
+#[test]
+fn a_signal_leaves_the_terminal_as_it_was() {
+    let (_server, url, worker) = shell();
+    for (name, number) in [("TERM", 15), ("HUP", 1), ("INT", 2)] {
+        let mut seat = Seat::attach(&url, &worker);
+        seat.sees(INTRODUCTION);
+        seat.press("half a li");
+        seat.sees("half a li");
+        let process = seat.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &process]).status().unwrap().success());
+        assert_eq!(seat.ended().signal(), Some(number));
+    }
+    assert_eq!(status_of(&url, &worker), "running");
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_it() {
+    let (_server, url, worker) = shell();
+    let mut seat = Seat::attach(&url, &worker);
+    seat.sees(INTRODUCTION);
+    seat.hang_up();
+    eventually("it ends", || seat.child.try_wait().unwrap());
+    assert_eq!(status_of(&url, &worker), "running");
+}
+
+#[test]
+fn a_lot_of_output_is_shown_in_order_and_without_gaps() {
+    let (_server, url, worker) = shell();
+    let mut seat = Seat::attach(&url, &worker);
+    seat.sees(INTRODUCTION);
+    // Long lines, as a runtime lets go of what is said in many short ones before a gateway has taken it.
+    seat.press("p=$(head -c 4000 /dev/zero | tr '\\0' x)\r");
+    seat.press("for n in $(seq 100001 100400); do echo $n; echo $p; done; echo $((1 + 2))rd\r");
+    let shown = seat.sees("\n3rd\n");
+    assert_eq!(shown.matches('x').count(), 400 * 4000 + 1, "all of them, and the one of `tr`");
+    let numbers: Vec<u32> = shown.lines().filter_map(|line| line.parse().ok()).collect();
+    let gaps: Vec<_> = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).collect();
+    assert!(gaps.is_empty(), "{gaps:?}");
+    assert_eq!((numbers.first(), numbers.last()), (Some(&100_001), Some(&100_400)));
+    seat.press(CTRL_D);
+    assert!(seat.ended().success());
+}
+
+/// A server before the runtime at this address, on a port if it is given.
+fn server(directory: &Path, listen: &str, runtime: &Process) -> Process {
+    let base_url = runtime.said().replace("listening on ", "");
+    let (config, token, key) =
+        (directory.join("sekisho.toml"), directory.join("token"), directory.join("cursor.key"));
+    let text = format!(
+        "listen = '{listen}'\ncursor_key_file = {key:?}\n[[remote]]\nruntime_id = 'build-box'\ntoken_file = {token:?}\nbase_url = '{base_url}'\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    Process::start(Command::new(binary("sekisho-server")).arg("--config").arg(config))
+}
+
+#[test]
+fn the_server_is_lost_and_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "a-token-for-tests\n").unwrap();
+    let runtime = Process::start(
+        Command::new(binary("sekisho-runtime"))
+            .args(["--listen", "127.0.0.1:0", "--runtime-id", "build-box", "--profile", "shell=sh"])
+            .arg("--token-file")
+            .arg(&token),
+    );
+    let mut gateway = server(directory.path(), "127.0.0.1:0", &runtime);
+    let address = gateway.address().to_string();
+    let url = format!("http://{address}");
+    let worker = create(&url, "build-box");
+    let mut seat = Seat::attach(&url, &worker);
+    seat.sees(INTRODUCTION);
+    let stop = directory.path().join("stop");
+    seat.press(&format!(
+        "n=100001; while ! test -e {}; do echo $n; n=$((n+1)); sleep 0.02; done; echo $((1 + 2))rd\r",
+        stop.display()
+    ));
+    let mut shown = seat.sees("\n100005\n");
+
+    gateway.signal("KILL");
+    gateway.ended();
+    shown += &seat.sees("The gateway cannot be reached");
+    seat.press("echo too early\r");
+    shown += &seat.sees("it did not take effect");
+    shown += &seat.sees("> echo too early");
+
+    let _gateway = server(directory.path(), &address, &runtime);
+    shown += &seat.sees("the gateway is back, and nothing was missed");
+    std::fs::write(stop, "").unwrap();
+    shown += &seat.sees("\n3rd\n");
+    let numbers: Vec<u32> = shown.lines().filter_map(|line| line.parse().ok()).collect();
+    let expected: Vec<u32> = (100_001..).take(numbers.len()).collect();
+    assert!(numbers.len() > 5 && numbers == expected, "{numbers:?}");
+    seat.press("\r");
+    seat.sees("\ntoo early\n");
+    seat.press(CTRL_D);
+    assert!(seat.ended().success());
+}
+
+#[test]
+fn without_a_terminal_it_tells_what_to_use() {
+    for arguments in [&["attach", "a/b"][..], &["--json", "attach", "a/b"], &["create", "a", "--attach"]] {
+        let refused = sekisho("http://127.0.0.1:1").args(arguments).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains("use `send` and `watch`"), "{said:?}");
+    }
+}
