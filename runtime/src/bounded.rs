@@ -35,6 +35,11 @@ impl<T> Bounded<T> {
         &self.queue
     }
 
+    /// The size of what is left.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many had to go.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped

@@ -68,7 +68,8 @@
 //!
 //! [`Runtime::observe`] gives a [`Subscription`], which any executor can poll, and any thread with a waker that
 //! unparks it. It is an index into the backlog of its worker ([`MAX_EVENTS`], [`MAX_EVENT_BYTES`]): nothing is
-//! copied or queued for a subscriber, and one that falls behind the backlog ends with `runtime.cursor_expired`. An
+//! copied or queued for a subscriber. A worker that says more than its subscribers take is read more slowly, for at most
+//! [`CATCH_UP`]; one that has not caught up by then falls behind the backlog, and ends with `runtime.cursor_expired`. An
 //! event is encoded once, when it happens.
 //!
 //! The snapshot at the beginning is of the place that was asked for, so that it and what follows tell everything
@@ -120,5 +121,5 @@ pub use runtime::{
     BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_PROCESSES, MAX_TRANSCRIPT_ITEMS, MAX_WORKERS, Runtime,
 };
 pub use store::StoreError;
-pub use stream::{MAX_EVENT_BYTES, MAX_EVENTS, MAX_SUBSCRIPTIONS, Subscription};
+pub use stream::{CATCH_UP, MAX_EVENT_BYTES, MAX_EVENTS, MAX_SUBSCRIPTIONS, Subscription};
 pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS};

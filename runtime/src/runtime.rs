@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response, header};
@@ -401,6 +401,11 @@ impl Attended for Place {
 
     fn diagnostic(&self, line: &str) -> Result<(), Unkept> {
         self.keep(Event::stderr(line.into()), None)
+    }
+
+    fn has_room(&self) -> bool {
+        let stream = self.shared.lock_anyway().streams.get(&self.worker_id).cloned();
+        stream.is_none_or(|stream| stream.has_room(Instant::now()))
     }
 }
 

@@ -1,13 +1,15 @@
 //! One worker's stream: its newest events as frames, and those who follow it.
 //!
 //! There is one backlog for all subscribers of a worker and no queue for any of them: a subscription is an index into
-//! the backlog. One that is slower than the worker finds itself behind the backlog one day, and ends.
+//! the backlog. A worker that says more than they take is read more slowly for a moment. Who does not catch up in that
+//! moment is not waited for again until he has, finds himself behind the backlog one day, and ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sekisho_core::runtime_api::Frames;
@@ -15,11 +17,15 @@ use sekisho_core::runtime_api::Frames;
 use crate::bounded::Bounded;
 use crate::frame::Diagnostic;
 
-/// How many events of a worker are kept at least where no bound on their bytes is reached (RUNTIME-API.md).
-pub const MAX_EVENTS: usize = 1024;
+/// How many events of a worker are kept where no bound on their bytes is reached. Deployed runtimes keep 1,024
+/// (RUNTIME-API.md).
+pub const MAX_EVENTS: usize = 16 * 1024;
 
 /// How many bytes of frames are kept of a worker, but never less than its newest event.
 pub const MAX_EVENT_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long a worker's output waits for subscribers to catch up.
+pub const CATCH_UP: Duration = Duration::from_millis(500);
 
 /// How many subscriptions a runtime has at most.
 pub const MAX_SUBSCRIPTIONS: usize = 1024;
@@ -40,9 +46,20 @@ struct Inside {
     /// The event before the oldest that is kept: the oldest place to go on from.
     before: Option<u64>,
     closed: bool,
+    /// Where each subscription is, by its number.
+    positions: BTreeMap<u64, Position>,
+    /// Since when somebody is waited for.
+    crowded_since: Option<Instant>,
     /// Those who have seen everything, by their number. Everybody has one waker here at most.
     waiting: BTreeMap<u64, Waker>,
     last_number: u64,
+}
+
+struct Position {
+    /// The index of the event that comes next.
+    next: u64,
+    /// Whether it was waited for in vain, and has not caught up since.
+    left_behind: bool,
 }
 
 impl Default for Stream {
@@ -51,6 +68,8 @@ impl Default for Stream {
             backlog: Bounded::new(MAX_EVENTS, MAX_EVENT_BYTES, |told: &Told| told.frame.len()),
             before: None,
             closed: false,
+            positions: BTreeMap::new(),
+            crowded_since: None,
             waiting: BTreeMap::new(),
             last_number: 0,
         };
@@ -90,6 +109,31 @@ impl Stream {
         std::mem::take(&mut inside.waiting)
     }
 
+    /// Whether those who follow can take more. Where they cannot, they are given [`CATCH_UP`] from the first time that
+    /// this is asked.
+    pub(crate) fn has_room(&self, now: Instant) -> bool {
+        let mut inside = self.inside();
+        let Inside { backlog, positions, crowded_since, .. } = &mut *inside;
+        let kept = backlog.queue().len() as u64;
+        let half_full = kept > MAX_EVENTS as u64 / 2 || backlog.bytes() > MAX_EVENT_BYTES / 2;
+        let total = backlog.total();
+        let is_behind = |position: &Position| {
+            half_full && !position.left_behind && total.saturating_sub(position.next) > kept / 2
+        };
+        if !positions.values().any(is_behind) {
+            *crowded_since = None;
+            return true;
+        }
+        if now.saturating_duration_since(*crowded_since.get_or_insert(now)) < CATCH_UP {
+            return false;
+        }
+        *crowded_since = None;
+        for position in positions.values_mut() {
+            position.left_behind |= is_behind(position);
+        }
+        true
+    }
+
     /// There will be no more: whoever has seen everything is told so.
     pub(crate) fn close(&self) {
         let mut inside = self.inside();
@@ -115,6 +159,7 @@ impl Stream {
 
     fn view(self: &Arc<Self>, inside: &mut Inside, next: u64) -> View {
         inside.last_number += 1;
+        inside.positions.insert(inside.last_number, Position { next, left_behind: false });
         View { stream: Arc::clone(self), number: inside.last_number, next }
     }
 }
@@ -135,8 +180,14 @@ impl View {
         // What does not fit an index is beyond every queue.
         let position = usize::try_from(position).unwrap_or(usize::MAX);
         if let Some(told) = inside.backlog.queue().get(position) {
+            let frame = told.frame.clone();
             self.next += 1;
-            return Poll::Ready(Ok(told.frame.clone()));
+            let has_caught_up = self.next == inside.backlog.total();
+            if let Some(position) = inside.positions.get_mut(&self.number) {
+                position.next = self.next;
+                position.left_behind &= !has_caught_up;
+            }
+            return Poll::Ready(Ok(frame));
         }
         if inside.closed {
             return Poll::Ready(Err(Diagnostic::Unavailable));
@@ -152,7 +203,10 @@ impl View {
 
 impl Drop for View {
     fn drop(&mut self) {
-        let waker = self.stream.inside().waiting.remove(&self.number);
+        let mut inside = self.stream.inside();
+        inside.positions.remove(&self.number);
+        let waker = inside.waiting.remove(&self.number);
+        drop(inside);
         // Outside of the lock: what dropping a waker does is its maker's to say.
         drop(waker);
     }
@@ -330,6 +384,38 @@ mod tests {
             }
             assert_eq!(poll(&mut view) == Poll::Ready(Err(Diagnostic::CursorExpired)), overrun);
         }
+    }
+
+    #[test]
+    fn who_is_slow_is_waited_for_but_not_for_long() {
+        let stream = Arc::new(Stream::default());
+        let (now, later) = (Instant::now(), Instant::now() + CATCH_UP);
+        let fill = |count: usize| {
+            let first = stream.inside().backlog.total();
+            (first..).take(count).for_each(|event_id| push(&stream, event_id, "x"));
+        };
+        fill(MAX_EVENTS);
+        assert!(stream.has_room(now), "nobody follows");
+        let (mut slow, mut fast) = (stream.join().1, stream.join().1);
+        fill(MAX_EVENTS / 2);
+        assert!(stream.has_room(now), "half of it is not yet crowded");
+        fill(1);
+        assert!(!stream.has_room(now));
+        while poll(&mut fast).is_ready() {}
+        assert!(!stream.has_room(now), "there is another one");
+        assert_eq!(poll(&mut slow), frame("x"));
+        assert!(stream.has_room(now), "he has come on");
+
+        fill(1);
+        assert!(!stream.has_room(now));
+        assert!(stream.has_room(later), "that was long enough");
+        fill(1);
+        assert!(stream.has_room(later), "who was left behind is not waited for again");
+        while poll(&mut slow).is_ready() {}
+        fill(MAX_EVENTS / 2 + 1);
+        assert!(!stream.has_room(later), "until he has caught up");
+        drop((slow, fast));
+        assert!(stream.has_room(later));
     }
 
     #[test]

@@ -22,8 +22,11 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How often to ask for the end of a process where the system has nothing to wait on.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How much is read at once, in bytes.
-const READ_SIZE: usize = 16 * 1024;
+/// How much is read at once, in bytes. Lines of two bytes from both streams fill half of a backlog then, not more.
+const READ_SIZE: usize = 8 * 1024;
+
+/// How often it is looked whether those who follow have caught up.
+const CROWDED_TICK: Duration = Duration::from_millis(5);
 
 /// What is to be started, and by which rules.
 pub(crate) struct Launch {
@@ -43,6 +46,9 @@ pub(crate) trait Attended {
     fn output(&self, line: &str) -> Result<(), Unkept>;
     /// A line of standard error.
     fn diagnostic(&self, line: &str) -> Result<(), Unkept>;
+    /// Whether those who follow can take more now. It is asked before each read, and while they cannot, every
+    /// [`CROWDED_TICK`].
+    fn has_room(&self) -> bool;
 }
 
 /// How it ended.
@@ -207,12 +213,15 @@ impl<'a, A: Attended> Attendant<'a, A> {
             let flags = if self.writing.is_some() { PollFlags::OUT } else { PollFlags::empty() };
             watch(Source::Stdin, stdin.as_fd(), flags);
         }
-        if let Some(stdout) = &self.stdout.end {
+        // What is not read makes the process wait, as in any pipe.
+        let has_room = self.attended.has_room();
+        if let Some(stdout) = self.stdout.end.as_ref().filter(|_| has_room) {
             watch(Source::Stdout, stdout.as_fd(), PollFlags::IN);
         }
-        if let Some(stderr) = &self.stderr.end {
+        if let Some(stderr) = self.stderr.end.as_ref().filter(|_| has_room) {
             watch(Source::Stderr, stderr.as_fd(), PollFlags::IN);
         }
+        let at_most = if has_room { at_most } else { at_most.into_iter().chain([CROWDED_TICK]).min() };
         // A time that is too long for the system is as good as none.
         let timeout = at_most.and_then(|time| Timespec::try_from(time).ok());
         if poll(&mut watched, timeout.as_ref()).is_err() {
@@ -309,6 +318,10 @@ mod tests {
         fn diagnostic(&self, line: &str) -> Result<(), Unkept> {
             self.said.borrow_mut().push(format!("! {line}"));
             Ok(())
+        }
+
+        fn has_room(&self) -> bool {
+            true
         }
     }
 
