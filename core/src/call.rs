@@ -15,7 +15,9 @@
 //! 1. [`Call::poll`] until it says [`CallOutput::Wait`] or [`CallOutput::Done`].
 //! 2. On [`CallOutput::Send`], start the attempt within its [`AttemptLimits`], and feed what comes of it to
 //!    [`Call::handle`] under the attempt's id.
-//! 3. On [`CallOutput::RefreshCredential`], read the runtime's token anew and feed it.
+//! 3. On [`CallOutput::RefreshCredential`], read the runtime's token anew and feed it; whenever it comes to know
+//!    otherwise that the token has changed, it may feed the new one, too: the runtime may repeat it to a call that
+//!    was made with the old one.
 //! 4. On [`CallOutput::Wait`], wait for the attempt to end or for the instant, whichever is first; then poll.
 //! 5. On [`CallOutput::Done`], drop an attempt that is still under way and hand the call to
 //!    [`Registry::finish`](crate::registry::Registry::finish), which learns from it.
@@ -212,7 +214,8 @@ pub enum CallInput {
     Response(AttemptId, Response<Bytes>),
     /// The attempt got none.
     Failed(AttemptId, Failure),
-    /// The runtime's token as it is now, `None` where it could not be read.
+    /// The runtime's token as it is now, `None` where it could not be read. One that was not asked for is used from
+    /// the next attempt on, and does not leave from now on.
     Credential(Option<Token>),
 }
 
@@ -382,6 +385,9 @@ impl Call {
                 self.failed(now, failure);
             }
             (CallInput::Credential(token), State::Refreshing(_)) => self.credential(now, token),
+            (CallInput::Credential(Some(token)), _) if !self.access.has_token(&token) => {
+                self.access = self.access.with_token(token);
+            }
             _ => {}
         }
     }

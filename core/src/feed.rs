@@ -225,6 +225,8 @@ pub struct Feed {
     bytes: usize,
     /// The newest snapshot, and the number of the frame after it.
     snapshot: Option<(Item, u64)>,
+    /// The newest place. What has come since tells of outages at most.
+    newest: Option<Place>,
 }
 
 /// A viewer's position in a feed.
@@ -264,13 +266,16 @@ pub enum Next {
 impl Feed {
     /// A feed that has nothing yet.
     pub fn new(limits: FeedLimits) -> Self {
-        Self { limits, ring: VecDeque::new(), first: 0, bytes: 0, snapshot: None }
+        Self { limits, ring: VecDeque::new(), first: 0, bytes: 0, snapshot: None, newest: None }
     }
 
     /// Takes the next frame.
     pub fn apply(&mut self, item: Item) {
         if item.is_snapshot() {
             self.snapshot = Some((item.clone(), self.end() + 1));
+        }
+        if let Some(place) = item.place() {
+            self.newest = Some(place.clone());
         }
         self.bytes += item.text.len();
         self.ring.push_back(item);
@@ -294,13 +299,17 @@ impl Feed {
     pub fn join(&self, place: Option<&Place>) -> Join {
         let Some((snapshot, after_snapshot)) = &self.snapshot else { return Join::NotYet };
         let ready = |next, opening| Join::Ready(Viewer { next, live_from: Some(self.end()) }, opening);
-        let retained = *after_snapshot >= self.first;
+        // A ring that has nothing left but outages has lost nothing that a newcomer needs.
+        let is_newest = |place: Option<&Place>| self.newest.as_ref() == place;
+        let retained = *after_snapshot >= self.first || is_newest(snapshot.place());
+        let after_snapshot = self.first.max(*after_snapshot);
         match place {
-            None if retained => ready(*after_snapshot, Some(snapshot.clone())),
+            None if retained => ready(after_snapshot, Some(snapshot.clone())),
             None => Join::NeedsSnapshot,
             Some(place) => match self.ring.iter().rposition(|item| item.place() == Some(place)) {
                 Some(index) => ready(self.first + index as u64 + 1, None),
-                None if retained && snapshot.place() == Some(place) => ready(*after_snapshot, None),
+                None if retained && snapshot.place() == Some(place) => ready(after_snapshot, None),
+                None if is_newest(Some(place)) => ready(self.end(), None),
                 None => Join::NeedsReplay,
             },
         }

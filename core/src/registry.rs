@@ -122,7 +122,6 @@ pub struct Registry {
     /// In the order of the configuration.
     order: Vec<RuntimeId>,
     entries: BTreeMap<RuntimeId, Entry>,
-    jitter: Jitter,
 }
 
 #[derive(Clone, Debug)]
@@ -132,12 +131,15 @@ struct Entry {
     /// [`Health::last_seen`] as the clones know it.
     shared_last_seen: Option<Instant>,
     in_flight: Arc<AtomicUsize>,
+    /// Each runtime has its own, so that what befalls one does not even change how long another is paused for.
+    jitter: Jitter,
 }
 
 impl Registry {
     /// A registry that knows nothing yet of how its runtimes are faring. `seed` spreads pauses.
     pub fn new(specs: Vec<RuntimeSpec>, seed: u64) -> Result<Self, DuplicateRuntime> {
-        let mut registry = Self { order: Vec::new(), entries: BTreeMap::new(), jitter: Jitter::new(seed) };
+        let mut registry = Self { order: Vec::new(), entries: BTreeMap::new() };
+        let mut seeds = Jitter::new(seed);
         for spec in specs {
             let runtime_id = spec.runtime_id.clone();
             let health = Health {
@@ -147,7 +149,8 @@ impl Registry {
                 unsupported: BTreeSet::new(),
                 circuit: Circuit::default(),
             };
-            let entry = Entry { spec, health, shared_last_seen: None, in_flight: Arc::default() };
+            let jitter = Jitter::new(seeds.next());
+            let entry = Entry { spec, health, shared_last_seen: None, in_flight: Arc::default(), jitter };
             if registry.entries.insert(runtime_id.clone(), entry).is_some() {
                 return Err(DuplicateRuntime(runtime_id));
             }
@@ -202,7 +205,7 @@ impl Registry {
             access: entry.spec.access.clone(),
             limits: entry.spec.limits,
             honours_keys: entry.health.honours_keys(),
-            jitter: Jitter::new(self.jitter.next()),
+            jitter: Jitter::new(entry.jitter.next()),
             permit,
         };
         Ok(Call::new(now, context, command, patience.map_or(total, |patience| patience.min(total))))
@@ -231,13 +234,13 @@ impl Registry {
             let error = Error::new(ErrorKind::UnknownRuntime).of_runtime(&worker.runtime_id);
             error.of_worker(Some(&worker.worker_id))
         };
-        let entry = self.entries.get(&worker.runtime_id).ok_or_else(unknown)?;
+        let entry = self.entries.get_mut(&worker.runtime_id).ok_or_else(unknown)?;
         let context = WatchContext {
             worker: worker.clone(),
             access: entry.spec.access.clone(),
             limits: entry.spec.limits,
             give_up_after: entry.spec.give_up_after,
-            jitter: Jitter::new(self.jitter.next()),
+            jitter: Jitter::new(entry.jitter.next()),
         };
         Ok(Watch::new(now, context, place, at_lost_place))
     }
@@ -274,7 +277,7 @@ impl Registry {
         if let Some(token) = &token {
             entry.spec.access = entry.spec.access.with_token(token.clone());
         }
-        let learned = entry.health.learn(now, operation, verdict, &mut self.jitter);
+        let learned = entry.health.learn(now, operation, verdict, &mut entry.jitter);
         let stale = match (entry.health.last_seen, entry.shared_last_seen) {
             (Some(seen), Some(shared)) => seen.saturating_duration_since(shared) >= LAST_SEEN_RESOLUTION,
             (seen, shared) => seen != shared,

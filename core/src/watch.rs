@@ -24,6 +24,8 @@
 //! 3. On [`WatchOutput::Ping`], send a ping; on [`WatchOutput::Close`], drop the connection.
 //! 4. On [`WatchOutput::Event`], pass it on.
 //! 5. On [`WatchOutput::Wait`], wait for the connection to have something, or for the instant.
+//! 6. Whenever it comes to know that the runtime's token has changed, feed [the new one](WatchInput::Credential): the
+//!    runtime may repeat it on a stream that was opened with the old one.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -121,7 +123,8 @@ pub enum WatchInput {
     Pong(ConnId),
     /// The connection is no more.
     Lost(ConnId, Loss),
-    /// The runtime's token as it is now, `None` where it could not be read.
+    /// The runtime's token as it is now, `None` where it could not be read. One that was not asked for is used from
+    /// the next connection on, and does not leave from now on.
     Credential(Option<Token>),
     /// Nobody wants to see it any more.
     Stop,
@@ -132,7 +135,8 @@ impl fmt::Debug for WatchInput {
         match self {
             Self::Opened(id) => write!(f, "Opened({id:?})"),
             Self::Refused(id, response) => write!(f, "Refused({id:?}, {})", response.status()),
-            Self::Frame(id, text) => write!(f, "Frame({id:?}, {} bytes)", text.len()),
+            // How long it is tells how long the secrets are that a runtime wrote into it.
+            Self::Frame(id, _) => write!(f, "Frame({id:?})"),
             Self::Pong(id) => write!(f, "Pong({id:?})"),
             Self::Lost(id, loss) => write!(f, "Lost({id:?}, {loss:?})"),
             Self::Credential(token) => write!(f, "Credential({token:?})"),
@@ -330,6 +334,11 @@ impl Watch {
         self.place.as_ref()
     }
 
+    /// Whether its stream is open, and a good one.
+    pub fn is_live(&self) -> bool {
+        matches!(&self.state, State::Connected(Connection { phase: Phase::Live, .. }))
+    }
+
     /// Takes a token that was read anew while this watch was under way, so that the registry can use it, too.
     pub fn take_refreshed(&mut self) -> Option<Token> {
         self.refreshed.take()
@@ -480,10 +489,12 @@ impl Watch {
 
     fn credential(&mut self, now: Instant, token: Option<Token>) {
         let token = token.filter(|token| !self.context.access.has_token(token));
+        if let Some(token) = &token {
+            self.context.access = self.context.access.with_token(token.clone());
+        }
         let State::Refreshing { refused, .. } = &self.state else { return };
         match token {
             Some(token) => {
-                self.context.access = self.context.access.with_token(token.clone());
                 self.refreshed = Some(token);
                 self.connect(now);
             }

@@ -24,6 +24,9 @@ pub struct RuntimeConfig {
     /// Environment variables that workers do not inherit, such as those that hold the embedding program's
     /// secrets: whoever may talk to a shell worker may read its environment.
     pub hidden_variables: Vec<String>,
+    /// What tells this start from all others: ids and cursors of another incarnation mean nothing to it. Drawn by
+    /// chance unless set, which is for simulations: they have to repeat themselves, and draw a new one for each start.
+    pub incarnation: Option<u128>,
 }
 
 impl RuntimeConfig {
@@ -36,6 +39,7 @@ impl RuntimeConfig {
             profiles: Vec::new(),
             stop_grace: STOP_GRACE,
             hidden_variables: Vec::new(),
+            incarnation: None,
         }
     }
 }

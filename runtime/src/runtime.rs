@@ -138,7 +138,7 @@ impl Runtime {
         check_profiles(&config.profiles)?;
         let commands =
             config.profiles.iter().map(|profile| (profile.name.clone(), profile.command.clone().into()));
-        let incarnation = incarnation();
+        let incarnation = config.incarnation.map_or_else(incarnation, |number| format!("{number:032x}"));
         let shared = Shared {
             commands: commands.collect(),
             hidden_variables: config.hidden_variables.clone().into(),

@@ -14,9 +14,10 @@ use tokio::time::timeout;
 use crate::gateway::Gateway;
 use crate::hub::{Hub, LocalFeed};
 
-/// How long a stream of a viewer's own may be silent without having met the feed. A runtime whose places never meet
-/// is not one that could be followed without a gap.
-const MEET_WITHIN: Duration = Duration::from_secs(10);
+/// How long a stream of a viewer's own may be open and silent without having met the feed: longer than it takes to
+/// notice that the feed's connection is gone, and to make another. A runtime whose places never meet is not one that
+/// could be followed without a gap.
+const MEET_WITHIN: Duration = Duration::from_secs(60);
 
 /// A viewer's position. Dropping what [`Viewing::next`] returns loses nothing.
 pub(crate) struct Viewing {
@@ -79,7 +80,9 @@ impl Viewing {
                     return Ok(item);
                 }
                 Ok(Err(end)) => return Err(end.err().unwrap_or_else(|| Error::new(ErrorKind::Internal))),
-                Err(_) => return Err(Error::new(ErrorKind::CursorExpired)),
+                Err(_) if watching.is_live() => return Err(Error::new(ErrorKind::CursorExpired)),
+                // While the runtime is away nobody meets anybody; how long that may last is the watch's to say.
+                Err(_) => {}
             }
         }
     }
@@ -111,8 +114,9 @@ impl Viewing {
                 }
                 Join::NeedsReplay | Join::NeedsSnapshot => {
                     let place = place.take();
-                    let watching = self.gateway.hub().private(&self.gateway, &self.worker, place)?;
-                    self.position = Position::Private(Box::new(watching), None);
+                    let watching = self.gateway.hub().private(&self.gateway, &self.worker, place.clone())?;
+                    // Where nothing has come after the place, the feed itself may come to it before anything else does.
+                    self.position = Position::Private(Box::new(watching), place);
                     Ok(None)
                 }
             },

@@ -71,7 +71,12 @@ impl Watching {
                     let (id, transport) = (connect.id, self.transport.clone());
                     self.link = Link::Opening(id, Box::pin(async move { transport.open(connect).await }));
                 }
-                WatchOutput::Ping(id) => self.ping(id).await,
+                WatchOutput::Ping(id) => {
+                    // Also the time to notice that the token has changed: nobody else tells a stream that is open.
+                    let credential = WatchInput::Credential(self.transport.credential());
+                    self.watch.handle(Instant::now(), credential);
+                    self.ping(id).await;
+                }
                 WatchOutput::Close(_) => self.link = Link::None,
                 WatchOutput::RefreshCredential => {
                     self.watch.handle(Instant::now(), WatchInput::Credential(self.transport.credential()));
@@ -96,6 +101,11 @@ impl Watching {
     /// Ends it: the next call of [`Watching::next`] says so.
     pub fn stop(&mut self) {
         self.watch.handle(Instant::now(), WatchInput::Stop);
+    }
+
+    /// Whether the stream is open, and a good one.
+    pub fn is_live(&self) -> bool {
+        self.watch.is_live()
     }
 
     /// A token that was read anew on the way, for the registry to use.

@@ -318,3 +318,15 @@ fn what_the_runtime_said_is_passed_on_under_its_own_code() {
     assert_eq!(error.runtime_id().unwrap().as_str(), "rt");
     assert_eq!(error.worker_id().unwrap().as_str(), "w");
 }
+
+#[test]
+fn a_token_that_comes_while_an_attempt_is_under_way_does_not_leave_either() {
+    let mut scene = Scene::new(Command::Workers);
+    let attempt = scene.sends();
+    scene.call.handle(scene.now, CallInput::Credential("second-token".parse().ok()));
+    let fault = r#"{"error":{"code":"x","message":"first-token second-token"}}"#;
+    let response = Response::builder().status(400).body(fault.into()).unwrap();
+    scene.call.handle(scene.now, CallInput::Response(attempt.id, response));
+    let error = scene.done().unwrap_err();
+    assert!(error.detail().ends_with(": [redacted] [redacted]"), "{}", error.detail());
+}

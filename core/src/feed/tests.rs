@@ -201,3 +201,21 @@ fn a_gap_is_told_to_all_who_pass_it() {
     let (_, opening) = ready(&feed, None);
     assert_eq!(opening.unwrap().place(), Some(&place("d0")));
 }
+
+#[test]
+fn outages_push_nobody_out_who_has_seen_everything() {
+    let flooded = |items: Vec<Item>| feed(3, items.into_iter().chain([away(), away(), away(), away()]));
+    let after_event = flooded(vec![snapshot("c0"), event("c1")]);
+    let (mut viewer, opening) = ready(&after_event, Some("c1"));
+    assert!(opening.is_none());
+    assert_eq!(given(&after_event, &mut viewer), ["caught up"]);
+    assert!(matches!(after_event.join(Some(&place("c0"))), Join::NeedsReplay));
+    assert!(matches!(after_event.join(None), Join::NeedsSnapshot));
+
+    let after_snapshot = flooded(vec![event("b9"), snapshot("c0")]);
+    for from in [None, Some("c0")] {
+        let (mut viewer, opening) = ready(&after_snapshot, from);
+        assert_eq!(opening.is_some(), from.is_none());
+        assert_eq!(given(&after_snapshot, &mut viewer), ["caught up"]);
+    }
+}

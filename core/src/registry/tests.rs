@@ -212,3 +212,22 @@ fn a_token_that_was_read_anew_is_used_from_then_on() {
     clone.apply(registry.rotate(&id("a"), "newest".parse().unwrap()).unwrap());
     assert!(clone.rotate(&id("a"), "newest".parse().unwrap()).is_none());
 }
+
+#[test]
+fn what_befalls_one_runtime_does_not_change_how_long_another_is_paused_for() {
+    let now = epoch();
+    let unsent = || Failure::unsent(FailureCause::Network(NetworkPhase::Connect));
+    let pause = |calls_to_another: usize| {
+        let mut registry = registry(64);
+        for _ in 0..calls_to_another {
+            run(&mut registry, now, Command::Workers, Err(unsent()));
+        }
+        let mut call = registry.call(now, &id("b"), Command::Workers, None).unwrap();
+        let CallOutput::Send(attempt) = call.poll(now) else { panic!() };
+        call.handle(now, CallInput::Failed(attempt.id, unsent()));
+        let CallOutput::Wait { until, .. } = call.poll(now) else { panic!() };
+        until - now
+    };
+    assert_eq!(pause(0), pause(1));
+    assert_eq!(pause(0), pause(9));
+}

@@ -178,6 +178,10 @@ impl BaseUrl {
                 if is_distinctive(host) {
                     spellings.push(host.to_string());
                 }
+                // By itself a path may be a word of any text; as the beginning of a route it is what was asked for.
+                if !prefix.is_empty() {
+                    spellings.push(format!("{prefix}/v1"));
+                }
                 spellings
             }
         }

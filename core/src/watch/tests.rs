@@ -480,3 +480,35 @@ fn secrets_in_payloads_are_gone_before_anybody_sees_them() {
     let WatchOutput::Event(WatchEvent::Event(observed)) = scene.watch.poll(scene.now) else { panic!() };
     assert_eq!(observed.payload, r#"{"event":"text_delta","data":{"text":"[redacted] [redacted]"}}"#);
 }
+
+#[test]
+fn a_token_that_comes_while_all_is_well_does_not_leave_either() {
+    let mut scene = Scene::live();
+    scene.watch.handle(scene.now, WatchInput::Credential(None));
+    scene.watch.handle(scene.now, WatchInput::Credential("second-token".parse().ok()));
+    scene.frame(&event("c1").replace(r#""x""#, r#""first-token second-token""#));
+    let WatchOutput::Event(WatchEvent::Event(observed)) = scene.watch.poll(scene.now) else { panic!() };
+    assert_eq!(observed.payload, r#"{"event":"text_delta","data":{"text":"[redacted] [redacted]"}}"#);
+    scene.loses(Loss::Ended);
+    scene.says(&["disconnected"]);
+    scene.waits(WatchWait::Backoff);
+    assert_eq!(scene.connects(Some("c1")).request.headers()["authorization"], "Bearer second-token");
+}
+
+#[test]
+fn it_is_live_between_the_first_good_frame_and_the_end() {
+    let mut scene = Scene::follow();
+    assert!(!scene.watch.is_live());
+    scene.opens(None);
+    assert!(!scene.watch.is_live());
+    scene.frame(&snapshot("c0"));
+    assert!(scene.watch.is_live());
+    scene.loses(Loss::Ended);
+    assert!(!scene.watch.is_live());
+}
+
+#[test]
+fn what_it_hears_prints_no_length() {
+    let of_length = |length| format!("{:?}", WatchInput::Frame(ConnId(1), vec![b'x'; length].into()));
+    assert_eq!(of_length(1), of_length(100));
+}

@@ -1,0 +1,196 @@
+//! A gateway: what one process of the server holds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sekisho_core::cursor::CursorKey;
+use sekisho_core::feed::{Encoder, FeedLimits};
+use sekisho_core::policy::AllowAll;
+use sekisho_core::registry::{Change, Registry, RuntimeKind, RuntimeSpec};
+use sekisho_core::secret::{Access, Token};
+
+use super::clock::Time;
+use super::guise::TOKENS;
+use super::plan::{Plan, RuntimePlan};
+use super::planted::Planted;
+use super::world::{Site, World};
+
+/// The largest payload that is passed on, in bytes.
+pub(super) const MAX_EVENT: usize = 300;
+
+/// How often a token's file is looked at, at most.
+const LOOK_EVERY: Time = Time::from_secs(1);
+
+/// The gateway.
+pub(super) struct Gateway {
+    pub(super) key: u8,
+    pub(super) limits: FeedLimits,
+    /// One registry for each event loop.
+    pub(super) loops: Vec<Registry>,
+    /// Its streams, by the numbers of runtime and worker.
+    pub(super) streams: BTreeMap<(usize, usize), usize>,
+    /// How it stands with each runtime.
+    pub(super) ways: Vec<Way>,
+    /// How often it has started over.
+    starts: u64,
+}
+
+/// A gateway's way to one runtime.
+#[derive(Clone, Default)]
+pub(super) struct Way {
+    /// Which token it has read last, and which before that; and when it looked last.
+    token: usize,
+    token_before: Option<usize>,
+    looked: Option<Time>,
+    /// Since when its pooled connection has been idle, and how often connections had been lost by then.
+    pub(super) pooled: Option<(Time, u32)>,
+    /// How many calls are under way.
+    pub(super) in_flight: usize,
+}
+
+impl Gateway {
+    pub(super) fn new(plan: &Plan, number: usize, key: u8, sites: &[Site]) -> Self {
+        let ring = plan.gateways[number].ring;
+        let mut gateway = Self {
+            key,
+            limits: FeedLimits { max_frames: ring, max_bytes: ring * 1000, max_event: MAX_EVENT },
+            loops: Vec::new(),
+            streams: BTreeMap::new(),
+            ways: Vec::new(),
+            starts: 0,
+        };
+        gateway.start(plan, number, sites);
+        gateway
+    }
+
+    /// It knows nothing yet, but the tokens as they are written now.
+    pub(super) fn start(&mut self, plan: &Plan, number: usize, sites: &[Site]) {
+        self.starts += 1;
+        let specs = sites.iter().map(Site::spec).collect();
+        let registry = Registry::new(specs, plan.seed ^ (self.starts << 8) ^ number as u64);
+        self.loops = vec![registry.expect("names of their own"); plan.gateways[number].loops];
+        self.streams.clear();
+        self.ways = sites.iter().map(|site| Way { token: site.written, ..Way::default() }).collect();
+    }
+
+    pub(super) fn cursor_key(&self) -> CursorKey {
+        CursorKey::from_bytes([self.key; CursorKey::LENGTH])
+    }
+}
+
+impl Site {
+    fn spec(&self) -> RuntimeSpec {
+        let RuntimePlan { kind, max_in_flight, give_up_after, .. } = self.plan;
+        RuntimeSpec {
+            runtime_id: self.runtime_id.clone(),
+            display_name: None,
+            kind: if kind.is_remote() { RuntimeKind::Remote } else { RuntimeKind::Embedded },
+            access: match kind.is_remote() {
+                true => self.secrets.access(self.written),
+                false => Access::in_process(),
+            },
+            limits: self.plan.limits(),
+            max_in_flight,
+            give_up_after: Time::from_millis(give_up_after),
+        }
+    }
+}
+
+impl RuntimePlan {
+    pub(super) fn limits(&self) -> sekisho_core::call::CallLimits {
+        sekisho_core::call::CallLimits {
+            connect: Time::from_millis(self.connect),
+            response: Time::from_millis(self.response),
+            ..Default::default()
+        }
+    }
+}
+
+impl World<'_> {
+    /// Makes the frames of a worker's viewers.
+    pub(super) fn encoder(&self, gateway: usize, runtime: usize, worker: usize) -> Encoder {
+        let gateway = &self.gateways[gateway];
+        let worker = self.worker_ref(runtime, worker);
+        Encoder::new(&gateway.cursor_key(), worker, Arc::new(AllowAll), gateway.limits.max_event)
+    }
+
+    /// Tells the other loops of a gateway what one has learned.
+    pub(super) fn tell(&mut self, gateway: usize, from: usize, change: Option<Change>) {
+        let Some(change) = change else { return };
+        self.log(|| format!("{change:?}"));
+        for (number, registry) in self.gateways[gateway].loops.iter_mut().enumerate() {
+            if number != from {
+                self.census.count("gateway", "change told to another loop");
+                registry.apply(change.clone());
+            }
+        }
+    }
+
+    /// Uses tokens whose files have changed since they were last looked at, and tells the streams that are open.
+    pub(super) fn refresh_token(&mut self, gateway: usize, of_loop: usize, runtime: usize) {
+        let (now, written) = (self.now(), self.sites[runtime].written);
+        let way = &mut self.gateways[gateway].ways[runtime];
+        if way.looked.is_some_and(|looked| now < looked + LOOK_EVERY) {
+            return;
+        }
+        way.looked = Some(now);
+        if way.token == written {
+            return;
+        }
+        way.token_before = Some(std::mem::replace(&mut way.token, written));
+        let site = &self.sites[runtime];
+        let Some(token) = site.secrets.token(written).and_then(|token| token.parse::<Token>().ok()) else {
+            return;
+        };
+        self.census.count("gateway", "token file noticed");
+        let change = self.gateways[gateway].loops[of_loop].rotate(&site.runtime_id, token.clone());
+        self.tell(gateway, of_loop, change);
+        self.tell_calls(gateway, runtime, &token);
+        self.tell_watches(gateway, runtime, &token);
+        self.note_known_tokens(runtime);
+    }
+
+    /// The runtime may say what it likes about tokens that every gateway knows.
+    fn note_known_tokens(&mut self, runtime: usize) {
+        let knows = |gateway: &Gateway, token: usize| {
+            let way = &gateway.ways[runtime];
+            // The last token is never followed by another.
+            let number = |token: usize| token.min(TOKENS - 1);
+            number(way.token) == token || way.token_before.map(number) == Some(token)
+        };
+        let known = (0..TOKENS).filter(|token| self.gateways.iter().all(|gateway| knows(gateway, *token)));
+        let known = known.collect();
+        self.sites[runtime].machine.set_known_tokens(known);
+    }
+
+    /// A gateway starts over. Whatever it was doing is not done any more, and nobody is told.
+    pub(super) fn crash(&mut self, gateway: usize) {
+        self.census.count("gateway", "crash");
+        self.drop_calls(gateway);
+        self.drop_viewers(gateway);
+        let streams = std::mem::take(&mut self.gateways[gateway].streams);
+        for stream in streams.into_values() {
+            self.drop_watch(self.streams[stream].watch);
+            self.streams[stream].over = true;
+        }
+        let plan = self.plan;
+        self.gateways[gateway].start(plan, gateway, &self.sites);
+        (0..self.sites.len()).for_each(|runtime| self.note_known_tokens(runtime));
+        if self.is_planted(Planted::ForgetsKey) {
+            self.gateways[gateway].key += 100;
+        }
+    }
+
+    /// A line of the log, where there is one.
+    pub(super) fn log(&mut self, line: impl FnOnce() -> String) {
+        if self.trace.logs() {
+            let shown = super::trace::Shown {
+                at: self.now(),
+                runtime: None,
+                to: super::trace::To::Log,
+                what: line().into(),
+            };
+            self.trace.show(shown);
+        }
+    }
+}

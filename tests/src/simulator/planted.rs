@@ -1,0 +1,109 @@
+//! Faults that are planted on purpose, to see them found: rules of the loops around core, each broken in one place.
+
+use super::invariants::Invariant;
+
+/// A rule of the harness that is broken.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Planted {
+    /// The transport reports that nothing was sent when a response was lost.
+    FalselyUnsent,
+    /// The driver sends an attempt twice.
+    SendsTwice,
+    /// The transport makes up a success for a request that was lost.
+    MakesUpSuccess,
+    /// The gateway leaves the outcome out of what it shows.
+    DropsOutcome,
+    /// A viewer is shown a frame twice.
+    RepeatsFrame,
+    /// A viewer is not shown a frame.
+    SkipsFrame,
+    /// A viewer is not shown the snapshot that it begins with.
+    SkipsSnapshot,
+    /// The driver drops the notice that comes before a jump.
+    DropsResynchronized,
+    /// A frame says something else to every second viewer.
+    ShowsDifferently,
+    /// A viewer's stream ends without a word.
+    EndsSilently,
+    /// A gateway that starts over draws a new cursor key.
+    ForgetsKey,
+    /// A call's driver sleeps past the deadline.
+    OversleepsCall,
+    /// A watch's driver sleeps past the deadline.
+    OversleepsWatch,
+    /// A watch is not told of the frames that come after a reconnect.
+    DeafAfterReconnect,
+    /// The driver's clock is behind.
+    SlowClock,
+    /// The feed's ring is larger than it was told.
+    UnboundedRing,
+    /// Calls are let through although too many are under way.
+    UnboundedCalls,
+    /// One runtime's bad weather slows the ways to all others.
+    SpreadsFaults,
+    /// Requests go to another runtime.
+    Misdirects,
+    /// What a runtime wrote is shown as it is.
+    BypassesScrubber,
+    /// Responses take the longer, the longer the token is.
+    LeaksByTiming,
+    /// The log says where a request goes.
+    LogsTarget,
+    /// Delays follow from something else than the seed.
+    TrueChance,
+}
+
+impl Planted {
+    /// All of them.
+    pub const ALL: [Self; 23] = [
+        Self::FalselyUnsent,
+        Self::SendsTwice,
+        Self::MakesUpSuccess,
+        Self::DropsOutcome,
+        Self::RepeatsFrame,
+        Self::SkipsFrame,
+        Self::SkipsSnapshot,
+        Self::DropsResynchronized,
+        Self::ShowsDifferently,
+        Self::EndsSilently,
+        Self::ForgetsKey,
+        Self::OversleepsCall,
+        Self::OversleepsWatch,
+        Self::DeafAfterReconnect,
+        Self::SlowClock,
+        Self::UnboundedRing,
+        Self::UnboundedCalls,
+        Self::SpreadsFaults,
+        Self::Misdirects,
+        Self::BypassesScrubber,
+        Self::LeaksByTiming,
+        Self::LogsTarget,
+        Self::TrueChance,
+    ];
+
+    /// The rules one of which it breaks first.
+    pub fn breaks(self) -> &'static [Invariant] {
+        match self {
+            Self::FalselyUnsent => &[Invariant::NotApplied, Invariant::AtMostOnce],
+            Self::SendsTwice => &[Invariant::AtMostOnce],
+            Self::MakesUpSuccess => &[Invariant::ExactlyOnce],
+            Self::DropsOutcome => &[Invariant::OutcomeStated],
+            Self::RepeatsFrame | Self::SkipsFrame => &[Invariant::FramesInOrder],
+            Self::SkipsSnapshot => &[Invariant::SnapshotFirst],
+            Self::DropsResynchronized => &[Invariant::ResynchronizedBeforeJump],
+            Self::ShowsDifferently => &[Invariant::SameForEverybody],
+            Self::EndsSilently => &[Invariant::TypedEnd],
+            Self::ForgetsKey => &[Invariant::CursorsHold],
+            Self::OversleepsCall => &[Invariant::CallEnds],
+            Self::OversleepsWatch => &[Invariant::WatchProgresses],
+            Self::DeafAfterReconnect => &[Invariant::ComesToRest],
+            Self::SlowClock => &[Invariant::NoPastDeadline],
+            Self::UnboundedRing | Self::UnboundedCalls => &[Invariant::Bounded],
+            Self::SpreadsFaults => &[Invariant::Isolation],
+            Self::Misdirects => &[Invariant::CredentialStaysHome],
+            Self::BypassesScrubber => &[Invariant::NothingSecretShown],
+            Self::LeaksByTiming | Self::LogsTarget => &[Invariant::NonInterference],
+            Self::TrueChance => &[Invariant::Repeatable],
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! A world: everything that there is in it, and the loop that lets things happen one after the other.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Instant;
+
+use sekisho_core::id::{RuntimeId, WorkerId, WorkerRef};
+
+use super::account::Known;
+use super::calls::{Asking, CallRun};
+use super::census::Census;
+use super::chance::Chance;
+use super::clients::Told;
+use super::clock::{Clock, Time, instant};
+use super::embedded::Embedded;
+use super::exchanges::{Parcel, Report};
+use super::gateway::Gateway;
+use super::guise::{Guise, Secrets};
+use super::hostile::Hostile;
+use super::invariants::{Invariant, Violation};
+use super::ledger::Ledger;
+use super::links::{Conn, Dial, Wire};
+use super::machine::Machine;
+use super::plan::{Kind, Plan, RuntimePlan, Weather, What};
+use super::planted::Planted;
+use super::scripted::{Scripted, worker_name};
+use super::streams::Stream;
+use super::trace::{Detail, Trace};
+use super::viewers::Person;
+use super::watches::WatchRun;
+
+/// How long a world has, after the last thing that happens from outside, to come to rest.
+const REST: Time = Time::from_secs(75);
+
+/// How long before the end everything is well again.
+const PEACE: Time = Time::from_secs(72);
+
+/// How much may happen in a world. What goes on and on is a fault of its own.
+const MAX_EVENTS: u32 = 60_000;
+
+/// How a plan is carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// In which guise.
+    pub guise: Guise,
+    /// With which fault planted.
+    pub planted: Option<Planted>,
+    /// How much is noted.
+    pub detail: Detail,
+    /// Whose faults are left out.
+    pub spared: Option<usize>,
+}
+
+/// What happens next.
+pub(super) enum Event {
+    Step(usize),
+    Peace,
+    WakeCall(usize, u64),
+    Arrive(Box<Parcel>),
+    Report(usize, Box<Report>),
+    Dial(Box<Dial>),
+    Deliver { conn: usize, epoch: u32, wire: Wire },
+    WakeWatch(usize, u64),
+    Read { viewer: usize, stay: u32 },
+    MeetBy { viewer: usize, stay: u32, pull: u64 },
+    Linger { stream: usize, arrivals: u64 },
+    Return { viewer: usize, stay: u32 },
+}
+
+/// A runtime, where it is and how one gets there.
+pub(super) struct Site {
+    pub(super) plan: RuntimePlan,
+    pub(super) runtime_id: RuntimeId,
+    pub(super) machine: Machine,
+    pub(super) secrets: Secrets,
+    pub(super) chance: Chance,
+    pub(super) weather: Weather,
+    /// The tokens that the runtime wants, and that the gateways' file has.
+    pub(super) wanted: usize,
+    pub(super) written: usize,
+    /// How often the connections to it were lost.
+    pub(super) losses: u32,
+    /// Requests that do not get through for the time being.
+    pub(super) stalled: VecDeque<Parcel>,
+    /// Streams that are open.
+    pub(super) conns: Vec<usize>,
+    /// Whether it ever lacked a worker that somebody wants to see.
+    pub(super) lacked: bool,
+    pub(super) published: u32,
+    /// Commands under a key that were sent to it: their numbers and workers.
+    pub(super) keyed: Vec<(usize, usize)>,
+}
+
+/// The world.
+pub(super) struct World<'p> {
+    pub(super) plan: &'p Plan,
+    pub(super) options: Options,
+    pub(super) clock: Clock<Event>,
+    pub(super) sites: Vec<Site>,
+    pub(super) gateways: Vec<Gateway>,
+    pub(super) calls: Vec<Option<CallRun>>,
+    pub(super) askings: Vec<Option<Asking>>,
+    pub(super) streams: Vec<Stream>,
+    pub(super) watches: Vec<WatchRun>,
+    pub(super) conns: Vec<Conn>,
+    pub(super) viewers: Vec<Person>,
+    pub(super) commands: Vec<Told>,
+    pub(super) ledger: Ledger,
+    pub(super) known: Known,
+    pub(super) census: Census,
+    pub(super) trace: Trace,
+    pub(super) violation: Option<Violation>,
+}
+
+/// What has become of a world.
+pub(super) struct End {
+    pub(super) violation: Option<Violation>,
+    pub(super) census: Census,
+    pub(super) trace: Trace,
+}
+
+impl<'p> World<'p> {
+    /// Lets a plan come true.
+    pub(super) fn run(plan: &'p Plan, options: Options) -> End {
+        let mut world = Self::new(plan, options);
+        let steps = plan.steps.iter().enumerate();
+        for (number, step) in steps {
+            if options.spared.is_none() || step.what.is_fault_of() != options.spared {
+                world.clock.at(Time::from_millis(step.at), Event::Step(number));
+            }
+        }
+        let last = plan.steps.last().map_or(Time::ZERO, |step| Time::from_millis(step.at));
+        let end = last + REST;
+        world.clock.at(end - PEACE, Event::Peace);
+        let mut events = 0;
+        while let Some(event) = world.clock.next(end) {
+            world.take(event);
+            events += 1;
+            if events > MAX_EVENTS {
+                world.violate(Invariant::Bounded, || "it goes on and on".to_owned());
+            }
+            if world.violation.is_some() {
+                break;
+            }
+        }
+        world.come_to_the_end();
+        End { violation: world.violation, census: world.census, trace: world.trace }
+    }
+
+    fn new(plan: &'p Plan, options: Options) -> Self {
+        let site =
+            |(index, runtime): (usize, &RuntimePlan)| Site::new(plan.seed, index, runtime, options.guise);
+        let sites: Vec<Site> = plan.runtimes.iter().enumerate().map(site).collect();
+        let gateways = plan.gateways.iter().enumerate();
+        Self {
+            gateways: gateways.map(|(number, it)| Gateway::new(plan, number, it.key, &sites)).collect(),
+            viewers: plan.viewers.iter().map(Person::new).collect(),
+            plan,
+            options,
+            clock: Clock::new(),
+            sites,
+            calls: Vec::new(),
+            askings: Vec::new(),
+            streams: Vec::new(),
+            watches: Vec::new(),
+            conns: Vec::new(),
+            commands: Vec::new(),
+            ledger: Ledger::default(),
+            known: Known::default(),
+            census: Census::default(),
+            trace: Trace { detail: options.detail, ..Trace::default() },
+            violation: None,
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Step(number) => self.step(self.plan.steps[number].what),
+            Event::Peace => self.make_peace(),
+            Event::WakeCall(call, wake) => self.wake_call(call, wake),
+            Event::Arrive(parcel) => self.arrive(*parcel),
+            Event::Report(call, report) => self.report(call, *report),
+            Event::Dial(dial) => self.dial(*dial),
+            Event::Deliver { conn, epoch, wire } => self.deliver(conn, epoch, wire),
+            Event::WakeWatch(watch, wake) => self.wake_watch(watch, wake),
+            Event::Read { viewer, stay } => self.read(viewer, stay),
+            Event::MeetBy { viewer, stay, pull } => self.give_up_meeting(viewer, stay, pull),
+            Event::Linger { stream, arrivals } => self.let_go(stream, arrivals),
+            Event::Return { viewer, stay } => self.come_back(viewer, stay),
+        }
+    }
+
+    fn step(&mut self, what: What) {
+        self.note(format_args!("{what:?}"));
+        match what {
+            What::Ask { gateway, runtime, ask } => self.ask(gateway, runtime, ask),
+            What::Come { viewer, gateway, with } => self.come(viewer, gateway, with),
+            What::Leave(viewer) => self.leave(viewer),
+            What::Pace(viewer, pace) => self.viewers[viewer].pace = pace,
+            What::Publish { runtime, worker, count, size } => {
+                for _ in 0..count {
+                    let site = &mut self.sites[runtime];
+                    site.published += 1;
+                    site.machine.publish(worker, site.published, size);
+                    self.pump_all(runtime);
+                }
+            }
+            What::Weather(runtime, weather) => self.change_weather(runtime, weather),
+            What::Break(runtime, how) => self.break_streams(runtime, how),
+            What::EndStreams(runtime, code) => self.end_streams(runtime, code),
+            What::Ail(runtime, count) => self.sites[runtime].machine.script(|it| it.ail(count)),
+            What::Repeat(runtime, count) => self.sites[runtime].machine.script(|it| it.repeat(count)),
+            What::Busy(runtime, busy) => self.sites[runtime].machine.script(|it| it.set_busy(busy)),
+            What::Restart { runtime, keeps_state, recreates } => {
+                self.restart(runtime, keeps_state, recreates);
+            }
+            What::Stop(runtime) => self.sites[runtime].machine.script(Scripted::stop),
+            What::Rotate(runtime) => self.sites[runtime].wanted += 1,
+            What::WriteToken(runtime) => {
+                let site = &mut self.sites[runtime];
+                site.written = site.wanted;
+            }
+            What::Crash(gateway) => self.crash(gateway),
+        }
+    }
+
+    fn restart(&mut self, runtime: usize, keeps_state: bool, recreates: bool) {
+        let site = &mut self.sites[runtime];
+        let keeps_state = keeps_state && !matches!(site.machine, Machine::Embedded(_));
+        self.census.count("runtime", "restart");
+        if !keeps_state {
+            self.census.count("runtime", "lost its state");
+        }
+        self.break_streams(runtime, super::plan::Breakage::Abrupt);
+        let site = &mut self.sites[runtime];
+        site.losses += 1;
+        site.machine.restart(keeps_state, recreates, &mut self.ledger);
+        site.lacked |= !keeps_state && !recreates;
+    }
+
+    /// From here on everything is well, and stays so.
+    fn make_peace(&mut self) {
+        for runtime in 0..self.sites.len() {
+            if self.sites[runtime].weather != Weather::Fair {
+                self.change_weather(runtime, Weather::Fair);
+            }
+            let site = &mut self.sites[runtime];
+            site.written = site.wanted;
+            site.machine.script(|it| {
+                it.ail(0);
+                it.set_busy(false);
+            });
+        }
+        for viewer in &mut self.viewers {
+            viewer.pace = viewer.pace.min(20);
+        }
+    }
+
+    /// What has to be so when everything has been well for long enough.
+    fn come_to_the_end(&mut self) {
+        if self.violation.is_some() {
+            return;
+        }
+        if let Some(number) = self.calls.iter().position(Option::is_some) {
+            self.violate(Invariant::CallEnds, || format!("call {number} has not ended"));
+        }
+        for viewer in 0..self.viewers.len() {
+            self.check_rest(viewer);
+        }
+        for command in 0..self.commands.len() {
+            self.check_command(command);
+        }
+        for site in &self.sites {
+            if let Machine::Scripted(runtime) = &site.machine {
+                (0..runtime.repeated).for_each(|_| self.census.count("runtime", "repeated events"));
+            }
+        }
+    }
+
+    // ---- What all parts use.
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The time that core is given.
+    pub(super) fn instant(&self) -> Instant {
+        instant(self.clock.now())
+    }
+
+    pub(super) fn is_planted(&self, planted: Planted) -> bool {
+        self.options.planted == Some(planted)
+    }
+
+    pub(super) fn note(&mut self, what: fmt::Arguments<'_>) {
+        self.trace.note(self.clock.now(), what);
+    }
+
+    /// Takes note of a broken rule; the first one ends the world.
+    pub(super) fn violate(&mut self, invariant: Invariant, facts: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            let violation = Violation { invariant, at: self.now(), facts: facts() };
+            self.note(format_args!("{violation}"));
+            self.violation = Some(violation);
+        }
+    }
+
+    pub(super) fn worker_ref(&self, runtime: usize, worker: usize) -> WorkerRef {
+        WorkerRef { runtime_id: self.sites[runtime].runtime_id.clone(), worker_id: worker_id(worker) }
+    }
+
+    /// How long something takes to a runtime or back.
+    pub(super) fn delay(&mut self, runtime: usize) -> Time {
+        let mut millis = 0;
+        if self.is_planted(Planted::SpreadsFaults) {
+            let bad = self.sites.iter().filter(|site| site.weather != Weather::Fair).count();
+            millis += bad as u64;
+        }
+        let site = &mut self.sites[runtime];
+        millis += site.plan.latency + site.chance.below(site.plan.unevenness);
+        if self.options.planted == Some(Planted::TrueChance) {
+            // Where the heap happens to be: no two processes, and hardly two worlds, agree about that.
+            millis += (std::ptr::from_ref(Box::new(0u8).as_ref()).addr() as u64 >> 4) % 3;
+        }
+        Time::from_millis(millis) + Time::from_micros(self.sites[runtime].chance.below(1000))
+    }
+}
+
+impl Site {
+    fn new(seed: u64, index: usize, plan: &RuntimePlan, guise: Guise) -> Self {
+        let name = runtime_name(index);
+        let runtime_id: RuntimeId = name.parse().unwrap();
+        let secrets = Secrets::of(seed, index, plan.has_token, guise);
+        let salt = 100 + index as u64;
+        let machine = match plan.kind {
+            Kind::Deployed | Kind::Keyed => {
+                let keyed = plan.kind.honours_keys();
+                Machine::Scripted(Box::new(Scripted::new(index, name, keyed, plan.backlog, plan.workers)))
+            }
+            Kind::Embedded | Kind::Remote => {
+                let own = Chance::of(seed, salt).next();
+                Machine::Embedded(Box::new(Embedded::new(index, runtime_id.clone(), own, plan.workers)))
+            }
+            Kind::Hostile => {
+                let chance = Chance::of(seed, 200 + index as u64);
+                Machine::Hostile(Box::new(Hostile::new(name, chance, secrets.clone())))
+            }
+        };
+        Self {
+            plan: plan.clone(),
+            runtime_id,
+            machine,
+            secrets,
+            chance: Chance::of(seed, salt),
+            weather: Weather::Fair,
+            wanted: 0,
+            written: 0,
+            losses: 0,
+            stalled: VecDeque::new(),
+            conns: Vec::new(),
+            lacked: false,
+            published: 0,
+            keyed: Vec::new(),
+        }
+    }
+}
+
+/// The name of the runtime with this number.
+pub(super) fn runtime_name(runtime: usize) -> String {
+    format!("runtime-{runtime}")
+}
+
+/// The id of a runtime's worker with this number.
+pub(super) fn worker_id(worker: usize) -> WorkerId {
+    worker_name(worker).parse().unwrap()
+}
