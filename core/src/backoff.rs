@@ -51,6 +51,13 @@ mod tests {
     }
 
     #[test]
+    fn the_generator_is_splitmix64() {
+        // The first numbers from the seed 0, as the reference implementation gives them.
+        let mut jitter = Jitter::new(0);
+        assert_eq!([jitter.next(), jitter.next()], [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4]);
+    }
+
+    #[test]
     fn a_seed_gives_the_same_pauses_again() {
         let pauses = |seed| {
             let mut jitter = Jitter::new(seed);

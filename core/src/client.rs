@@ -93,3 +93,52 @@ pub fn answer(action: &Action, end: Result<Response<Bytes>, Failure>) -> Result<
         Err(failure) => Err(Problem::of_the_way(failure, action.changes_something()).into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::FailureCause;
+    use crate::error::{NetworkPhase, Outcome};
+    use crate::runtime_api::{Command, Input, InputKind};
+
+    fn input() -> Action {
+        let input = Input { kind: InputKind::User, content: "x".into() };
+        let command = Command::Input { worker_id: "w".parse().unwrap(), input, key: None };
+        Action::Command { runtime_id: "r".parse().unwrap(), command }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
+    fn what_is_sent_and_for_how_long() {
+        let server = Server::new("http://gate.example/sekisho".parse().unwrap(), "s3cret".parse().ok());
+        let now = Instant::now();
+        let attempt = server.attempt(now, &input());
+        assert_eq!(attempt.request.uri(), "/sekisho/api/runtimes/r/workers/w/input");
+        assert_eq!(attempt.request.headers()["host"], "gate.example");
+        assert_eq!(attempt.request.headers()["authorization"], "Bearer s3cret");
+        assert_eq!(attempt.limits.deadline, now + LIMITS.total());
+        assert_eq!(attempt.limits.max_idle, MAX_IDLE_FOR_ONCE);
+        assert_eq!(server.attempt(now, &Action::Runtimes).limits.max_idle, MAX_IDLE);
+    }
+
+    #[test]
+    fn what_comes_of_it() {
+        let response =
+            |status: u16, body: &'static str| Response::builder().status(status).body(body.into()).unwrap();
+        assert_eq!(answer(&Action::Runtimes, Ok(response(200, "{}"))).unwrap(), "{}");
+        let page = answer(&input(), Ok(response(502, "<html>"))).unwrap_err();
+        assert_eq!(
+            (&*page.code, page.status, page.outcome),
+            (NOT_A_GATEWAY, Some(502), Some(Outcome::Unknown))
+        );
+        assert_eq!(answer(&Action::Runtimes, Ok(response(502, "<html>"))).unwrap_err().outcome, None);
+        let broken = FailureCause::Network(NetworkPhase::Connect);
+        for (failure, outcome) in
+            [(Failure::unsent(broken), Outcome::NotApplied), (Failure::sent(broken), Outcome::Unknown)]
+        {
+            let problem = answer(&input(), Err(failure)).unwrap_err();
+            assert_eq!((&*problem.code, problem.outcome), (GATEWAY_UNREACHABLE, Some(outcome)));
+            assert_eq!(problem.phase.as_deref(), Some("connect"));
+        }
+    }
+}

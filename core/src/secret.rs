@@ -191,6 +191,7 @@ mod tests {
         assert_eq!("a b".parse::<Token>(), Err(TokenError::Character));
         assert_eq!("関".parse::<Token>(), Err(TokenError::Character));
         assert_eq!("x".repeat(4097).parse::<Token>(), Err(TokenError::TooLong));
+        assert!("x".repeat(4096).parse::<Token>().is_ok());
         assert_eq!("secret\n".parse::<Token>(), "secret".parse::<Token>());
     }
 
@@ -215,9 +216,7 @@ mod tests {
         let access = Access::remote(base_url.clone(), Some(token.clone()));
         let printed =
             format!("{token:?} {base_url:?} {access:?} {:?} {:?}", access.target(), access.scrubber());
-        for secret in ["hunter2", "vault", "9443", "/rt"] {
-            assert!(!printed.contains(secret), "{printed}");
-        }
+        assert_eq!(printed, "Token BaseUrl Access Target::Tcp Scrubber");
         let mut headers = HeaderMap::new();
         access.add_headers(&mut headers);
         assert!(headers["authorization"].is_sensitive());

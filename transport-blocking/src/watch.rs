@@ -60,7 +60,12 @@ impl Watching {
         loop {
             match self.watch.poll(Instant::now()) {
                 WatchOutput::Connect(connect) => self.connect(connect),
-                WatchOutput::Ping(id) => self.ping(id),
+                WatchOutput::Ping(id) => {
+                    // Also the time to notice that the token has changed: nobody else tells a stream that is open.
+                    let credential = WatchInput::Credential(self.transport.credential());
+                    self.watch.handle(Instant::now(), credential);
+                    self.ping(id);
+                }
                 WatchOutput::Close(_) => self.link = None,
                 WatchOutput::RefreshCredential => {
                     self.watch.handle(Instant::now(), WatchInput::Credential(self.transport.credential()));

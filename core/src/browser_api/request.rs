@@ -513,6 +513,25 @@ mod tests {
     }
 
     #[test]
+    fn which_actions_change_something_and_which_routes_take_a_body() {
+        for (method, uri, changes) in [
+            ("GET", "/healthz", false),
+            ("GET", "/api/runtimes", false),
+            ("GET", "/api/runtimes/r", false),
+            ("GET", "/api/workers", false),
+            ("GET", "/api/runtimes/r/workers/w", false),
+            ("GET", "/api/runtimes/r/workers/w/transcript", false),
+            ("POST", "/api/runtimes/r/workers/w/stop", true),
+            ("POST", "/api/runtimes/r/workers/w/cancel", true),
+        ] {
+            let head = http::Request::builder().method(method).uri(uri).body(()).unwrap().into_parts().0;
+            let route = Route::parse(&head).unwrap();
+            assert_eq!(route.takes_body(), changes, "{uri}");
+            assert_eq!(route.action(&Bytes::new()).unwrap().changes_something(), changes, "{uri}");
+        }
+    }
+
+    #[test]
     fn requests_that_are_not_of_the_form() {
         let create = "/api/runtimes/r/workers";
         for body in [

@@ -330,3 +330,23 @@ fn a_token_that_comes_while_an_attempt_is_under_way_does_not_leave_either() {
     let error = scene.done().unwrap_err();
     assert!(error.detail().ends_with(": [redacted] [redacted]"), "{}", error.detail());
 }
+
+#[test]
+fn late_reports_of_an_attempt_that_is_over_change_nothing() {
+    let mut scene = Scene::new(Command::Workers);
+    let first = scene.sends().id;
+    let broken = Failure::unsent(FailureCause::Network(NetworkPhase::Connect));
+    scene.call.handle(scene.now, CallInput::Failed(first, broken));
+    scene.waits(CallWait::Backoff);
+    scene.sends();
+    scene.call.handle(scene.now, CallInput::Failed(first, broken));
+    scene.call.handle(scene.now, CallInput::Response(first, Response::new("late".into())));
+    scene.waits(CallWait::Attempt);
+}
+
+#[test]
+fn an_attempt_prints_what_is_asked_and_not_where() {
+    let printed = format!("{:?}", Scene::new(Command::Workers).sends());
+    assert!(printed.contains("GET") && printed.contains("AttemptId(1)"), "{printed}");
+    assert!(!printed.contains("10.1.2.3") && !printed.contains("prefix"), "{printed}");
+}

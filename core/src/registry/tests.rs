@@ -231,3 +231,21 @@ fn what_befalls_one_runtime_does_not_change_how_long_another_is_paused_for() {
     assert_eq!(pause(0), pause(1));
     assert_eq!(pause(0), pause(9));
 }
+
+#[test]
+fn who_may_not_see_a_worker_is_told_so() {
+    struct Nobody;
+    impl Policy for Nobody {
+        fn permits(&self, _: Operation, _: &RuntimeId, _: Option<&crate::id::WorkerId>) -> bool {
+            false
+        }
+    }
+    let worker = WorkerRef { runtime_id: id("a"), worker_id: "w".parse().unwrap() };
+    let kind = |policy: &dyn Policy, worker| {
+        registry(1).permit_observation(policy, worker).map_err(|error| error.kind())
+    };
+    assert_eq!(kind(&Nobody, &worker), Err(ErrorKind::Denied));
+    assert_eq!(kind(&crate::policy::AllowAll, &worker), Ok(()));
+    let nowhere = WorkerRef { runtime_id: id("c"), ..worker.clone() };
+    assert_eq!(kind(&crate::policy::AllowAll, &nowhere), Err(ErrorKind::UnknownRuntime));
+}

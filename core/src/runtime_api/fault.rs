@@ -82,3 +82,35 @@ impl Fault {
         json(self.code.status(), &Body { error: Typed { code: self.code, message: &self.message } })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_the_status_of_v1() {
+        use FaultCode::*;
+        for (status, codes) in [
+            (
+                400,
+                &[
+                    InvalidJson,
+                    InvalidQuery,
+                    InvalidRequest,
+                    InvalidWorkerId,
+                    LimitTooLarge,
+                    WrongRuntime,
+                    WrongRuntimeCursor,
+                ][..],
+            ),
+            (401, &[Unauthorized]),
+            (404, &[WorkerNotFound]),
+            (409, &[RuntimeStopped, WorkerBusy, IdempotencyConflict]),
+            (500, &[StoreIo, StoreMissing, StoreCorrupt, StatePoisoned]),
+        ] {
+            for code in codes {
+                assert_eq!(Fault::new(*code, "x").response().status().as_u16(), status, "{code:?}");
+            }
+        }
+    }
+}

@@ -278,6 +278,8 @@ mod tests {
             ("http://[::1]x:80", BaseUrlError::NotAUrl),
             (&format!("http://host/{}", "x".repeat(MAX_BASE_URL_LENGTH)), BaseUrlError::TooLong),
             ("http://a b", BaseUrlError::NotAUrl),
+            ("unix:///a b", BaseUrlError::NotAUrl),
+            ("unix:///a\nb", BaseUrlError::NotAUrl),
             ("ftp://host", BaseUrlError::Scheme),
             ("http://user:pw@host", BaseUrlError::Credentials),
             ("http://host/?token=x", BaseUrlError::Query),

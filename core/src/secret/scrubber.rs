@@ -394,6 +394,10 @@ mod tests {
         ] {
             assert_eq!(scrubber.json(json), scrubbed);
         }
+        for (escape, token) in [("r", "rtoken"), ("t", "ttoken"), ("b", "btoken"), ("f", "ftoken")] {
+            let scrubber = self::scrubber("http://h", token);
+            assert_eq!(scrubber.json(&format!(r#""a\{escape}token""#)), r#""a[redacted]""#);
+        }
         let scrubber = self::scrubber("http://h", "d83dtoken");
         assert_eq!(scrubber.json(r#""a\ud83dtoken""#), r#""a[redacted]""#);
     }

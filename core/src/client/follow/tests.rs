@@ -185,6 +185,7 @@ fn a_silent_gateway_is_gone() {
     pair.poll();
     for _ in 0..3 {
         let FollowOutput::Wait { until, why: FollowWait::Frame } = pair.poll() else { panic!() };
+        assert_eq!(until, pair.now + SILENCE);
         pair.now = until - Duration::from_millis(1);
         pair.follow.handle(pair.now, FollowInput::Alive(id));
     }
@@ -233,4 +234,15 @@ fn what_is_no_frame_ends_it() {
     let id = pair.open();
     pair.frame(id, "hello");
     assert_eq!(pair.stopped(), Err("not_a_gateway".into()));
+}
+
+#[test]
+fn a_connection_that_does_not_open_is_not_waited_for_for_ever() {
+    let mut pair = Pair::new(None);
+    let (id, _, _) = pair.connect();
+    let FollowOutput::Wait { until, why: FollowWait::Connection } = pair.poll() else { panic!() };
+    assert_eq!(until, pair.now + LIMITS.connect + LIMITS.response + REPORT_GRACE);
+    pair.now = until;
+    assert!(matches!(pair.poll(), FollowOutput::Close(closed) if closed == id));
+    assert_eq!(pair.stopped(), Err("gateway_timeout".into()));
 }
