@@ -179,14 +179,7 @@ fn create(checkpoint: &Arc<dyn Checkpoint>, create: Create, show: Show) -> Resul
         Some(name) if name.starts_with("builtin:") => Profile::Builtin(name),
         Some(name) => Profile::Named(name),
     };
-    let worker = CreateWorker {
-        intent,
-        profile,
-        config_bundle: None,
-        requested_capabilities: Vec::new(),
-        workspace_refs: Vec::new(),
-        mount_refs: Vec::new(),
-    };
+    let worker = CreateWorker::new(intent, profile);
     let key = Some(idempotency_key.map_or_else(fresh_key, Ok)?);
     let command = RuntimeCommand::Create { worker, key };
     let body = checkpoint.ask(&Action::Command { runtime_id: runtime_id.clone(), command })?;

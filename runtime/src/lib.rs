@@ -25,14 +25,7 @@
 //!     let response = runtime.handle(&command.request(&access));
 //!     Reply::from_response(&command, &runtime_id, access.scrubber(), &response)
 //! };
-//! let worker = CreateWorker {
-//!     intent: Intent::Assistant { purpose: None },
-//!     profile: Profile::RuntimeDefault,
-//!     config_bundle: None,
-//!     requested_capabilities: Vec::new(),
-//!     workspace_refs: Vec::new(),
-//!     mount_refs: Vec::new(),
-//! };
+//! let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
 //! let Ok(Reply::Worker(worker)) = ask(Command::Create { worker, key: None }) else { panic!() };
 //! let worker_id: sekisho_core::id::WorkerId = worker.worker_id.parse()?;
 //! let input = Input { kind: InputKind::User, content: "hello".into() };

@@ -202,6 +202,20 @@ pub struct CreateWorker {
     pub mount_refs: Vec<Reference>,
 }
 
+impl CreateWorker {
+    /// A worker with nothing asked for beyond its intent and profile.
+    pub fn new(intent: Intent, profile: Profile) -> Self {
+        Self {
+            intent,
+            profile,
+            config_bundle: None,
+            requested_capabilities: Vec::new(),
+            workspace_refs: Vec::new(),
+            mount_refs: Vec::new(),
+        }
+    }
+}
+
 /// Who speaks to the worker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -13,50 +13,6 @@ use serde_json::{Value, json};
 use crate::any::text;
 use crate::{cases, epoch, registry};
 
-fn kinds() -> Vec<ErrorKind> {
-    use ErrorKind::*;
-    let mut kinds = vec![
-        InvalidRequest,
-        InvalidIdentifier,
-        Unauthorized,
-        OriginNotAllowed,
-        HostNotAllowed,
-        Denied,
-        UnknownRoute,
-        UnknownRuntime,
-        WorkerNotFound,
-        MethodNotAllowed { allow: "GET, HEAD" },
-        RuntimeStopped,
-        WorkerBusy,
-        IdempotencyConflict,
-        PayloadTooLarge,
-        UnsupportedMediaType,
-        Internal,
-        Unsupported,
-        RuntimeAuthFailed,
-        RuntimeError,
-        MalformedResponse,
-        ResponseTooLarge,
-        UnexpectedRedirect,
-        IdentityMismatch,
-        RuntimeBusy,
-        RuntimeUnavailable,
-        CursorMalformed,
-        CursorUnknown,
-        CursorExpired,
-        MalformedFrame,
-        ObservationOnly,
-        ViewerLagged,
-        TooManyViewers,
-        GoingAway,
-    ];
-    use NetworkPhase::{Receive, Resolve, Send, Tls};
-    kinds.extend([Resolve, NetworkPhase::Connect, Tls, Send, Receive].map(Network));
-    use TimeoutPhase::{Body, Response};
-    kinds.extend([TimeoutPhase::Connect, Response, Body].map(RuntimeTimeout));
-    kinds
-}
-
 /// It says of the error what the error says of itself, as a response and as the end of a stream.
 fn is_told(error: &Error) {
     let kind = error.kind();
@@ -94,7 +50,7 @@ fn is_told(error: &Error) {
 
 #[test]
 fn every_kind_is_told() {
-    for kind in kinds() {
+    for kind in ErrorKind::ALL.iter().copied() {
         is_told(&Error::new(kind));
         // BROWSER-API.md, "Observation": the range alone tells a client what to do.
         let close = kind.close_code();

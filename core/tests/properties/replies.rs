@@ -16,14 +16,7 @@ use crate::cases;
 /// Where each kind of reply comes from.
 fn commands() -> [Command; 8] {
     let worker_id = || "w".parse().unwrap();
-    let worker = CreateWorker {
-        intent: Intent::Assistant { purpose: None },
-        profile: Profile::RuntimeDefault,
-        config_bundle: None,
-        requested_capabilities: Vec::new(),
-        workspace_refs: Vec::new(),
-        mount_refs: Vec::new(),
-    };
+    let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
     let input = Input { kind: InputKind::User, content: "x".into() };
     [
         Command::Runtime,

@@ -182,14 +182,7 @@ mod tests {
     fn fixture() -> Fixture {
         let store = MemoryStore::default();
         let worker_id: WorkerId = "w".parse().unwrap();
-        let made_of = CreateWorker {
-            intent: Intent::Assistant { purpose: None },
-            profile: Profile::RuntimeDefault,
-            config_bundle: None,
-            requested_capabilities: Vec::new(),
-            workspace_refs: Vec::new(),
-            mount_refs: Vec::new(),
-        };
+        let made_of = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
         let change = Some(Change::Created(Arc::new(made_of)));
         store.append(&worker_id, entry(1, Event::Status { status: Activity::Idle }, change)).unwrap();
         Fixture { store, worker_id, event_id: 1 }

@@ -41,14 +41,7 @@ fn read(data: &[u8]) -> Option<(Command, Response<Bytes>)> {
         "worker" => Command::Worker(worker_id),
         "create" => {
             let (intent, profile) = (Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
-            let worker = CreateWorker {
-                intent,
-                profile,
-                config_bundle: None,
-                requested_capabilities: Vec::new(),
-                workspace_refs: Vec::new(),
-                mount_refs: Vec::new(),
-            };
+            let worker = CreateWorker::new(intent, profile);
             Command::Create { worker, key: None }
         }
         "input" => {

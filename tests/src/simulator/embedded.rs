@@ -75,14 +75,7 @@ impl Embedded {
 
     fn create(&mut self, workers: usize) {
         for _ in 0..workers {
-            let worker = CreateWorker {
-                intent: Intent::Assistant { purpose: None },
-                profile: Profile::RuntimeDefault,
-                config_bundle: None,
-                requested_capabilities: Vec::new(),
-                workspace_refs: Vec::new(),
-                mount_refs: Vec::new(),
-            };
+            let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
             let command = Command::Create { worker, key: None };
             let response = self.runtime.handle(&command.request(&Access::in_process()));
             self.note_worker(&command, &response);

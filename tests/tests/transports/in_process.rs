@@ -24,14 +24,7 @@ pub(crate) struct Seen {
 }
 
 fn create() -> Command {
-    let worker = CreateWorker {
-        intent: Intent::Assistant { purpose: None },
-        profile: Profile::RuntimeDefault,
-        config_bundle: None,
-        requested_capabilities: Vec::new(),
-        workspace_refs: Vec::new(),
-        mount_refs: Vec::new(),
-    };
+    let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
     Command::Create { worker, key: None }
 }
 
