@@ -132,13 +132,15 @@ mod tests {
             (NOT_A_GATEWAY, Some(502), Some(Outcome::Unknown))
         );
         assert_eq!(answer(&Action::Runtimes, Ok(response(502, "<html>"))).unwrap_err().outcome, None);
+        let cut_short = answer(&Action::Runtimes, Err(Failure::sent(FailureCause::CutShort))).unwrap_err();
+        assert_eq!((&*cut_short.code, cut_short.retryable), (NOT_A_GATEWAY, false));
         let broken = FailureCause::Network(NetworkPhase::Connect);
         for (failure, outcome) in
             [(Failure::unsent(broken), Outcome::NotApplied), (Failure::sent(broken), Outcome::Unknown)]
         {
             let problem = answer(&input(), Err(failure)).unwrap_err();
             assert_eq!((&*problem.code, problem.outcome), (GATEWAY_UNREACHABLE, Some(outcome)));
-            assert_eq!(problem.phase.as_deref(), Some("connect"));
+            assert_eq!((problem.phase.as_deref(), problem.retryable), (Some("connect"), true));
         }
     }
 }

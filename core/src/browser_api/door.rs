@@ -361,6 +361,11 @@ mod tests {
         passage.dress(response.headers_mut());
         assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
 
+        for (method, headers) in [("OPTIONS", &preflight[..2]), ("GET", &preflight)] {
+            let passage = door.examine(&head(method, "/api/runtimes", headers));
+            assert!(matches!(passage.verdict, Verdict::Refused(_)), "{method} is no preflight");
+        }
+
         let refused = door.examine(&head("GET", "/api/runtimes", &[("host", "localhost"), origin]));
         let mut response = Response::new(Bytes::new());
         refused.dress(response.headers_mut());

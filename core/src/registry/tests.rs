@@ -167,7 +167,11 @@ fn clones_hear_of_what_changed_and_of_nothing_else() {
     let later = now + Duration::from_secs(1);
     clone.apply(run(&mut registry, later, Command::Workers, LIST).unwrap());
     assert_eq!(clone.health(&id("a")).unwrap().last_seen, Some(later));
+    // What a clone has seen later than the others stays seen.
+    let much_later = later + Duration::from_secs(60);
+    run(&mut clone, much_later, Command::Workers, LIST);
     clone.apply(run(&mut registry, later, Command::Workers, Err(REFUSED)).unwrap());
+    assert_eq!(clone.health(&id("a")).unwrap().last_seen, Some(much_later));
     assert_eq!(clone.health(&id("a")).unwrap().reachability, Reachability::Unreachable);
     assert!(run(&mut registry, later, Command::Workers, Err(REFUSED)).is_none());
 }

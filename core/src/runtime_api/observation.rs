@@ -190,6 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn envelopes_are_the_same_where_all_of_them_is() {
+        let frame = |cursor: &str, payload: &str| {
+            format!(
+                r#"{{"kind":"event","envelope":{{"cursor":"{cursor}","event_id":"e","worker_id":"w","payload":{payload}}}}}"#
+            )
+        };
+        let (one, other, third) = (frame("c", "1"), frame("c", "2"), frame("d", "1"));
+        let again = Frame::from_text(one.as_bytes()).unwrap().into_text();
+        assert_eq!(Frame::from_text(one.as_bytes()), Frame::from_text(&again));
+        assert_ne!(Frame::from_text(one.as_bytes()), Frame::from_text(other.as_bytes()));
+        assert_ne!(Frame::from_text(one.as_bytes()), Frame::from_text(third.as_bytes()));
+    }
+
+    #[test]
     fn recorded_frames_are_read_and_written_again_byte_for_byte() {
         let mut count = 0;
         for stream in recorded() {

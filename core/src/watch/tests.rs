@@ -427,7 +427,8 @@ fn a_first_frame_that_never_comes_is_not_waited_for() {
     scene.says(&["close"]);
     scene.waits(WatchWait::Backoff);
     scene.connects(None);
-    assert!(scene.waits(WatchWait::Connection) > CallLimits::default().total() / 2);
+    let CallLimits { connect, response, .. } = CallLimits::default();
+    assert_eq!(scene.waits(WatchWait::Connection), connect + response + crate::call::REPORT_GRACE);
     scene.says(&["close"]);
 }
 

@@ -19,7 +19,7 @@ const LISTED: &str = r#"{"worker_ref":{"runtime_id":"ID","worker_id":"W"},"runti
     "requested_capability_count":1,"has_config_bundle":true,"transcript_len":4,"last_event_id":9}"#;
 const DETAIL: &str = r#"{"worker":{"worker_ref":{"runtime_id":"ID","worker_id":"W"},"runtime_id":"ID","worker_id":"W",
     "status":"stopped","intent":{"kind":"assistant"},"profile":{"kind":"named","value":"shell"},
-    "config_bundle":{"id":"bundle"},"requested_capabilities":[{"name":"read"}],
+    "config_bundle":{"id":"bundle"},"requested_capabilities":[{"name":"read","reason":"to look"}],
     "mount_refs":[{"name":"m","reference":"r"}],"transcript_len":4,"last_event_id":9}}"#;
 
 fn registry() -> Registry {
@@ -140,12 +140,23 @@ fn a_failing_runtime_costs_its_own_rows_and_one_diagnostic() {
 }
 
 #[test]
+fn the_workers_of_one_runtime() {
+    let list = format!(r#"{{"workers":[{LISTED}]}}"#);
+    let response = carry_out(&AllowAll, to_one(Command::Workers), &[Some((200, &list))]);
+    assert_eq!(response.status(), 200);
+    assert_eq!(body(&response)["items"][0]["worker_id"], "W");
+    assert_eq!(body(&response)["diagnostics"], json!([]));
+    let failed = carry_out(&AllowAll, to_one(Command::Workers), &[Some((500, ""))]);
+    assert_eq!((failed.status().as_u16(), &body(&failed)["code"]), (502, &json!("runtime_error")));
+}
+
+#[test]
 fn a_worker_is_shown_without_mounts_and_bundles() {
     let get = to_one(Command::Worker("W".parse().unwrap()));
     let response = carry_out(&AllowAll, get, &[Some((200, DETAIL))]);
     let expected = json!({"worker": {"runtime_id": "one", "worker_id": "W", "kind": "remote_worker_runtime", "status": "stopped",
         "intent": {"kind": "assistant"}, "profile": {"kind": "named", "value": "shell"},
-        "requested_capabilities": [{"name": "read"}], "workspace_refs": [],
+        "requested_capabilities": [{"name": "read", "reason": "to look"}], "workspace_refs": [],
         "transcript_len": 4, "last_event_id": 9,
         "capabilities": {"send_input": false, "stop": false, "cancel": false, "read_transcript": true,
             "observe_events": true}}});

@@ -143,6 +143,17 @@ fn what_to_do_is_in_the_range_of_the_close_code() {
 }
 
 #[test]
+fn the_end_is_told_as_what_it_is() {
+    let mut pair = Pair::new(None);
+    let id = pair.open();
+    pair.diagnostic(id, "network_error");
+    pair.close(id, 4002);
+    let FollowOutput::Stopped(Err(problem)) = pair.poll() else { panic!() };
+    assert_eq!((problem.origin, problem.retryable), (crate::error::Origin::Network, true));
+    assert_eq!((&*problem.title, &*problem.detail), (ErrorKind::Network(NetworkPhase::Connect).title(), "m"));
+}
+
+#[test]
 fn nothing_to_come_back_to_is_the_end() {
     let mut pair = Pair::new(None);
     let (id, _, _) = pair.connect();
