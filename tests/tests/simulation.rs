@@ -24,6 +24,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (129, "one runtime's calls changed how long another runtime's were paused for"),
     (1005, "a viewer's place was called expired because the ring had nothing left but outages"),
     (1814, "a call that was made with one token showed the token that followed it"),
+    (
+        75936,
+        "a quote behind a token that ends with a backslash went with it, in one guise and not in another",
+    ),
     (2853, "a viewer's place was called expired because the runtime was away for a while"),
 ];
 

@@ -47,7 +47,11 @@ impl Scrubber {
 
     /// The text with [`REDACTED`] in the place of each secret.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let spans = self.spans(text);
+        self.scrubbed(text, next_character)
+    }
+
+    fn scrubbed<'t>(&self, text: &'t str, step: Step) -> Cow<'t, str> {
+        let spans = whole(text, self.spans(text), step);
         if spans.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -72,7 +76,7 @@ impl Scrubber {
         let mut rest = json;
         while let Some((before, after)) = rest.split_once('"') {
             let string = &after[..string_length(after.as_bytes())];
-            scrubbed.extend([before, "\"", &self.text(string), "\""]);
+            scrubbed.extend([before, "\"", &self.scrubbed(string, next_escape), "\""]);
             rest = after.get(string.len() + 1..).unwrap_or_default();
         }
         scrubbed.push_str(rest);
@@ -84,7 +88,7 @@ impl Scrubber {
         !self.spans(text).is_empty()
     }
 
-    /// Where secrets stand, in order, apart from each other.
+    /// Where secrets stand, in no order.
     fn spans(&self, text: &str) -> Vec<Range<usize>> {
         let Some(patterns) = &self.0 else { return Vec::new() };
         let mut spans = Vec::new();
@@ -95,7 +99,7 @@ impl Scrubber {
             // What is too long to be looked through does not leave.
             Err(_) => spans.push(0..text.len()),
         }
-        whole(text, spans)
+        spans
     }
 }
 
@@ -135,12 +139,14 @@ fn string_length(json: &[u8]) -> usize {
     json.iter().position(closes).unwrap_or(json.len())
 }
 
-/// The spans in order and apart from each other, each with all of the escapes and characters that it begins or ends in:
-/// what is left of one would mean something else, or nothing.
-fn whole(text: &str, mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
+/// Where the next thing begins after the one that begins here; `None` at the end of the text.
+type Step = fn(&str, usize) -> Option<usize>;
+
+/// The spans in order and apart from each other, each with all of the things that it begins or ends in.
+fn whole(text: &str, mut spans: Vec<Range<usize>>, step: Step) -> Vec<Range<usize>> {
     spans.sort_by_key(|span| span.start);
     let mut wholes: Vec<Range<usize>> = Vec::with_capacity(spans.len());
-    // Walks through the text once, from the beginning of an escape or character to the beginning of the next.
+    // Walks through the text once.
     let mut at = 0;
     for span in spans {
         while let Some(next) = step(text, at).filter(|next| *next <= span.start) {
@@ -158,11 +164,14 @@ fn whole(text: &str, mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
     wholes
 }
 
-/// Where the escape or character ends that begins here; `None` at the end of the text.
-fn step(text: &str, at: usize) -> Option<usize> {
-    let rest = &text[at..];
-    let character = rest.chars().next()?;
-    Some(at + unescape(rest.as_bytes()).map_or(character.len_utf8(), |(_, length)| length))
+fn next_character(text: &str, at: usize) -> Option<usize> {
+    Some(at + text[at..].chars().next()?.len_utf8())
+}
+
+/// The same where what is left of an escape would mean something else, or nothing.
+fn next_escape(text: &str, at: usize) -> Option<usize> {
+    let after = next_character(text, at)?;
+    Some(unescape(&text.as_bytes()[at..]).map_or(after, |(_, length)| at + length))
 }
 
 /// What is searched, and where each of its bytes came from: from the same place, unless something else is said.
@@ -382,6 +391,15 @@ mod tests {
             r"tok%252Fen%5C\u0075\u00300%34%31",
         ] {
             assert_eq!(scrubber.text(text), REDACTED, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_beside_a_secret_goes_with_it() {
+        // However the secret ends, and whatever that makes of what follows.
+        for token in ["s3cret", "s3cret\\", "s3cret%", "s3cret%2"] {
+            let scrubber = scrubber("http://h", token);
+            assert_eq!(scrubber.text(&format!("at {token}\"2F.")), format!("at {REDACTED}\"2F."), "{token}");
         }
     }
 
