@@ -28,6 +28,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
         75936,
         "a quote behind a token that ends with a backslash went with it, in one guise and not in another",
     ),
+    (148_898, "the token before the last was forgotten when the same change was heard of twice"),
     (2853, "a viewer's place was called expired because the runtime was away for a while"),
 ];
 
