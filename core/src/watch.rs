@@ -576,7 +576,9 @@ impl Watch {
             std::borrow::Cow::Owned(payload) => Bytes::from(payload),
         };
         let place = Place::new(&envelope.cursor).filter(|place| !scrubber.finds(place.as_str()));
-        let named = envelope.event_id.len() <= MAX_EVENT_ID && !scrubber.finds(&envelope.event_id);
+        // Of a snapshot's id all but the wire's own `snapshot:` is the cursor, which may well begin as a port would go on.
+        let clean = envelope.is_snapshot() || !scrubber.finds(&envelope.event_id);
+        let named = envelope.event_id.len() <= MAX_EVENT_ID && clean;
         let State::Connected(connection) = &mut self.state else { return };
         let (Some(place), true) = (place, named) else {
             return self.fail(Error::new(ErrorKind::MalformedFrame));

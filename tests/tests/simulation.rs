@@ -29,6 +29,10 @@ const REGRESSIONS: &[(u64, &str)] = &[
         "a quote behind a token that ends with a backslash went with it, in one guise and not in another",
     ),
     (148_898, "the token before the last was forgotten when the same change was heard of twice"),
+    (
+        661_016,
+        "a stream whose cursors begin with the digits of the port was taken for one that makes no sense",
+    ),
     (2853, "a viewer's place was called expired because the runtime was away for a while"),
 ];
 

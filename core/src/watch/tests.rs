@@ -483,6 +483,17 @@ fn secrets_in_payloads_are_gone_before_anybody_sees_them() {
 }
 
 #[test]
+fn a_cursor_may_begin_as_the_port_does() {
+    // `snapshot:7700ab.1` has the port in it, and is what it is by chance.
+    let mut scene = Scene::follow();
+    scene.opens(None);
+    scene.frame(&snapshot("7700ab.1"));
+    scene.says(&["snapshot 7700ab.1"]);
+    scene.frame(&event_named("id:7700", "7700ab.2"));
+    scene.says(&["close", "malformed_frame"]);
+}
+
+#[test]
 fn a_token_that_comes_while_all_is_well_does_not_leave_either() {
     let mut scene = Scene::live();
     scene.watch.handle(scene.now, WatchInput::Credential(None));
