@@ -9,7 +9,7 @@
 //! [`Exchange::response`](crate::browser_api::Exchange::response) and the frames of a
 //! [`Feed`](crate::feed::Feed) are read with the same [`answer`] and [`Frame`].
 
-mod follow;
+pub mod follow;
 mod frame;
 mod problem;
 
