@@ -269,8 +269,8 @@ pub(crate) fn transcript(
             }
         }
         match next_start {
-            // A runtime that does not get any further is asked no more.
-            Some(next) if next > start => start = next,
+            // A runtime that does not get any further, or has nothing to show for it, is asked no more.
+            Some(next) if next > start && !items.is_empty() => start = next,
             _ => return Ok(start + items.len() as u64),
         }
     }

@@ -5,10 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
 use crate::failure::Failure;
+
+/// How many happenings may wait for the loop; whoever has one more waits, too.
+const MAX_HAPPENINGS: usize = 256;
 
 /// What the other threads tell.
 pub(super) enum Happening {
@@ -26,7 +29,7 @@ pub(super) enum Happening {
 /// The way of the other threads to the loop.
 #[derive(Clone)]
 pub(super) struct Post {
-    happenings: Sender<Happening>,
+    happenings: SyncSender<Happening>,
     bell: Arc<UnixStream>,
 }
 
@@ -36,7 +39,7 @@ impl Post {
         let (bell, ringer) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ringer.set_nonblocking(true)?;
-        let (happenings, receiver) = mpsc::channel();
+        let (happenings, receiver) = mpsc::sync_channel(MAX_HAPPENINGS);
         Ok((Self { happenings, bell: Arc::new(ringer) }, receiver, bell))
     }
 

@@ -32,8 +32,9 @@ impl Stream {
             match moment {
                 Moment::Event(envelope) => {
                     put(&renderer.event(&envelope.payload));
-                    if !introduced {
-                        self.post.tell(Happening::Said(said_by_user(&envelope.payload)));
+                    let said = if introduced { Vec::new() } else { said_by_user(&envelope.payload) };
+                    if !said.is_empty() {
+                        self.post.tell(Happening::Said(said));
                     }
                 }
                 Moment::Told(style, text) => put(&renderer.note(style, &text)),
