@@ -1,15 +1,14 @@
 //! The commands that go on until the worker ends.
 
-use std::borrow::Cow;
 use std::io;
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sekisho_core::client::{Envelope, Followed};
+use sekisho_core::feed::{CAUGHT_UP, RESYNCHRONIZED, UPSTREAM_DISCONNECTED, UPSTREAM_RESUMED};
 use sekisho_core::id::WorkerRef;
 use sekisho_core::runtime_api::Command;
-use serde::Deserialize;
 
 use crate::checkpoint::{Checkpoint, read};
 use crate::commands;
@@ -21,9 +20,6 @@ use crate::views::WorkerReply;
 /// How long a stream must be quiet before it is asked whether the worker has ended. What it still had to say has come
 /// by then.
 const QUIET: Duration = Duration::from_millis(250);
-
-/// The code of the notice between what has happened before and what happens now.
-const CAUGHT_UP: &str = "caught_up";
 
 /// How often it is looked whether anybody still reads the output.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -43,7 +39,7 @@ impl<'a> Life<'a> {
 
     fn hear(&mut self, followed: &Followed) {
         self.in_doubt |= match followed {
-            Followed::Event(envelope) => may_be_the_end(&envelope.payload),
+            Followed::Event(envelope) => envelope.may_be_the_end(),
             _ => true,
         };
     }
@@ -180,11 +176,11 @@ fn said(followed: &Followed) -> Option<(Style, String)> {
         }
         Followed::Notice(notice) => match &*notice.code {
             CAUGHT_UP => return None,
-            "upstream_disconnected" => {
+            UPSTREAM_DISCONNECTED => {
                 (WARNING, format!("the runtime is away{}", in_a_moment(notice.retry_after())))
             }
-            "upstream_resumed" => (GOOD, "the runtime is back, and nothing was missed".into()),
-            "resynchronized" => (
+            UPSTREAM_RESUMED => (GOOD, "the runtime is back, and nothing was missed".into()),
+            RESYNCHRONIZED => (
                 WARNING,
                 "the runtime has forgotten the place to go on from: what follows begins anew".into(),
             ),
@@ -192,17 +188,6 @@ fn said(followed: &Followed) -> Option<(Style, String)> {
         },
         _ => return None,
     })
-}
-
-/// Whether an event is one of those that stand where a worker ends. None of them says so by itself: an agent says
-/// `run_end` after each of its turns.
-fn may_be_the_end(payload: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Payload<'a> {
-        event: Cow<'a, str>,
-    }
-    let payload: Result<Payload<'_>, _> = serde_json::from_slice(payload);
-    payload.is_ok_and(|payload| matches!(&*payload.event, "snapshot" | "status" | "run_end" | "error"))
 }
 
 /// Whether standard output is a pipe that nobody reads any more. Writing to it would tell, too, but there may be
@@ -213,18 +198,4 @@ fn reader_is_gone() -> bool {
     let mut asked = [PollFd::new(&out, PollFlags::empty())];
     let polled = rustix::event::poll(&mut asked, Some(&Timespec::default()));
     polled.is_ok() && asked[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_may_be_the_end() {
-        for (event, may) in [("snapshot", true), ("status", true), ("run_end", true), ("text_delta", false)] {
-            let payload = format!(r#"{{"event":"{event}","data":null}}"#);
-            assert_eq!(may_be_the_end(payload.as_bytes()), may, "{event}");
-        }
-        assert!(!may_be_the_end(b"[]"));
-    }
 }

@@ -709,6 +709,15 @@ mod tests {
     }
 
     #[test]
+    fn all_kinds_are_those_of_the_table() {
+        let all: Vec<_> = ErrorKind::ALL.iter().map(|kind| (kind.code(), kind.phase())).collect();
+        let table: Vec<_> = TABLE.iter().map(|row| (row.1, row.5)).collect();
+        assert_eq!(all, table);
+        assert!(ErrorKind::ALL.iter().all(|kind| ErrorKind::from_code(kind.code()).is_some()));
+        assert_eq!(ErrorKind::from_code("caught_up"), None);
+    }
+
+    #[test]
     fn no_two_causes_share_a_code() {
         let mut causes: Vec<_> = TABLE.iter().map(|row| (row.1, row.5)).collect();
         causes.sort();

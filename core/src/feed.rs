@@ -26,6 +26,18 @@ use crate::id::WorkerRef;
 use crate::policy::Policy;
 use crate::watch::{Observed, WatchEvent};
 
+/// The code of the notice that stands between what has happened before and what happens now.
+pub const CAUGHT_UP: &str = "caught_up";
+
+/// The code of the notice that the runtime is away.
+pub const UPSTREAM_DISCONNECTED: &str = "upstream_disconnected";
+
+/// The code of the notice that it is back, and nothing was missed.
+pub const UPSTREAM_RESUMED: &str = "upstream_resumed";
+
+/// The code of the notice that what lies between here and the snapshot that follows is lost.
+pub const RESYNCHRONIZED: &str = "resynchronized";
+
 /// The bounds of a feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FeedLimits {
@@ -140,15 +152,15 @@ impl Encoder {
             WatchEvent::Event(observed) => self.envelope(observed, ItemKind::Event),
             WatchEvent::Disconnected { retry_after } => {
                 let message = "the runtime is away; it is being tried again";
-                notice("upstream_disconnected", Severity::Warning, message, Some(retry_after))
+                notice(UPSTREAM_DISCONNECTED, Severity::Warning, message, Some(retry_after))
             }
             WatchEvent::Resumed => {
                 let message = "the runtime is back, and nothing was missed";
-                notice("upstream_resumed", Severity::Info, message, None)
+                notice(UPSTREAM_RESUMED, Severity::Info, message, None)
             }
             WatchEvent::Resynchronized => {
                 let message = "the runtime is back, but what came before the snapshot that follows is lost";
-                Item { kind: ItemKind::Gap, ..notice("resynchronized", Severity::Warning, message, None) }
+                Item { kind: ItemKind::Gap, ..notice(RESYNCHRONIZED, Severity::Warning, message, None) }
             }
         }
     }
@@ -206,7 +218,7 @@ fn notice(code: &str, severity: Severity, message: &str, retry_after: Option<Dur
 
 /// What a viewer is told where its replay ends and the live stream begins.
 pub fn caught_up() -> Item {
-    notice("caught_up", Severity::Info, "what follows is live", None)
+    notice(CAUGHT_UP, Severity::Info, "what follows is live", None)
 }
 
 /// The last that a viewer is told before its stream is closed with the error's

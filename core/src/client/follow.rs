@@ -211,7 +211,7 @@ impl Follow {
                     Some(Frame::Notice(notice)) => self.notice(notice),
                     None => {
                         self.outputs.push_back(FollowOutput::Close(id));
-                        let problem = Problem::of_the_stream("a frame of the stream makes no sense");
+                        let problem = Problem::of_somebody_else("a frame of the stream makes no sense");
                         self.stop(Err(problem.into()));
                     }
                 }
@@ -236,7 +236,7 @@ impl Follow {
             State::Connecting { until, .. } => (until, FollowWait::Connection),
             State::Connected { .. } => (self.heard + SILENCE, FollowWait::Frame),
             State::Stopped => {
-                let problem = Problem::of_the_stream("the stream was polled past its end");
+                let problem = Problem::of_somebody_else("the stream was polled past its end");
                 return FollowOutput::Stopped(Err(problem.into()));
             }
         };
@@ -309,7 +309,7 @@ impl Follow {
     fn closed(&mut self, now: Instant, code: Option<u16>) {
         let problem = match self.farewell.take() {
             Some((kind, message)) => Problem::of_the_end(kind, &message),
-            None => Problem::of_the_stream("the stream was closed without a word"),
+            None => Problem::of_somebody_else("the stream was closed without a word"),
         };
         match code {
             Some(4400..=4499) if self.begun => {
@@ -335,8 +335,8 @@ impl Follow {
                     false,
                 )
             }
-            Loss::Malformed => Problem::of_the_stream("the stream is not a WebSocket of a gateway's"),
-            Loss::TooLarge => Problem::of_the_stream("a frame of the stream is over all bounds"),
+            Loss::Malformed => Problem::of_somebody_else("the stream is not a WebSocket of a gateway's"),
+            Loss::TooLarge => Problem::of_somebody_else("a frame of the stream is over all bounds"),
         };
         self.come_back(now, problem);
     }

@@ -1,5 +1,6 @@
 //! What a gateway shows of a worker, read.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,6 +97,18 @@ impl Envelope {
     pub fn is_snapshot(&self) -> bool {
         self.event_id.starts_with(crate::runtime_api::SNAPSHOT_PREFIX)
     }
+
+    /// Whether this is one of the events that stand where a worker ends. None of them says so by itself: an agent says
+    /// `run_end` after each of its turns.
+    pub fn may_be_the_end(&self) -> bool {
+        #[derive(Deserialize)]
+        struct Payload<'a> {
+            #[serde(borrow)]
+            event: Cow<'a, str>,
+        }
+        let payload: Result<Payload<'_>, _> = serde_json::from_slice(&self.payload);
+        payload.is_ok_and(|payload| matches!(&*payload.event, "snapshot" | "status" | "run_end" | "error"))
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +128,21 @@ mod tests {
         let text = crate::feed::caught_up().text().clone();
         let Some(Frame::Notice(notice)) = Frame::from_text(&text) else { panic!("{text:?}") };
         assert_eq!(notice.code, "caught_up");
+    }
+
+    #[test]
+    fn what_may_be_the_end() {
+        let envelope = |payload: String| Envelope {
+            cursor: "c".into(),
+            event_id: "e".into(),
+            text: Bytes::new(),
+            payload: payload.into(),
+        };
+        for (event, may) in [("snapshot", true), ("status", true), ("run_end", true), ("text_delta", false)] {
+            let payload = format!(r#"{{"event":"{event}","data":null}}"#);
+            assert_eq!(envelope(payload).may_be_the_end(), may, "{event}");
+        }
+        assert!(!envelope("[]".into()).may_be_the_end());
     }
 
     #[test]

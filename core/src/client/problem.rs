@@ -16,6 +16,9 @@ pub const GATEWAY_TIMEOUT: &str = "gateway_timeout";
 /// The code of an answer that no gateway gives: something else listens there, or stands before it.
 pub const NOT_A_GATEWAY: &str = "not_a_gateway";
 
+/// What [`NOT_A_GATEWAY`] is called.
+const SOMEBODY_ELSE: &str = "What answered is not a sekisho gateway";
+
 /// What went wrong: problem details (RFC 9457) of a gateway, or of the way there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {
@@ -64,14 +67,10 @@ impl Problem {
             Err(_) => Self {
                 status: Some(response.status().as_u16()),
                 outcome: changes_something.then_some(Outcome::Unknown),
-                ..Self::of(
-                    NOT_A_GATEWAY,
-                    "What answered is not a sekisho gateway",
-                    format!(
-                        "the answer has the status {} and no problem details",
-                        response.status().as_u16()
-                    ),
-                )
+                ..Self::of_somebody_else(&format!(
+                    "the answer has the status {} and no problem details",
+                    response.status().as_u16()
+                ))
             },
         }
     }
@@ -82,7 +81,7 @@ impl Problem {
             FailureCause::Network(_) => (GATEWAY_UNREACHABLE, "The gateway cannot be reached"),
             FailureCause::Timeout(_) => (GATEWAY_TIMEOUT, "The gateway did not answer in time"),
             FailureCause::NotHttp | FailureCause::CutShort | FailureCause::TooLarge => {
-                (NOT_A_GATEWAY, "What answered is not a sekisho gateway")
+                (NOT_A_GATEWAY, SOMEBODY_ELSE)
             }
         };
         let detail = match failure.cause {
@@ -111,12 +110,12 @@ impl Problem {
 
     /// What a reply comes to that is a success, but not one of the API's.
     pub fn not_the_shape() -> Self {
-        Self::of_the_stream("the answer is not of the form")
+        Self::of_somebody_else("the answer is not of the form")
     }
 
-    /// What a stream that makes no sense comes to.
-    pub(super) fn of_the_stream(detail: &str) -> Self {
-        Self::of(NOT_A_GATEWAY, "What answered is not a sekisho gateway", detail.to_owned())
+    /// What it means that an answer or a stream is none of a gateway's.
+    pub(super) fn of_somebody_else(detail: &str) -> Self {
+        Self::of(NOT_A_GATEWAY, SOMEBODY_ELSE, detail.to_owned())
     }
 
     /// The way a gateway ended a stream: its last diagnostic.
