@@ -42,7 +42,7 @@ use self::screen::{Screen, View};
 use self::session::{Order, Question, Sending, Session};
 use self::stream::{Stream, fate};
 use self::terminal::Terminal;
-use crate::checkpoint::Checkpoint;
+use crate::backend::Backend;
 use crate::commands;
 use crate::failure::Failure;
 use crate::show::{BAD, FAINT, STRONG, Show, WARNING, painted, safe};
@@ -80,16 +80,16 @@ pub(crate) fn check(show: Show) -> Result<(), Failure> {
 }
 
 /// Shows a worker's history and what it says, and says what is typed, until somebody leaves or the worker ends.
-pub(crate) fn run(checkpoint: &Arc<dyn Checkpoint>, worker: &WorkerRef, show: Show) -> Result<(), Failure> {
+pub(crate) fn run(backend: &Arc<dyn Backend>, worker: &WorkerRef, show: Show) -> Result<(), Failure> {
     check(show)?;
     let failed = |error| Failure::Io { what: "cannot use the terminal", error };
     let (ending, left_behind) =
-        Attached::new(checkpoint, worker, show).and_then(Attached::run).map_err(failed)?;
+        Attached::new(backend, worker, show).and_then(Attached::run).map_err(failed)?;
     if left_behind > 0 {
         show.note(WARNING, &format!("{left_behind} of your lines may not have reached {worker}"));
     }
     match ending {
-        Ending::Left if checkpoint.keeps(&worker.runtime_id) => {
+        Ending::Left if backend.keeps(&worker.runtime_id) => {
             show.note(WARNING, &format!("left {worker}, which ends with this command, as its runtime does"));
             Ok(())
         }
@@ -125,7 +125,7 @@ enum Ending {
 
 /// What the loop knows.
 struct Attached {
-    checkpoint: Arc<dyn Checkpoint>,
+    backend: Arc<dyn Backend>,
     worker: WorkerRef,
     show: Show,
     terminal: Terminal,
@@ -157,7 +157,7 @@ struct Attached {
 }
 
 impl Attached {
-    fn new(checkpoint: &Arc<dyn Checkpoint>, worker: &WorkerRef, show: Show) -> io::Result<Self> {
+    fn new(backend: &Arc<dyn Backend>, worker: &WorkerRef, show: Show) -> io::Result<Self> {
         let (post, happenings, bell) = Post::new()?;
         let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGWINCH, SIGCONT])?;
         let of_signals = post.clone();
@@ -168,7 +168,7 @@ impl Attached {
         let (columns, rows) = terminal.size();
         let outlet = Arc::<Outlet>::default();
         let stream = Stream {
-            checkpoint: checkpoint.clone(),
+            backend: backend.clone(),
             worker: worker.clone(),
             show,
             outlet: outlet.clone(),
@@ -176,7 +176,7 @@ impl Attached {
         };
         post.spawn(move || Happening::StreamEnded(stream.show()));
         Ok(Self {
-            checkpoint: checkpoint.clone(),
+            backend: backend.clone(),
             worker: worker.clone(),
             show,
             terminal,
@@ -339,7 +339,7 @@ impl Attached {
             Order::Cancel(reason) => self.ask(commands::cancel(&self.worker, reason)),
             Order::Help => self.notes.push_str(&painted(self.show.color, FAINT, HELP)),
             Order::SayHowToLeave => {
-                let fate = fate(&*self.checkpoint, &self.worker);
+                let fate = fate(&*self.backend, &self.worker);
                 self.tell(FAINT, &format!("Ctrl-D, or Ctrl-C once more, leaves, {fate}"));
             }
             Order::Unknown(line) => {
@@ -420,11 +420,11 @@ impl Attached {
             return;
         };
         self.sent = Some(Instant::now());
-        let (checkpoint, worker) = (self.checkpoint.clone(), self.worker.clone());
+        let (backend, worker) = (self.backend.clone(), self.worker.clone());
         self.post.spawn(move || {
             let input = Input { kind: InputKind::User, content };
             let sent = commands::input(&worker, input, None)
-                .and_then(|action| Ok(checkpoint.ask(&action)?))
+                .and_then(|action| Ok(backend.ask(&action)?))
                 .and_then(|body| commands::acknowledgement(&worker, &body));
             Happening::Sent(sent.map(drop))
         });
@@ -433,9 +433,9 @@ impl Attached {
     /// Stops or cancels the worker.
     fn ask(&mut self, action: Action) {
         self.unanswered += 1;
-        let (checkpoint, worker) = (self.checkpoint.clone(), self.worker.clone());
+        let (backend, worker) = (self.backend.clone(), self.worker.clone());
         self.post.spawn(move || {
-            let answer = checkpoint.ask(&action).map_err(Failure::from);
+            let answer = backend.ask(&action).map_err(Failure::from);
             Happening::Answered(answer.and_then(|body| commands::acknowledgement(&worker, &body)))
         });
     }

@@ -12,7 +12,7 @@ use sekisho_core::runtime_api::{
 };
 
 use crate::args::{Command, Create, Named};
-use crate::checkpoint::{Checkpoint, read};
+use crate::backend::{Backend, read};
 use crate::failure::Failure;
 use crate::show::{BAD, FAINT, GOOD, STRONG, Show, Table, WARNING, safe, safe_line};
 use crate::views::{
@@ -26,44 +26,42 @@ const MAX_INPUT: u64 = 16 << 20;
 const PLAIN: Style = Style::new();
 
 /// Does what a command says.
-pub(crate) fn run(checkpoint: Arc<dyn Checkpoint>, command: Command, show: Show) -> Result<(), Failure> {
+pub(crate) fn run(backend: Arc<dyn Backend>, command: Command, show: Show) -> Result<(), Failure> {
     // Its other owners are the threads of `attach`.
-    let (shared, checkpoint) = (&checkpoint, &*checkpoint);
+    let (shared, backend) = (&backend, &*backend);
     match command {
-        Command::Runtimes => runtimes(checkpoint, show),
-        Command::Runtime { runtime_id } => runtime(checkpoint, runtime_id, show),
-        Command::Workers { runtime_id } => workers(checkpoint, runtime_id, show),
-        Command::Worker { named: Named { worker } } => self::worker(checkpoint, &worker, show),
+        Command::Runtimes => runtimes(backend, show),
+        Command::Runtime { runtime_id } => runtime(backend, runtime_id, show),
+        Command::Workers { runtime_id } => workers(backend, runtime_id, show),
+        Command::Worker { named: Named { worker } } => self::worker(backend, &worker, show),
         Command::Create(create) => self::create(shared, create, show),
         Command::Send { named: Named { worker }, text, system, idempotency_key } => {
             let content = content(&text)?;
             let kind = if system { InputKind::System } else { InputKind::User };
             let input = input(&worker, Input { kind, content }, idempotency_key)?;
-            acknowledged(checkpoint, &worker, &input, show)
+            acknowledged(backend, &worker, &input, show)
         }
         Command::Stop { named: Named { worker }, reason } => {
-            acknowledged(checkpoint, &worker, &stop(&worker, reason), show)
+            acknowledged(backend, &worker, &stop(&worker, reason), show)
         }
         Command::Cancel { named: Named { worker }, reason } => {
-            acknowledged(checkpoint, &worker, &cancel(&worker, reason), show)
+            acknowledged(backend, &worker, &cancel(&worker, reason), show)
         }
         Command::Transcript { named: Named { worker }, from, follow: true } => {
-            follow::transcript(checkpoint, &worker, from.get() - 1, show)
+            follow::transcript(backend, &worker, from.get() - 1, show)
         }
         Command::Transcript { named: Named { worker }, from, follow: false } => {
-            transcript(checkpoint, &worker, from.get() - 1, show).map(drop)
+            transcript(backend, &worker, from.get() - 1, show).map(drop)
         }
-        Command::Watch { named: Named { worker }, cursor } => {
-            follow::watch(checkpoint, &worker, cursor, show)
-        }
+        Command::Watch { named: Named { worker }, cursor } => follow::watch(backend, &worker, cursor, show),
         Command::Attach { named: Named { worker } } => attach::run(shared, &worker, show),
-        // They need no checkpoint, and were dealt with before there was one.
+        // They need no backend, and were dealt with before there was one.
         Command::Doctor { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
 }
 
-fn runtimes(checkpoint: &dyn Checkpoint, show: Show) -> Result<(), Failure> {
-    let body = checkpoint.ask(&Action::Runtimes)?;
+fn runtimes(backend: &dyn Backend, show: Show) -> Result<(), Failure> {
+    let body = backend.ask(&Action::Runtimes)?;
     if show.json {
         return show.line(&body);
     }
@@ -88,8 +86,8 @@ fn runtimes(checkpoint: &dyn Checkpoint, show: Show) -> Result<(), Failure> {
     Ok(())
 }
 
-fn runtime(checkpoint: &dyn Checkpoint, runtime_id: RuntimeId, show: Show) -> Result<(), Failure> {
-    let body = checkpoint.ask(&Action::Runtime(runtime_id))?;
+fn runtime(backend: &dyn Backend, runtime_id: RuntimeId, show: Show) -> Result<(), Failure> {
+    let body = backend.ask(&Action::Runtime(runtime_id))?;
     if show.json {
         return show.line(&body);
     }
@@ -117,8 +115,8 @@ fn runtime(checkpoint: &dyn Checkpoint, runtime_id: RuntimeId, show: Show) -> Re
     Ok(())
 }
 
-fn workers(checkpoint: &dyn Checkpoint, runtime_id: Option<RuntimeId>, show: Show) -> Result<(), Failure> {
-    let body = checkpoint.ask(&match runtime_id {
+fn workers(backend: &dyn Backend, runtime_id: Option<RuntimeId>, show: Show) -> Result<(), Failure> {
+    let body = backend.ask(&match runtime_id {
         None => Action::AllWorkers,
         Some(runtime_id) => Action::Command { runtime_id, command: RuntimeCommand::Workers },
     })?;
@@ -141,8 +139,8 @@ fn workers(checkpoint: &dyn Checkpoint, runtime_id: Option<RuntimeId>, show: Sho
     Ok(())
 }
 
-fn worker(checkpoint: &dyn Checkpoint, worker: &WorkerRef, show: Show) -> Result<(), Failure> {
-    let body = checkpoint.ask(&of(worker, RuntimeCommand::Worker(worker.worker_id.clone())))?;
+fn worker(backend: &dyn Backend, worker: &WorkerRef, show: Show) -> Result<(), Failure> {
+    let body = backend.ask(&of(worker, RuntimeCommand::Worker(worker.worker_id.clone())))?;
     if show.json {
         return show.line(&body);
     }
@@ -164,7 +162,7 @@ fn worker(checkpoint: &dyn Checkpoint, worker: &WorkerRef, show: Show) -> Result
     sheet(show, lines)
 }
 
-fn create(checkpoint: &Arc<dyn Checkpoint>, create: Create, show: Show) -> Result<(), Failure> {
+fn create(backend: &Arc<dyn Backend>, create: Create, show: Show) -> Result<(), Failure> {
     let Create { runtime_id, profile, task, role, purpose, attach, idempotency_key } = create;
     if attach {
         attach::check(show)?;
@@ -182,7 +180,7 @@ fn create(checkpoint: &Arc<dyn Checkpoint>, create: Create, show: Show) -> Resul
     let worker = CreateWorker::new(intent, profile);
     let key = Some(idempotency_key.map_or_else(fresh_key, Ok)?);
     let command = RuntimeCommand::Create { worker, key };
-    let body = checkpoint.ask(&Action::Command { runtime_id: runtime_id.clone(), command })?;
+    let body = backend.ask(&Action::Command { runtime_id: runtime_id.clone(), command })?;
     let WorkerReply { worker } = read(&body)?;
     if show.json {
         show.line(&body)?;
@@ -191,14 +189,14 @@ fn create(checkpoint: &Arc<dyn Checkpoint>, create: Create, show: Show) -> Resul
     }
     let worker_id = worker.worker_id.parse();
     let worker = WorkerRef { runtime_id, worker_id: worker_id.map_err(|_| not_a_worker())? };
-    if checkpoint.keeps(&worker.runtime_id) && !attach {
+    if backend.keeps(&worker.runtime_id) && !attach {
         show.note(WARNING, "the embedded runtime is part of this command: the worker ends with it");
     }
-    if attach { attach::run(checkpoint, &worker, show) } else { Ok(()) }
+    if attach { attach::run(backend, &worker, show) } else { Ok(()) }
 }
 
 fn not_a_worker() -> Failure {
-    Failure::Problem(sekisho_core::client::Problem::not_the_shape().into())
+    Failure::Problem(sekisho_core::gateway_client::Problem::unexpected_body().into())
 }
 
 /// What is to be said: the words of the command line, or standard input without its last line end.
@@ -231,12 +229,12 @@ fn fresh_key() -> Result<IdempotencyKey, Failure> {
 }
 
 fn acknowledged(
-    checkpoint: &dyn Checkpoint,
+    backend: &dyn Backend,
     worker: &WorkerRef,
     action: &Action,
     show: Show,
 ) -> Result<(), Failure> {
-    let body = checkpoint.ask(action)?;
+    let body = backend.ask(action)?;
     if show.json {
         return show.line(&body);
     }
@@ -252,13 +250,13 @@ pub(crate) fn acknowledgement(worker: &WorkerRef, body: &Bytes) -> Result<String
 
 /// Shows a transcript page by page, from an offset on; where it would go on.
 pub(crate) fn transcript(
-    checkpoint: &dyn Checkpoint,
+    backend: &dyn Backend,
     worker: &WorkerRef,
     mut start: u64,
     show: Show,
 ) -> Result<u64, Failure> {
     loop {
-        let body = page(checkpoint, worker, start)?;
+        let body = page(backend, worker, start)?;
         let TranscriptReply { transcript: Transcript { items, next_start } } = read(&body)?;
         for item in &items {
             if show.json {
@@ -276,10 +274,10 @@ pub(crate) fn transcript(
     }
 }
 
-fn page(checkpoint: &dyn Checkpoint, worker: &WorkerRef, start: u64) -> Result<Bytes, Failure> {
+fn page(backend: &dyn Backend, worker: &WorkerRef, start: u64) -> Result<Bytes, Failure> {
     let worker_id = worker.worker_id.clone();
     let command = RuntimeCommand::Transcript { worker_id, start: Some(start), limit: None };
-    Ok(checkpoint.ask(&of(worker, command))?)
+    Ok(backend.ask(&of(worker, command))?)
 }
 
 /// Says something to a worker, under a key of its own unless it has one.

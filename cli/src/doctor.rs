@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anstyle::Style;
 use sekisho_config::Remote;
-use sekisho_core::client::{Followed, Problem};
 use sekisho_core::error::{Error, ErrorKind};
+use sekisho_core::gateway_client::{GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerId, WorkerRef};
 use sekisho_core::runtime_api::{Command, FEATURE_IDEMPOTENCY, Reply, WorkerStatus, WorkerSummary};
 use sekisho_core::secret::Target;
@@ -14,7 +14,7 @@ use sekisho_transport_blocking::{Phase, Step, probe};
 use serde::Serialize;
 
 use crate::args::Global;
-use crate::checkpoint::{Direct, Stream, read_configuration};
+use crate::backend::{Direct, Stream, read_configuration};
 use crate::failure::{Failure, exit_status};
 use crate::show::{BAD, FAINT, GOOD, STRONG, Show, Table, painted};
 
@@ -180,7 +180,7 @@ fn observe(direct: &Direct, runtime_id: &RuntimeId, named: Option<WorkerId>) -> 
     };
     let (detail, code, advice) = loop {
         match stream.next_until(started + OBSERVE_WITHIN) {
-            Some(Ok(Followed::Event(_))) => {
+            Some(Ok(GatewayEvent::Event(_))) => {
                 return passed("observe", started.elapsed(), format!("{worker} is there to be seen"));
             }
             Some(Ok(_)) => {}

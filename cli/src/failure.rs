@@ -4,8 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use sekisho_config::ConfigError;
-use sekisho_core::client::{GATEWAY_TIMEOUT, Problem};
 use sekisho_core::error::{ErrorKind, Outcome};
+use sekisho_core::gateway_client::{GATEWAY_TIMEOUT, Problem};
 
 /// Why a command did not do what it was told.
 #[derive(Debug, thiserror::Error)]

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anstyle::Style;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use sekisho_core::client::{Envelope, Followed};
 use sekisho_core::feed::{CAUGHT_UP, RESYNCHRONIZED, UPSTREAM_DISCONNECTED, UPSTREAM_RESUMED};
+use sekisho_core::gateway_client::{Envelope, GatewayEvent};
 use sekisho_core::id::WorkerRef;
 use sekisho_core::runtime_api::Command;
 
-use crate::checkpoint::{Checkpoint, read};
+use crate::backend::{Backend, read};
 use crate::commands;
 use crate::failure::Failure;
 use crate::render::Renderer;
@@ -26,20 +26,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Knows when to ask whether the worker has ended, and asks.
 struct Life<'a> {
-    checkpoint: &'a dyn Checkpoint,
+    backend: &'a dyn Backend,
     worker: &'a WorkerRef,
     /// Whether something has happened since it was last asked that may have been the end.
     in_doubt: bool,
 }
 
 impl<'a> Life<'a> {
-    fn new(checkpoint: &'a dyn Checkpoint, worker: &'a WorkerRef) -> Self {
-        Self { checkpoint, worker, in_doubt: true }
+    fn new(backend: &'a dyn Backend, worker: &'a WorkerRef) -> Self {
+        Self { backend, worker, in_doubt: true }
     }
 
-    fn hear(&mut self, followed: &Followed) {
+    fn hear(&mut self, followed: &GatewayEvent) {
         self.in_doubt |= match followed {
-            Followed::Event(envelope) => envelope.may_be_the_end(),
+            GatewayEvent::Event(envelope) => envelope.may_be_the_end(),
             _ => true,
         };
     }
@@ -55,7 +55,7 @@ impl<'a> Life<'a> {
             return Ok(false);
         }
         let command = Command::Worker(self.worker.worker_id.clone());
-        match self.checkpoint.ask(&commands::of(self.worker, command)) {
+        match self.backend.ask(&commands::of(self.worker, command)) {
             Ok(body) => Ok(read::<WorkerReply>(&body)?.worker.has_ended()),
             // The stream says what is wrong, and goes on when it is mended.
             Err(problem) if problem.retryable => {
@@ -69,13 +69,13 @@ impl<'a> Life<'a> {
 
 /// Shows each event until the worker ends.
 pub(crate) fn watch(
-    checkpoint: &dyn Checkpoint,
+    backend: &dyn Backend,
     worker: &WorkerRef,
     cursor: Option<String>,
     show: Show,
 ) -> Result<(), Failure> {
     let mut renderer = Renderer::new(show.color);
-    until_the_end(checkpoint, worker, cursor, |moment| match moment {
+    until_the_end(backend, worker, cursor, |moment| match moment {
         Moment::Event(envelope) if show.json => show.line(&envelope.text),
         Moment::Event(envelope) => show.text(&renderer.event(&envelope.payload)),
         other => beside(other, show),
@@ -84,19 +84,19 @@ pub(crate) fn watch(
 
 /// Shows a transcript from an offset on, and what is added to it, until the worker ends.
 pub(crate) fn transcript(
-    checkpoint: &dyn Checkpoint,
+    backend: &dyn Backend,
     worker: &WorkerRef,
     from: u64,
     show: Show,
 ) -> Result<(), Failure> {
-    let mut next = commands::transcript(checkpoint, worker, from, show)?;
+    let mut next = commands::transcript(backend, worker, from, show)?;
     let mut asked = Instant::now();
     let mut stale = true;
-    until_the_end(checkpoint, worker, None, |moment| {
+    until_the_end(backend, worker, None, |moment| {
         stale |= matches!(moment, Moment::Event(_));
         // Not for each event: while there are many, one answer has what several told of.
         if stale && (matches!(moment, Moment::Quiet) || asked.elapsed() >= QUIET) {
-            next = commands::transcript(checkpoint, worker, next, show)?;
+            next = commands::transcript(backend, worker, next, show)?;
             asked = Instant::now();
             stale = false;
         }
@@ -127,13 +127,13 @@ pub(crate) enum Moment<'a> {
 
 /// Passes on what happens until the worker ends, or it cannot be passed on.
 pub(crate) fn until_the_end(
-    checkpoint: &dyn Checkpoint,
+    backend: &dyn Backend,
     worker: &WorkerRef,
     cursor: Option<String>,
     mut pass_on: impl FnMut(Moment<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut stream = checkpoint.follow(worker, cursor)?;
-    let mut life = Life::new(checkpoint, worker);
+    let mut stream = backend.follow(worker, cursor)?;
+    let mut life = Life::new(backend, worker);
     loop {
         match stream.next_until(Instant::now() + life.patience()) {
             None => {
@@ -145,8 +145,8 @@ pub(crate) fn until_the_end(
             Some(Ok(followed)) => {
                 life.hear(&followed);
                 match &followed {
-                    Followed::Event(envelope) => pass_on(Moment::Event(envelope))?,
-                    Followed::Notice(notice) if notice.code == CAUGHT_UP => pass_on(Moment::CaughtUp)?,
+                    GatewayEvent::Event(envelope) => pass_on(Moment::Event(envelope))?,
+                    GatewayEvent::Notice(notice) if notice.code == CAUGHT_UP => pass_on(Moment::CaughtUp)?,
                     other => {
                         if let Some((style, text)) = said(other) {
                             pass_on(Moment::Told(style, text))?;
@@ -161,20 +161,20 @@ pub(crate) fn until_the_end(
 }
 
 /// What to tell of what happens to a stream, and not on it.
-fn said(followed: &Followed) -> Option<(Style, String)> {
+fn said(followed: &GatewayEvent) -> Option<(Style, String)> {
     let in_a_moment = |pause: Option<Duration>| match pause {
         Some(pause) => format!("; trying again in {:.1} s", pause.as_secs_f64()),
         None => String::new(),
     };
     Some(match followed {
-        Followed::Away { retry_after, problem } => {
+        GatewayEvent::Away { retry_after, problem } => {
             (WARNING, format!("{}: {}{}", problem.title, problem.detail, in_a_moment(Some(*retry_after))))
         }
-        Followed::Back => (GOOD, "the gateway is back, and nothing was missed".into()),
-        Followed::StartedOver => {
+        GatewayEvent::Back => (GOOD, "the gateway is back, and nothing was missed".into()),
+        GatewayEvent::StartedOver => {
             (WARNING, "the place to go on from is gone: what follows begins anew".into())
         }
-        Followed::Notice(notice) => match &*notice.code {
+        GatewayEvent::Notice(notice) => match &*notice.code {
             CAUGHT_UP => return None,
             UPSTREAM_DISCONNECTED => {
                 (WARNING, format!("the runtime is away{}", in_a_moment(notice.retry_after())))

@@ -2,7 +2,7 @@
 
 mod args;
 mod attach;
-mod checkpoint;
+mod backend;
 mod commands;
 mod doctor;
 mod failure;
@@ -40,7 +40,7 @@ fn run(cli: Cli, show: Show) -> Result<(), Failure> {
         Command::Doctor { runtime_ids, show_endpoints } => {
             doctor::run(&global, &runtime_ids, show_endpoints, show)
         }
-        command => commands::run(checkpoint::open(&global)?, command, show),
+        command => commands::run(backend::open(&global)?, command, show),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The configuration of the checkpoint (BROWSER-API.md, "Configuration"), read and checked before anything else
+//! The configuration of the gateway (BROWSER-API.md, "Configuration"), read and checked before anything else
 //! happens.
 //!
 //! One file serves two readers. A server takes [`Config`], all of it; a program that goes to the runtimes by itself

@@ -2,7 +2,7 @@
 //!
 //! A server obeys, for each request:
 //!
-//! 1. [`Door::examine`] the head. Whatever comes of the request, its response leaves through [`Passage::dress`].
+//! 1. [`AccessGuard::examine`] the head. Whatever comes of the request, its response leaves through [`Admission::add_cors_headers`].
 //! 2. [`Route::parse`] the head.
 //! 3. Where the route [takes a body](Route::takes_body), read it, up to the server's limit.
 //! 4. [`Route::action`] makes an [`Action`] of both.
@@ -14,17 +14,17 @@
 //!
 //! Every step may end in an [`Error`](crate::error::Error), of which [`problem`] makes the response.
 
-mod door;
+mod access_guard;
 mod exchange;
 mod observation;
 mod problem;
 mod request;
 mod view;
 
-pub use door::{AllowedHost, AllowedOrigin, Door, InvalidAllowance, Passage, Verdict};
+pub use access_guard::{AccessGuard, Admission, AllowedHost, AllowedOrigin, Decision, InvalidAllowance};
 pub use exchange::{Exchange, Now};
 pub use observation::{
-    Form, Observation, SUBPROTOCOL, Viewed, event_stream, server_sent_event, switching_protocols,
+    Form, Observation, SUBPROTOCOL, StreamRequest, event_stream, server_sent_event, switching_protocols,
 };
 pub use problem::problem;
 pub use request::{Action, Route};

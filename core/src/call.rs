@@ -306,7 +306,7 @@ pub struct Call {
     may_refresh: bool,
     state: State,
     outputs: VecDeque<CallOutput>,
-    lesson: Option<Lesson>,
+    lesson: Option<CallReport>,
     _permit: Permit,
 }
 
@@ -331,7 +331,7 @@ struct Refusal {
 }
 
 /// What a registry can learn from how a call ended.
-pub(crate) struct Lesson {
+pub(crate) struct CallReport {
     pub(crate) verdict: Result<Option<crate::runtime_api::RuntimeSummary>, ErrorKind>,
     pub(crate) token: Option<Token>,
 }
@@ -416,7 +416,7 @@ impl Call {
         }
     }
 
-    pub(crate) fn lesson(self) -> Option<Lesson> {
+    pub(crate) fn lesson(self) -> Option<CallReport> {
         self.lesson
     }
 
@@ -520,7 +520,7 @@ impl Call {
         verdict: Result<Option<crate::runtime_api::RuntimeSummary>, ErrorKind>,
     ) {
         self.state = State::Ended;
-        self.lesson = Some(Lesson { verdict, token: self.refreshed.take() });
+        self.lesson = Some(CallReport { verdict, token: self.refreshed.take() });
         self.outputs.push_back(CallOutput::Done(result));
     }
 }

@@ -21,7 +21,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use crate::id::WorkerRef;
 
 /// The longest place that is sealed, in bytes.
-pub const MAX_PLACE: usize = 512;
+pub const MAX_UPSTREAM_CURSOR: usize = 512;
 
 /// The longest cursor that is looked at, in characters.
 pub const MAX_CURSOR: usize = 1024;
@@ -32,12 +32,12 @@ const CHECKSUM: usize = 4;
 
 /// A runtime's own cursor. Places order nothing: they are compared for equality.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place(Box<str>);
+pub struct UpstreamCursor(Box<str>);
 
-impl Place {
-    /// `None` for a place longer than [`MAX_PLACE`], and for none at all.
+impl UpstreamCursor {
+    /// `None` for a place longer than [`MAX_UPSTREAM_CURSOR`], and for none at all.
     pub fn new(cursor: &str) -> Option<Self> {
-        (1..=MAX_PLACE).contains(&cursor.len()).then(|| Self(cursor.into()))
+        (1..=MAX_UPSTREAM_CURSOR).contains(&cursor.len()).then(|| Self(cursor.into()))
     }
 
     /// The cursor as the runtime wrote it.
@@ -46,9 +46,9 @@ impl Place {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for UpstreamCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Place")
+        f.write_str("UpstreamCursor")
     }
 }
 
@@ -119,7 +119,7 @@ impl Sealer {
     }
 
     /// The cursor for a place: the same for the same place, whenever and wherever it is sealed.
-    pub fn seal(&mut self, place: &Place) -> String {
+    pub fn seal(&mut self, place: &UpstreamCursor) -> String {
         let sealed = encrypt(&mut self.siv, &associated(&self.worker), place.0.as_bytes());
         let mut bytes = Vec::with_capacity(1 + KEY_NUMBER + sealed.len() + CHECKSUM);
         bytes.push(VERSION);
@@ -130,7 +130,7 @@ impl Sealer {
     }
 
     /// The place that a cursor stands for.
-    pub fn open(&mut self, cursor: &str) -> Result<Place, CursorError> {
+    pub fn open(&mut self, cursor: &str) -> Result<UpstreamCursor, CursorError> {
         if cursor.len() > MAX_CURSOR {
             return Err(CursorError::Malformed);
         }
@@ -145,7 +145,7 @@ impl Sealer {
         }
         let place = self.siv.decrypt(associated(&self.worker), sealed).map_err(|_| CursorError::Malformed)?;
         let place = std::str::from_utf8(&place).map_err(|_| CursorError::Malformed)?;
-        Place::new(place).ok_or(CursorError::Malformed)
+        UpstreamCursor::new(place).ok_or(CursorError::Malformed)
     }
 }
 
@@ -182,8 +182,8 @@ mod tests {
         Sealer::new(&CursorKey::from_bytes([key; CursorKey::LENGTH]), worker)
     }
 
-    fn place(text: &str) -> Place {
-        Place::new(text).unwrap()
+    fn place(text: &str) -> UpstreamCursor {
+        UpstreamCursor::new(text).unwrap()
     }
 
     #[test]
@@ -216,8 +216,11 @@ mod tests {
 
     #[test]
     fn places_are_bounded() {
-        assert!(Place::new("").is_none() && Place::new(&"x".repeat(MAX_PLACE + 1)).is_none());
-        let longest = sealer(1, "r", "w").seal(&place(&"x".repeat(MAX_PLACE)));
+        assert!(
+            UpstreamCursor::new("").is_none()
+                && UpstreamCursor::new(&"x".repeat(MAX_UPSTREAM_CURSOR + 1)).is_none()
+        );
+        let longest = sealer(1, "r", "w").seal(&place(&"x".repeat(MAX_UPSTREAM_CURSOR)));
         assert!(longest.len() <= MAX_CURSOR, "{}", longest.len());
     }
 

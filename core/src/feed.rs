@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::browser_api::Severity;
-use crate::cursor::{CursorError, CursorKey, Place, Sealer};
+use crate::cursor::{CursorError, CursorKey, Sealer, UpstreamCursor};
 use crate::error::{Error, ErrorKind};
 use crate::id::WorkerRef;
 use crate::policy::Policy;
@@ -67,8 +67,8 @@ pub struct Item {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum ItemKind {
-    Snapshot(Place),
-    Event(Place),
+    Snapshot(UpstreamCursor),
+    Event(UpstreamCursor),
     /// Said to those who are there, and to nobody else.
     Notice,
     /// Said to all who pass: what lies between is lost.
@@ -87,7 +87,7 @@ impl Item {
     }
 
     /// The place behind it, where it has one.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&UpstreamCursor> {
         match &self.kind {
             ItemKind::Snapshot(place) | ItemKind::Event(place) => Some(place),
             ItemKind::Notice | ItemKind::Gap => None,
@@ -114,7 +114,7 @@ pub struct Encoder {
 }
 
 #[derive(Serialize)]
-struct Diagnosed<'a> {
+struct DiagnosticFrame<'a> {
     kind: &'a str,
     diagnostic: Told<'a>,
 }
@@ -135,7 +135,7 @@ impl Encoder {
     }
 
     /// The place that a viewer's cursor stands for.
-    pub fn open(&mut self, cursor: &str) -> Result<Place, Error> {
+    pub fn open(&mut self, cursor: &str) -> Result<UpstreamCursor, Error> {
         let kind = match self.sealer.open(cursor) {
             Ok(place) => return Ok(place),
             Err(CursorError::Malformed) => ErrorKind::CursorMalformed,
@@ -165,7 +165,7 @@ impl Encoder {
         }
     }
 
-    fn envelope(&mut self, observed: Observed, kind: impl Fn(Place) -> ItemKind) -> Item {
+    fn envelope(&mut self, observed: Observed, kind: impl Fn(UpstreamCursor) -> ItemKind) -> Item {
         let Observed { place, event_id, payload } = observed;
         let cursor = self.sealer.seal(&place);
         // A text has a JSON form, whatever it holds.
@@ -210,7 +210,8 @@ impl fmt::Debug for Encoder {
 
 fn notice(code: &str, severity: Severity, message: &str, retry_after: Option<Duration>) -> Item {
     let retry_after_ms = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-    let told = Diagnosed { kind: "diagnostic", diagnostic: Told { code, severity, message, retry_after_ms } };
+    let told =
+        DiagnosticFrame { kind: "diagnostic", diagnostic: Told { code, severity, message, retry_after_ms } };
     // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
     let text = serde_json::to_vec(&told).expect("plain data").into();
     Item { kind: ItemKind::Notice, cursor: Bytes::new(), text }
@@ -223,7 +224,7 @@ pub fn caught_up() -> Item {
 
 /// The last that a viewer is told before its stream is closed with the error's
 /// [close code](ErrorKind::close_code).
-pub fn farewell(error: &Error) -> Item {
+pub fn closing_diagnostic(error: &Error) -> Item {
     notice(error.kind().code(), Severity::Error, error.detail(), error.retry_after())
 }
 
@@ -238,7 +239,7 @@ pub struct Feed {
     /// The newest snapshot, and the number of the frame after it.
     snapshot: Option<(Item, u64)>,
     /// The newest place. What has come since tells of outages at most.
-    newest: Option<Place>,
+    newest: Option<UpstreamCursor>,
 }
 
 /// A viewer's position in a feed.
@@ -308,11 +309,11 @@ impl Feed {
     }
 
     /// Lets a viewer in, after `place` or, without one, with a snapshot.
-    pub fn join(&self, place: Option<&Place>) -> Join {
+    pub fn join(&self, place: Option<&UpstreamCursor>) -> Join {
         let Some((snapshot, after_snapshot)) = &self.snapshot else { return Join::NotYet };
         let ready = |next, opening| Join::Ready(Viewer { next, live_from: Some(self.end()) }, opening);
         // A ring that has nothing left but outages has lost nothing that a newcomer needs.
-        let is_newest = |place: Option<&Place>| self.newest.as_ref() == place;
+        let is_newest = |place: Option<&UpstreamCursor>| self.newest.as_ref() == place;
         let retained = *after_snapshot >= self.first || is_newest(snapshot.place());
         let after_snapshot = self.first.max(*after_snapshot);
         match place {

@@ -1,4 +1,4 @@
-//! Every decision of the sekisho checkpoint, and no I/O.
+//! Every decision of the sekisho gateway, and no I/O.
 //!
 //! sekisho stands between people who use workers and the machines that run them. This crate holds what it decides:
 //! which runtime a command goes to, when to try again, what an answer means, whose error it is, whether a failed
@@ -13,7 +13,7 @@
 //! | [`error`] | what went wrong, whose it is, and what follows |
 //! | [`runtime_api`] | the wire to runtimes, v1, both sides of it |
 //! | [`browser_api`] | the API of browsers, terminals and scripts |
-//! | [`client`] | the other end of that API, for who speaks to a gateway |
+//! | [`gateway_client`] | the other end of that API, for who speaks to a gateway |
 //! | [`registry`] | which runtimes there are, and how each is faring |
 //! | [`call`] | the life of one command |
 //! | [`watch`] | the life of one stream to a runtime |
@@ -84,10 +84,10 @@
 mod backoff;
 pub mod browser_api;
 pub mod call;
-pub mod client;
 pub mod cursor;
 pub mod error;
 pub mod feed;
+pub mod gateway_client;
 pub mod id;
 pub mod policy;
 mod query;

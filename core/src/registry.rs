@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::backoff::Jitter;
-use crate::call::{Call, CallContext, CallLimits, Lesson, Permit};
-use crate::cursor::Place;
+use crate::call::{Call, CallContext, CallLimits, CallReport, Permit};
+use crate::cursor::UpstreamCursor;
 use crate::error::{Error, ErrorKind};
 use crate::id::{RuntimeId, WorkerRef};
 use crate::policy::Policy;
 use crate::runtime_api::{Command, FEATURE_IDEMPOTENCY, Operation, RuntimeStatus, RuntimeSummary};
 use crate::secret::{Access, Token};
-use crate::watch::{AtLostPlace, Watch, WatchContext};
+use crate::watch::{OnExpiredCursor, Watch, WatchContext};
 use circuit::Circuit;
 
 /// How long a list over all runtimes waits for each of them.
-pub const OVERVIEW_PATIENCE: Duration = Duration::from_secs(3);
+pub const OVERVIEW_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a client whose runtime's share of connections is in use is told to wait.
 const SHARE_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -227,8 +227,8 @@ impl Registry {
         &mut self,
         now: Instant,
         worker: &WorkerRef,
-        place: Option<Place>,
-        at_lost_place: AtLostPlace,
+        place: Option<UpstreamCursor>,
+        at_lost_place: OnExpiredCursor,
     ) -> Result<Watch, Error> {
         let unknown = || {
             let error = Error::new(ErrorKind::UnknownRuntime).of_runtime(&worker.runtime_id);
@@ -254,7 +254,7 @@ impl Registry {
         token: Option<Token>,
     ) -> Option<Change> {
         let verdict = result.map(|()| None).map_err(Error::kind);
-        self.learn(now, runtime_id, Operation::ObserveEvents, Lesson { verdict, token })
+        self.learn(now, runtime_id, Operation::ObserveEvents, CallReport { verdict, token })
     }
 
     /// Learns from how a call ended. What the clones need to know comes back.
@@ -271,7 +271,7 @@ impl Registry {
         now: Instant,
         runtime_id: &RuntimeId,
         operation: Operation,
-        Lesson { verdict, token }: Lesson,
+        CallReport { verdict, token }: CallReport,
     ) -> Option<Change> {
         let entry = self.entries.get_mut(runtime_id)?;
         if let Some(token) = &token {

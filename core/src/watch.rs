@@ -13,7 +13,7 @@
 //! Without a place to resume from, the first frame is a snapshot of the present. With one, deployed runtimes repeat
 //! the place in a snapshot that says nothing, and only then tell if they do not know it: hence *settling*. A place
 //! that is gone makes a watch [start over](WatchEvent::Resynchronized) with a fresh snapshot, or
-//! [end](AtLostPlace::Stop), as it was told.
+//! [end](OnExpiredCursor::Stop), as it was told.
 //!
 //! A driver obeys:
 //!
@@ -36,7 +36,7 @@ use http::{Request, Response};
 
 use crate::backoff::{Jitter, doubled};
 use crate::call::{CallLimits, Failure, FailureCause};
-use crate::cursor::Place;
+use crate::cursor::UpstreamCursor;
 use crate::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
 use crate::id::WorkerRef;
 use crate::runtime_api::{Envelope, Frame, Observe, Rejection, StreamDiagnostic};
@@ -53,7 +53,7 @@ pub const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// How long a runtime is given to say that it does not know a place. Deployed runtimes say it in the same breath as
 /// the snapshot before it.
-pub const SETTLE: Duration = Duration::from_millis(500);
+pub const CURSOR_ERROR_GRACE: Duration = Duration::from_millis(500);
 
 /// How often the runtime is pinged, whatever else is going on.
 pub const PING_EVERY: Duration = Duration::from_secs(15);
@@ -62,7 +62,7 @@ pub const PING_EVERY: Duration = Duration::from_secs(15);
 pub const PONG_WITHIN: Duration = Duration::from_secs(15);
 
 /// How many events back a repeated one is noticed. Deployed runtimes keep 1,024 to repeat from.
-pub const REPEATS_NOTICED: usize = 1024;
+pub const DEDUP_WINDOW: usize = 1024;
 
 /// How often a stream may end at the same place, each time after it had begun well, before that place is given up.
 pub const MAX_STALLS: u32 = 3;
@@ -213,7 +213,7 @@ pub enum WatchEvent {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Observed {
     /// The place after it.
-    pub place: Place,
+    pub place: UpstreamCursor,
     /// What identifies it.
     pub event_id: Box<str>,
     /// What happened: JSON, as the runtime wrote it, but for secrets.
@@ -228,7 +228,7 @@ impl fmt::Debug for Observed {
 
 /// What to do where the runtime no longer has the place to resume from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum AtLostPlace {
+pub enum OnExpiredCursor {
     /// Start over with a snapshot, and say so: for those who follow.
     Resynchronize,
     /// End with [`CursorExpired`](ErrorKind::CursorExpired): for those who asked for this very place.
@@ -247,9 +247,9 @@ pub(crate) struct WatchContext {
 /// One stream of one worker. See the [module](self).
 pub struct Watch {
     context: WatchContext,
-    at_lost_place: AtLostPlace,
+    at_lost_place: OnExpiredCursor,
     /// Where to resume.
-    place: Option<Place>,
+    place: Option<UpstreamCursor>,
     recent: Recent,
     state: State,
     connections: u32,
@@ -303,8 +303,8 @@ impl Watch {
     pub(crate) fn new(
         now: Instant,
         context: WatchContext,
-        place: Option<Place>,
-        at_lost_place: AtLostPlace,
+        place: Option<UpstreamCursor>,
+        at_lost_place: OnExpiredCursor,
     ) -> Self {
         Self {
             may_refresh: context.access.has_credential(),
@@ -330,7 +330,7 @@ impl Watch {
     }
 
     /// Where it would resume now.
-    pub fn place(&self) -> Option<&Place> {
+    pub fn place(&self) -> Option<&UpstreamCursor> {
         self.place.as_ref()
     }
 
@@ -384,7 +384,7 @@ impl Watch {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        self.let_time_pass(now);
+        self.handle_timeout(now);
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
@@ -402,7 +402,7 @@ impl Watch {
         WatchOutput::Wait { until, why }
     }
 
-    fn let_time_pass(&mut self, now: Instant) {
+    fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
             State::Idle => self.connect(now),
             State::Pausing { until } if *until <= now => self.connect(now),
@@ -547,8 +547,8 @@ impl Watch {
 
     fn place_is_lost(&mut self, now: Instant, error: Error) {
         match self.at_lost_place {
-            AtLostPlace::Stop => self.fail(Error::new(ErrorKind::CursorExpired)),
-            AtLostPlace::Resynchronize => {
+            OnExpiredCursor::Stop => self.fail(Error::new(ErrorKind::CursorExpired)),
+            OnExpiredCursor::Resynchronize => {
                 self.starting_over |= self.is_under_way();
                 self.place = None;
                 self.retry(now, error);
@@ -575,7 +575,7 @@ impl Watch {
             std::borrow::Cow::Borrowed(payload) => text.slice_ref(payload.as_bytes()),
             std::borrow::Cow::Owned(payload) => Bytes::from(payload),
         };
-        let place = Place::new(&envelope.cursor).filter(|place| !scrubber.finds(place.as_str()));
+        let place = UpstreamCursor::new(&envelope.cursor).filter(|place| !scrubber.finds(place.as_str()));
         // Of a snapshot's id all but the wire's own `snapshot:` is the cursor, which may well begin as a port would go on.
         let clean = envelope.is_snapshot() || !scrubber.finds(&envelope.event_id);
         let named = envelope.event_id.len() <= MAX_EVENT_ID && clean;
@@ -589,11 +589,11 @@ impl Watch {
                 self.fail(Error::new(ErrorKind::MalformedFrame));
             }
             Phase::FirstFrame { .. } if self.place.as_ref() == Some(&observed.place) => {
-                connection.phase = Phase::Settling { until: now + SETTLE };
+                connection.phase = Phase::Settling { until: now + CURSOR_ERROR_GRACE };
             }
             Phase::FirstFrame { .. } => {
                 // A snapshot of another place than the one asked for is the runtime's way of not knowing that one.
-                if self.place.is_some() && self.at_lost_place == AtLostPlace::Stop {
+                if self.place.is_some() && self.at_lost_place == OnExpiredCursor::Stop {
                     return self.fail(Error::new(ErrorKind::CursorExpired));
                 }
                 let starting_over = self.starting_over || self.place.is_some();
@@ -697,18 +697,18 @@ impl Connection {
 /// The last places seen, to notice an event that comes again.
 #[derive(Default)]
 struct Recent {
-    order: VecDeque<Place>,
-    known: BTreeSet<Place>,
+    order: VecDeque<UpstreamCursor>,
+    known: BTreeSet<UpstreamCursor>,
 }
 
 impl Recent {
     /// Whether it had not been there.
-    fn insert(&mut self, place: &Place) -> bool {
+    fn insert(&mut self, place: &UpstreamCursor) -> bool {
         if !self.known.insert(place.clone()) {
             return false;
         }
         self.order.push_back(place.clone());
-        if self.order.len() > REPEATS_NOTICED
+        if self.order.len() > DEDUP_WINDOW
             && let Some(oldest) = self.order.pop_front()
         {
             self.known.remove(&oldest);

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use sekisho_core::call::{CallLimits, FailureCause};
-use sekisho_core::cursor::{CursorKey, Place};
+use sekisho_core::cursor::{CursorKey, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
 use sekisho_core::feed::{Encoder, Feed, FeedLimits, Item, Join, Next, Viewer};
 use sekisho_core::id::WorkerRef;
@@ -23,8 +23,8 @@ use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::runtime_api::{Envelope, Frame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic};
 use sekisho_core::secret::Access;
 use sekisho_core::watch::{
-    AtLostPlace, ConnId, GIVE_UP_AFTER, LONGEST_BACKOFF, Loss, MAX_STALLS, PING_EVERY, PONG_WITHIN, SETTLE,
-    Watch, WatchEvent, WatchInput, WatchOutput,
+    CURSOR_ERROR_GRACE, ConnId, GIVE_UP_AFTER, LONGEST_BACKOFF, Loss, MAX_STALLS, OnExpiredCursor,
+    PING_EVERY, PONG_WITHIN, Watch, WatchEvent, WatchInput, WatchOutput,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -83,7 +83,7 @@ struct At {
 
 /// How the runtime receives a new connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Door {
+enum AccessGuard {
     Open,
     /// The process is not there.
     Closed,
@@ -119,7 +119,7 @@ struct Connection {
 
 /// A deployed runtime with a single worker.
 struct Runtime {
-    door: Door,
+    door: AccessGuard,
     /// The cursors of each of its lives; the first of each is where that life began.
     lives: Vec<Vec<String>>,
     places: BTreeMap<String, At>,
@@ -137,7 +137,7 @@ struct Runtime {
 impl Runtime {
     fn new() -> Self {
         let mut runtime = Self {
-            door: Door::Open,
+            door: AccessGuard::Open,
             lives: Vec::new(),
             places: BTreeMap::new(),
             number: 0,
@@ -214,9 +214,9 @@ impl Runtime {
         assert_eq!(request.headers()["authorization"], "Bearer first-token");
         let mut connection = Connection { wire: VecDeque::new(), served: true };
         match self.door {
-            Door::Closed => connection.end(Wire::Unreachable),
-            Door::Proxied => connection.end(Wire::Refused(503)),
-            Door::Open => {
+            AccessGuard::Closed => connection.end(Wire::Unreachable),
+            AccessGuard::Proxied => connection.end(Wire::Refused(503)),
+            AccessGuard::Open => {
                 connection.wire.push_back(Wire::Opened);
                 let (ailing, ailment) = self.ailing;
                 self.ailing.0 = ailing.saturating_sub(1);
@@ -261,7 +261,7 @@ impl Runtime {
         }
     }
 
-    fn close(&mut self, door: Door) {
+    fn close(&mut self, door: AccessGuard) {
         self.door = door;
         self.connections.values_mut().for_each(|connection| connection.end(Wire::Gone));
     }
@@ -311,7 +311,7 @@ struct Link {
     /// Whether it has said that the runtime is away.
     away: bool,
     /// The last place it had.
-    place: Option<Place>,
+    place: Option<UpstreamCursor>,
     /// Since when it may be trying in vain.
     good_at: Instant,
     until: Instant,
@@ -502,7 +502,7 @@ enum Stage {
     /// For the feed to have something.
     Waiting,
     /// Alone with a watch of its own; the last place of it that went to the viewer.
-    Replaying(Box<Link>, Option<Place>),
+    Replaying(Box<Link>, Option<UpstreamCursor>),
     Following(Viewer),
     Ended(ErrorKind),
     Away,
@@ -514,7 +514,7 @@ struct Person {
     /// What is to be read before anything of the feed.
     outbox: VecDeque<Item>,
     /// The place of this stay's beginning.
-    from: Option<Place>,
+    from: Option<UpstreamCursor>,
     /// The last cursor seen, over all stays.
     cursor: Option<String>,
     account: Account,
@@ -609,7 +609,7 @@ enum Step {
     Ail(usize, Ailment),
     /// So many events are doubled in the next stream that is resumed.
     Repeat(usize),
-    Down(Door),
+    Down(AccessGuard),
     Up,
     /// The runtime starts over and remembers nothing.
     LoseState,
@@ -648,7 +648,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => fault.prop_map(Step::Fault),
         2 => (1..6usize, ailment).prop_map(|(count, ailment)| Step::Ail(count, ailment)),
         1 => (1..5usize).prop_map(Step::Repeat),
-        1 => prop::sample::select(vec![Door::Closed, Door::Proxied]).prop_map(Step::Down),
+        1 => prop::sample::select(vec![AccessGuard::Closed, AccessGuard::Proxied]).prop_map(Step::Down),
         4 => Just(Step::Up),
         1 => Just(Step::LoseState),
         1 => Just(Step::Replace),
@@ -755,7 +755,7 @@ impl World {
                     for who in 0..readers {
                         while self.read(who) {}
                     }
-                    self.pass(SETTLE / 8);
+                    self.pass(CURSOR_ERROR_GRACE / 8);
                 }
             }
             Step::Break(which, how) => {
@@ -779,9 +779,9 @@ impl World {
             Step::Ail(count, ailment) => self.runtime.ailing = (count, ailment),
             Step::Repeat(count) => self.runtime.repeats = count,
             Step::Down(door) => self.runtime.close(door),
-            Step::Up => self.runtime.door = Door::Open,
+            Step::Up => self.runtime.door = AccessGuard::Open,
             Step::LoseState => {
-                self.runtime.close(Door::Open);
+                self.runtime.close(AccessGuard::Open);
                 self.runtime.begin_life();
             }
             Step::Replace => {
@@ -872,8 +872,8 @@ impl World {
                 let (place, at_lost_place) = match feed.join(person.from.as_ref()) {
                     Join::Ready(viewer, opening) => return self.follow(who, viewer, opening),
                     Join::NotYet => return,
-                    Join::NeedsReplay => (person.from.clone(), AtLostPlace::Stop),
-                    Join::NeedsSnapshot => (None, AtLostPlace::Resynchronize),
+                    Join::NeedsReplay => (person.from.clone(), OnExpiredCursor::Stop),
+                    Join::NeedsSnapshot => (None, OnExpiredCursor::Resynchronize),
                 };
                 assert_eq!(place, person.from);
                 let watch = self.registry.watch(self.now, &worker(), place.clone(), at_lost_place);
@@ -938,7 +938,7 @@ impl World {
             return;
         }
         if self.shared.is_none() {
-            let watch = self.registry.watch(self.now, &worker(), None, AtLostPlace::Resynchronize);
+            let watch = self.registry.watch(self.now, &worker(), None, OnExpiredCursor::Resynchronize);
             let link = Link::new(self.now, watch.expect("a known runtime"));
             self.shared = Some((link, Feed::new(RING)));
             self.newest = None;
@@ -1053,19 +1053,19 @@ impl World {
             if moved {
                 moved_at = self.now;
             } else {
-                self.pass(SETTLE / 2);
+                self.pass(CURSOR_ERROR_GRACE / 2);
             }
         }
     }
 
     /// A runtime that stays up, and connections that hold: whoever is still there comes to see everything.
     fn come_to_rest(&mut self) {
-        self.runtime.door = Door::Open;
+        self.runtime.door = AccessGuard::Open;
         self.runtime.ailing.0 = 0;
         self.runtime.repeats = 0;
         self.rest(PING_EVERY + PONG_WITHIN + LONGEST_BACKOFF);
         self.runtime.publish();
-        self.rest(SETTLE);
+        self.rest(CURSOR_ERROR_GRACE);
         for who in 0..PEOPLE {
             if self.is_there(who) {
                 let person = &self.people[who];
@@ -1202,9 +1202,9 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(place: Option<&str>, at_lost_place: AtLostPlace) -> Self {
+    fn new(place: Option<&str>, at_lost_place: OnExpiredCursor) -> Self {
         let now = epoch();
-        let watch = registry().watch(now, &worker(), place.and_then(Place::new), at_lost_place);
+        let watch = registry().watch(now, &worker(), place.and_then(UpstreamCursor::new), at_lost_place);
         Self {
             now,
             watch: watch.expect("a known runtime"),
@@ -1282,7 +1282,7 @@ proptest! {
     #[test]
     fn nothing_that_a_watch_hears_upsets_it(
         place in prop::option::of(Just("c0")),
-        at_lost_place in prop::sample::select(vec![AtLostPlace::Resynchronize, AtLostPlace::Stop]),
+        at_lost_place in prop::sample::select(vec![OnExpiredCursor::Resynchronize, OnExpiredCursor::Stop]),
         noises in prop::collection::vec((noise(), prop_oneof![9 => Just(0), 1 => 1..3usize]), 0..60),
     ) {
         let mut listener = Listener::new(place, at_lost_place);

@@ -20,7 +20,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Runtime;
-use connection::Door;
+use connection::AccessGuard;
 use listener::{BindError, Listener};
 use settings::{Flags, Settings, SettingsError};
 
@@ -96,7 +96,8 @@ async fn accept(settings: &Settings, runtime: &Runtime) -> Result<(), ServeError
     stdout.flush()?;
     tracing::info!(runtime_id = %settings.runtime.runtime_id, "ready");
 
-    let door = Arc::new(Door { runtime: runtime.clone(), has_token: settings.runtime.token.is_some() });
+    let door =
+        Arc::new(AccessGuard { runtime: runtime.clone(), has_token: settings.runtime.token.is_some() });
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (drain, draining) = watch::channel(false);
     loop {

@@ -16,7 +16,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use sekisho_core::browser_api::{Action, Door, Exchange, Now, Observation, Route, Verdict, problem};
+use sekisho_core::browser_api::{AccessGuard, Action, Decision, Exchange, Now, Observation, Route, problem};
 use sekisho_core::call::Call;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::id::{RuntimeId, WorkerRef};
@@ -32,7 +32,7 @@ use tracing::{debug, warn};
 
 use crate::event_loop::Busy;
 use crate::hub::{Hub, Streams};
-use crate::viewer::{self, Events};
+use crate::viewer_io::{self, Events};
 
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ const GOING_AWAY_EACH: Duration = Duration::from_millis(2);
 /// What all loops are made with.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) door: Arc<Door>,
+    pub(crate) access_guard: Arc<AccessGuard>,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) max_request_bytes: usize,
     pub(crate) streams: Streams,
@@ -79,7 +79,7 @@ pub(crate) struct Viewers {
 }
 
 /// One viewer's place among them; given back when dropped.
-pub(crate) struct ViewerPlace(Arc<Viewers>);
+pub(crate) struct Permit(Arc<Viewers>);
 
 impl Viewers {
     pub(crate) fn new(most: usize) -> Self {
@@ -87,7 +87,7 @@ impl Viewers {
     }
 }
 
-impl Drop for ViewerPlace {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::Relaxed);
     }
@@ -172,11 +172,11 @@ impl Gateway {
     }
 
     /// A place for one more viewer.
-    pub(crate) fn place_for_viewer(&self) -> Result<ViewerPlace, Error> {
+    pub(crate) fn viewer_permit(&self) -> Result<Permit, Error> {
         let viewers = &self.shared.viewers;
         let one_more = |count| (count < viewers.most).then_some(count + 1);
         match viewers.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
-            Ok(_) => Ok(ViewerPlace(viewers.clone())),
+            Ok(_) => Ok(Permit(viewers.clone())),
             Err(_) => Err(Error::new(ErrorKind::TooManyViewers)),
         }
     }
@@ -237,15 +237,15 @@ impl Gateway {
         let started = Instant::now();
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
-        let passage = self.shared.door.examine(&head);
+        let admission = self.shared.access_guard.examine(&head);
         let mut template = "";
-        let mut response = match &passage.verdict {
-            Verdict::Preflight(answer) => answer.clone().map(ReplyBody::whole),
-            Verdict::Refused(error) => problem(error).map(ReplyBody::whole),
-            Verdict::Admitted => match Observation::parse(&head) {
+        let mut response = match &admission.decision {
+            Decision::Preflight(answer) => answer.clone().map(ReplyBody::whole),
+            Decision::Refused(error) => problem(error).map(ReplyBody::whole),
+            Decision::Admitted => match Observation::parse(&head) {
                 Some(Ok(observation)) => {
                     template = observation.template();
-                    viewer::respond(self, &head, observation, upgrade).await
+                    viewer_io::respond(self, &head, observation, upgrade).await
                 }
                 Some(Err(error)) => problem(&error).map(ReplyBody::whole),
                 None => match self.answer(&head, body, &mut template).await {
@@ -254,7 +254,7 @@ impl Gateway {
                 },
             },
         };
-        passage.dress(response.headers_mut());
+        admission.add_cors_headers(response.headers_mut());
         let (status, elapsed) = (response.status().as_u16(), started.elapsed());
         debug!(method = %head.method, route = template, status, ?elapsed, "answered");
         response

@@ -1,6 +1,6 @@
 //! One stream per worker, however many viewers, on however many loops.
 //!
-//! The worker's name says which loop [watches](Hub::watch) it. The other loops [follow](LocalFeed): each gets the feed
+//! The worker's name says which loop [watches](Hub::watch) it. The other loops [follow](FeedReplica): each gets the feed
 //! as it is and then one message per frame, and keeps a ring of its own for its own viewers. The frames themselves are
 //! shared.
 
@@ -11,12 +11,12 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sekisho_core::cursor::{CursorKey, Place};
+use sekisho_core::cursor::{CursorKey, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::{Encoder, Feed, FeedLimits, Item};
 use sekisho_core::id::WorkerRef;
-use sekisho_core::watch::{AtLostPlace, WatchEvent};
-use sekisho_transport_tokio::Watching;
+use sekisho_core::watch::{OnExpiredCursor, WatchEvent};
+use sekisho_transport_tokio::WatchDriver;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
@@ -44,11 +44,11 @@ struct Subscription {
     /// What the feed has now.
     feed: Feed,
     /// What it gets from now on.
-    told: broadcast::Receiver<Told>,
+    told: broadcast::Receiver<FeedUpdate>,
 }
 
 #[derive(Clone)]
-enum Told {
+enum FeedUpdate {
     Item(Item),
     Ended(Error),
 }
@@ -66,7 +66,7 @@ pub(crate) struct Streams {
 pub(crate) struct Hub {
     streams: Streams,
     watched: RefCell<BTreeMap<WorkerRef, Rc<Watched>>>,
-    followed: RefCell<BTreeMap<WorkerRef, Weak<LocalFeed>>>,
+    followed: RefCell<BTreeMap<WorkerRef, Weak<FeedReplica>>>,
     /// How many streams this loop has begun to watch.
     begun: Cell<u64>,
 }
@@ -75,13 +75,13 @@ pub(crate) struct Hub {
 struct Watched {
     stream: u64,
     feed: RefCell<Feed>,
-    told: broadcast::Sender<Told>,
+    told: broadcast::Sender<FeedUpdate>,
     /// How often somebody has come.
     arrivals: Cell<u64>,
 }
 
 /// A worker's feed on a loop that has viewers of it.
-pub(crate) struct LocalFeed {
+pub(crate) struct FeedReplica {
     feed: RefCell<Feed>,
     changed: Notify,
     ended: RefCell<Option<Error>>,
@@ -89,7 +89,7 @@ pub(crate) struct LocalFeed {
     _viewed: oneshot::Sender<()>,
 }
 
-impl LocalFeed {
+impl FeedReplica {
     /// The feed as it is.
     pub(crate) fn feed(&self) -> std::cell::Ref<'_, Feed> {
         self.feed.borrow()
@@ -127,17 +127,17 @@ impl Hub {
         &self,
         gateway: &Gateway,
         worker: &WorkerRef,
-        place: Option<Place>,
-    ) -> Result<Watching, Error> {
+        place: Option<UpstreamCursor>,
+    ) -> Result<WatchDriver, Error> {
         let at_lost_place = match place {
-            Some(_) => AtLostPlace::Stop,
-            None => AtLostPlace::Resynchronize,
+            Some(_) => OnExpiredCursor::Stop,
+            None => OnExpiredCursor::Resynchronize,
         };
         gateway.watch(worker, place, at_lost_place)
     }
 
     /// The feed of a worker for a viewer on this loop.
-    pub(crate) fn follow(gateway: &Rc<Gateway>, worker: &WorkerRef) -> Rc<LocalFeed> {
+    pub(crate) fn follow(gateway: &Rc<Gateway>, worker: &WorkerRef) -> Rc<FeedReplica> {
         let hub = gateway.hub();
         let mut followed = hub.followed.borrow_mut();
         if let Some(local) =
@@ -146,7 +146,7 @@ impl Hub {
             return local;
         }
         let (viewed, unviewed) = oneshot::channel();
-        let local = Rc::new(LocalFeed {
+        let local = Rc::new(FeedReplica {
             feed: Feed::new(hub.streams.limits).into(),
             changed: Notify::new(),
             ended: RefCell::default(),
@@ -200,14 +200,14 @@ impl Hub {
 
 /// Watches a worker until its stream ends, or nobody has wanted to see it for [`LINGER`].
 async fn watch(gateway: Rc<Gateway>, worker: WorkerRef, watched: Rc<Watched>) {
-    let end = match gateway.watch(&worker, None, AtLostPlace::Resynchronize) {
+    let end = match gateway.watch(&worker, None, OnExpiredCursor::Resynchronize) {
         Ok(watching) => pump(&gateway, &worker, &watched, watching).await,
         Err(error) => Err(error),
     };
     gateway.hub().watched.borrow_mut().remove(&worker);
     if let Err(error) = end {
         // Nobody may be there to hear it.
-        let _ = watched.told.send(Told::Ended(error));
+        let _ = watched.told.send(FeedUpdate::Ended(error));
     }
 }
 
@@ -215,7 +215,7 @@ async fn pump(
     gateway: &Gateway,
     worker: &WorkerRef,
     watched: &Watched,
-    mut watching: Watching,
+    mut watching: WatchDriver,
 ) -> Result<(), Error> {
     let mut encoder = gateway.hub().encoder(gateway, worker);
     let mut abandoned = std::pin::pin!(abandoned(watched));
@@ -232,7 +232,7 @@ async fn pump(
                 let item = encoder.encode(event);
                 watched.feed.borrow_mut().apply(item.clone());
                 // Between the last viewer's going and the stream's end nobody is told.
-                let _ = watched.told.send(Told::Item(item));
+                let _ = watched.told.send(FeedUpdate::Item(item));
             }
             Err(end) => {
                 gateway.observed(worker, end.as_ref().copied(), watching.take_refreshed());
@@ -257,7 +257,7 @@ async fn abandoned(watched: &Watched) {
 async fn follow(
     gateway: Rc<Gateway>,
     worker: WorkerRef,
-    local: Weak<LocalFeed>,
+    local: Weak<FeedReplica>,
     unviewed: oneshot::Receiver<()>,
 ) {
     let error = tokio::select! {
@@ -267,7 +267,7 @@ async fn follow(
     with(&local, |local| local.end(error));
 }
 
-async fn copy(gateway: &Gateway, worker: &WorkerRef, local: &Weak<LocalFeed>) -> Error {
+async fn copy(gateway: &Gateway, worker: &WorkerRef, local: &Weak<FeedReplica>) -> Error {
     let mut stream = None;
     loop {
         let (reply, subscribed) = oneshot::channel();
@@ -287,11 +287,11 @@ async fn copy(gateway: &Gateway, worker: &WorkerRef, local: &Weak<LocalFeed>) ->
         });
         loop {
             match subscription.told.recv().await {
-                Ok(Told::Item(item)) => with(local, |local| {
+                Ok(FeedUpdate::Item(item)) => with(local, |local| {
                     local.feed.borrow_mut().apply(item);
                     local.changed.notify_waiters();
                 }),
-                Ok(Told::Ended(error)) => return error,
+                Ok(FeedUpdate::Ended(error)) => return error,
                 // The feed as a whole has what was missed, or its viewers have lagged.
                 Err(broadcast::error::RecvError::Lagged(_)) => break,
                 Err(broadcast::error::RecvError::Closed) => return gone(),
@@ -300,7 +300,7 @@ async fn copy(gateway: &Gateway, worker: &WorkerRef, local: &Weak<LocalFeed>) ->
     }
 }
 
-fn with(local: &Weak<LocalFeed>, act: impl FnOnce(&LocalFeed)) {
+fn with(local: &Weak<FeedReplica>, act: impl FnOnce(&FeedReplica)) {
     if let Some(local) = local.upgrade() {
         act(&local);
     }
@@ -310,11 +310,11 @@ impl Gateway {
     pub(crate) fn watch(
         &self,
         worker: &WorkerRef,
-        place: Option<Place>,
-        at_lost_place: AtLostPlace,
-    ) -> Result<Watching, Error> {
+        place: Option<UpstreamCursor>,
+        at_lost_place: OnExpiredCursor,
+    ) -> Result<WatchDriver, Error> {
         let watch = self.registry().borrow_mut().watch(Instant::now(), worker, place, at_lost_place)?;
         let transport = self.transport(&worker.runtime_id).ok_or_else(|| Error::new(ErrorKind::Internal))?;
-        Ok(Watching::new(watch, transport))
+        Ok(WatchDriver::new(watch, transport))
     }
 }

@@ -1,4 +1,4 @@
-//! The sekisho checkpoint as a server: the browser API of [`sekisho_core::browser_api`] on hyper, in front of an
+//! The sekisho gateway as a server: the browser API of [`sekisho_core::browser_api`] on hyper, in front of an
 //! embedded runtime and of remote ones.
 //!
 //! [`Config::from_toml`] reads and checks a configuration, [`Server::start`] listens and serves, and
@@ -23,7 +23,7 @@ mod gateway;
 mod hub;
 mod server;
 mod stall;
-mod viewer;
+mod viewer_io;
 mod viewing;
 
 pub use sekisho_config::{Config, ConfigError};

@@ -1,4 +1,4 @@
-//! The sekisho checkpoint. See `sekisho-server --help`, and the README.
+//! The sekisho gateway. See `sekisho-server --help`, and the README.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The checkpoint between people and the machines that run their workers.
+/// The gateway between people and the machines that run their workers.
 #[derive(Parser)]
 #[command(version)]
 struct Args {

@@ -10,13 +10,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use sekisho_config::{Config, Embedded, Remote};
-use sekisho_core::browser_api::Door;
+use sekisho_core::browser_api::AccessGuard;
 use sekisho_core::feed::FeedLimits;
 use sekisho_core::id::RuntimeId;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{DuplicateRuntime, Registry};
 use sekisho_runtime::Runtime;
-use sekisho_transport_tokio::{Client, Transport};
+use sekisho_transport_tokio::{HttpClient, Transport};
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -99,7 +99,7 @@ impl Server {
             busy: Arc::new(Busy::default()),
             drain: drain.subscribe(),
             viewers: Arc::new(Viewers::new(config.max_viewers)),
-            door: Arc::new(Door::new(allowed_hosts, allowed_origins, access_token)),
+            access_guard: Arc::new(AccessGuard::new(allowed_hosts, allowed_origins, access_token)),
             policy: Arc::new(AllowAll),
             max_request_bytes: config.max_request_bytes,
             changes: broadcast::Sender::new(MAX_CHANGES),
@@ -192,7 +192,7 @@ fn transports(
     let embedded =
         embedded.map(|(runtime_id, runtime)| (runtime_id, Arc::new(Transport::InProcess(Box::new(runtime)))));
     let remotes = remotes.iter().map(|remote| {
-        let client = Client::new(remote.tls.clone());
+        let client = HttpClient::new(remote.tls.clone());
         let client = match &remote.token_file {
             Some(token_file) => client.with_token_source(token_file.clone()),
             None => client,

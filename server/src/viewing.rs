@@ -3,44 +3,44 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use sekisho_core::browser_api::Viewed;
-use sekisho_core::cursor::Place;
+use sekisho_core::browser_api::StreamRequest;
+use sekisho_core::cursor::UpstreamCursor;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::{Encoder, Feed, Item, Join, Next, Viewer, caught_up};
 use sekisho_core::id::WorkerRef;
-use sekisho_transport_tokio::Watching;
+use sekisho_transport_tokio::WatchDriver;
 use tokio::time::timeout;
 
 use crate::gateway::Gateway;
-use crate::hub::{Hub, LocalFeed};
+use crate::hub::{FeedReplica, Hub};
 
 /// How long a stream of a viewer's own may be open and silent without having met the feed: longer than it takes to
 /// notice that the feed's connection is gone, and to make another. A runtime whose places never meet is not one that
 /// could be followed without a gap.
-const MEET_WITHIN: Duration = Duration::from_secs(60);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A viewer's position. Dropping what [`Viewing::next`] returns loses nothing.
 pub(crate) struct Viewing {
     gateway: Rc<Gateway>,
     worker: WorkerRef,
-    local: Rc<LocalFeed>,
+    local: Rc<FeedReplica>,
     encoder: Encoder,
     position: Position,
 }
 
 enum Position {
     /// Not yet in the feed.
-    Joining(Option<Place>),
+    Joining(Option<UpstreamCursor>),
     /// On a stream of its own, until it meets the feed.
-    Private(Box<Watching>, Option<Place>),
+    Private(Box<WatchDriver>, Option<UpstreamCursor>),
     /// In the feed.
     Live(Viewer),
 }
 
 impl Viewing {
     /// A viewer of what was asked for, or why there can be none.
-    pub(crate) fn new(gateway: &Rc<Gateway>, viewed: Viewed) -> Result<Self, Error> {
-        let Viewed { worker, cursor } = viewed;
+    pub(crate) fn new(gateway: &Rc<Gateway>, viewed: StreamRequest) -> Result<Self, Error> {
+        let StreamRequest { worker, cursor } = viewed;
         gateway.permit_observation(&worker)?;
         let mut encoder = gateway.hub().encoder(gateway, &worker);
         let place = cursor.map(|cursor| encoder.open(&cursor)).transpose()?;
@@ -66,7 +66,7 @@ impl Viewing {
                 continue;
             };
             let event = tokio::select! {
-                event = timeout(MEET_WITHIN, watching.next()) => event,
+                event = timeout(CATCH_UP_TIMEOUT, watching.next()) => event,
                 () = changed => continue,
             };
             match event {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use figures::Bars;
 use http::request::Parts;
 use http::{Request, Response};
-use sekisho_core::browser_api::{Action, Door, Exchange, Now, Route, Verdict};
+use sekisho_core::browser_api::{AccessGuard, Action, Decision, Exchange, Now, Route};
 use sekisho_core::call::{Attempt, Call, CallInput, CallLimits, CallOutput};
 use sekisho_core::error::{Error as CallError, ErrorKind};
 use sekisho_core::id::RuntimeId;
@@ -50,7 +50,7 @@ fn nanoseconds<S, T, U>(state: &mut S, prepare: impl Fn(&mut S) -> T, run: impl 
 
 /// All that a server has at hand when a request comes.
 struct Server {
-    door: Door,
+    door: AccessGuard,
     registry: Registry,
     head: Parts,
     now: Now,
@@ -86,7 +86,7 @@ impl Server {
             .header("user-agent", "curl/8.0")
             .header("accept", "*/*");
         let (head, ()) = request.body(())?.into_parts();
-        let door = Door::new(Vec::new(), Vec::new(), None);
+        let door = AccessGuard::new(Vec::new(), Vec::new(), None);
         Ok(Self { door, registry, head, now: Now { instant: Instant::now(), wall: SystemTime::now() } })
     }
 
@@ -116,14 +116,14 @@ impl Server {
     }
 
     fn all(&mut self, response: Response<Bytes>) -> Result<Response<Bytes>, CallError> {
-        let passage = self.door.examine(&self.head);
-        if !matches!(passage.verdict, Verdict::Admitted) {
+        let admission = self.door.examine(&self.head);
+        if !matches!(admission.decision, Decision::Admitted) {
             return Err(CallError::new(ErrorKind::HostNotAllowed));
         }
         let action = self.action()?;
         let sent = self.send(action)?;
         let mut response = self.answer(sent, response)?;
-        passage.dress(response.headers_mut());
+        admission.add_cors_headers(response.headers_mut());
         Ok(response)
     }
 }
@@ -151,7 +151,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let rows = [
         ("the reply read into a tree of JSON", tree),
         (
-            "Door::examine",
+            "AccessGuard::examine",
             nanoseconds(&mut server, |_| (), |server, ()| server.door.examine(black_box(&server.head))),
         ),
         ("Route::parse, Route::action", nanoseconds(&mut server, |_| (), |server, ()| server.action())),

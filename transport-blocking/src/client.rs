@@ -46,7 +46,7 @@ const STAND_IN: &str = "runtime.invalid";
 /// Carries attempts to one runtime and keeps its connections for the next ones.
 ///
 /// It never follows a redirect, knows no proxy, and sends what the attempt holds and nothing else.
-pub struct Client {
+pub struct HttpClient {
     tls: Option<Arc<ClientConfig>>,
     token_source: Option<Arc<dyn TokenSource>>,
     /// Made when it is known where to connect to, which is the same for all attempts.
@@ -67,7 +67,7 @@ pub enum Unopened {
     Failed(Failure),
 }
 
-impl Client {
+impl HttpClient {
     /// A client with nothing pooled. `tls` says whom to trust where the runtime's base URL is `https`.
     pub fn new(tls: Option<Arc<ClientConfig>>) -> Self {
         Self { tls, token_source: None, agent: OnceLock::new() }
@@ -224,9 +224,9 @@ fn read_body(head: Response<Body>, max_body: usize) -> Result<Response<Bytes>, F
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Client")
+        f.write_str("HttpClient")
     }
 }
 

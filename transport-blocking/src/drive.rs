@@ -11,12 +11,12 @@ use sekisho_core::error::Error;
 use sekisho_core::runtime_api::{InProcess, Reply};
 use sekisho_core::secret::Token;
 
-use crate::client::Client;
+use crate::client::HttpClient;
 
 /// The way to one runtime.
 pub enum Transport {
     /// Over the network.
-    Network(Client),
+    Network(HttpClient),
     /// By a call of a function.
     InProcess(Box<dyn InProcess>),
 }

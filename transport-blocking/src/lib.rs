@@ -2,8 +2,8 @@
 //! that takes long to resolve.
 //!
 //! Nothing is decided here. [`drive`] obeys one call from its first poll to its end; a [`Transport`] performs one
-//! attempt at a time, over the network with a [`Client`], or in the same process. A worker's stream is carried by
-//! [`Watching`], and through a gateway by [`Following`]. What went wrong on the way is reported as the same [`Failure`]s that the transport under tokio
+//! attempt at a time, over the network with a [`HttpClient`], or in the same process. A worker's stream is carried by
+//! [`WatchDriver`], and through a gateway by [`GatewayStreamDriver`]. What went wrong on the way is reported as the same [`Failure`]s that the transport under tokio
 //! reports: in which phase, and whether a byte of the request had been sent, which is counted and not guessed.
 //!
 //! ```no_run
@@ -14,7 +14,7 @@
 //! use sekisho_core::runtime_api::Command;
 //! use sekisho_core::secret::Access;
 //! use sekisho_core::watch::GIVE_UP_AFTER;
-//! use sekisho_transport_blocking::{Client, Transport, drive};
+//! use sekisho_transport_blocking::{HttpClient, Transport, drive};
 //!
 //! let runtime_id = "build-box".parse()?;
 //! let spec = RuntimeSpec {
@@ -27,7 +27,7 @@
 //!     give_up_after: GIVE_UP_AFTER,
 //! };
 //! let mut registry = Registry::new(vec![spec], 1)?;
-//! let transport = Transport::Network(Client::new(None));
+//! let transport = Transport::Network(HttpClient::new(None));
 //!
 //! let mut call = registry.call(Instant::now(), &runtime_id, Command::Workers, None)?;
 //! let reply = drive(&mut call, &transport)?;
@@ -49,13 +49,13 @@
 mod client;
 mod connector;
 mod drive;
-mod follow;
+mod gateway_stream;
 mod probe;
 mod socket;
 mod watch;
 
-pub use client::{Client, Opened, Unopened};
+pub use client::{HttpClient, Opened, Unopened};
 pub use drive::{Transport, drive};
-pub use follow::{Ended, Following};
+pub use gateway_stream::{Ended, GatewayStreamDriver};
 pub use probe::{Phase, Step, probe};
-pub use watch::Watching;
+pub use watch::WatchDriver;

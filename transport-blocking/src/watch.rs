@@ -22,7 +22,7 @@ use crate::socket::{Socket, is_timeout};
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A watch and what carries it.
-pub struct Watching {
+pub struct WatchDriver {
     watch: Watch,
     transport: Arc<Transport>,
     link: Option<(ConnId, Stream)>,
@@ -34,13 +34,13 @@ enum Stream {
     InProcess(Box<dyn Frames>),
 }
 
-impl Watching {
-    /// Nothing happens before the first [`Watching::next_event`].
+impl WatchDriver {
+    /// Nothing happens before the first [`WatchDriver::next_event`].
     pub fn new(watch: Watch, transport: Arc<Transport>) -> Self {
         Self { watch, transport, link: None }
     }
 
-    /// What happens next on the stream, or why it has ended; `Ok` after [`Watching::stop`] alone. Blocks until then.
+    /// What happens next on the stream, or why it has ended; `Ok` after [`WatchDriver::stop`] alone. Blocks until then.
     pub fn next_event(&mut self) -> Result<WatchEvent, Result<(), Error>> {
         loop {
             if let Some(next) = self.advance(None) {
@@ -82,7 +82,7 @@ impl Watching {
         }
     }
 
-    /// Ends it: the next call of [`Watching::next_event`] says so.
+    /// Ends it: the next call of [`WatchDriver::next_event`] says so.
     pub fn stop(&mut self) {
         self.watch.handle(Instant::now(), WatchInput::Stop);
     }
@@ -212,8 +212,8 @@ impl Transport {
     }
 }
 
-impl fmt::Debug for Watching {
+impl fmt::Debug for WatchDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Watching").field(&self.watch).finish()
+        f.debug_tuple("WatchDriver").field(&self.watch).finish()
     }
 }

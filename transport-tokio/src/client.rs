@@ -46,7 +46,7 @@ const MAX_WRITE_BUFFER: usize = 4 << 10;
 /// Carries attempts to one runtime and keeps its connections for the next ones.
 ///
 /// It never follows a redirect, knows no proxy, and sends what the attempt holds and nothing else.
-pub struct Client {
+pub struct HttpClient {
     tls: Option<Arc<ClientConfig>>,
     token_source: Option<Arc<dyn TokenSource>>,
     /// The one used last is at the back, and is used first.
@@ -67,7 +67,7 @@ struct Connection {
     pooled: bool,
 }
 
-impl Client {
+impl HttpClient {
     /// A client with nothing pooled. `tls` says whom to trust where the runtime's base URL is `https`.
     pub fn new(tls: Option<Arc<ClientConfig>>) -> Self {
         Self { tls, token_source: None, idle: Mutex::default() }
@@ -284,8 +284,8 @@ async fn read_body(
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Client")
+        f.write_str("HttpClient")
     }
 }

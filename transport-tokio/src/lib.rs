@@ -1,9 +1,9 @@
 //! The loops that carry [`Call`]s and [`Watch`]es under tokio.
 //!
 //! Nothing is decided here. [`drive`] obeys one call from its first poll to its end; a [`Transport`] performs one
-//! attempt at a time, over the network with a [`Client`] that keeps a pool of connections to one runtime, or in the
+//! attempt at a time, over the network with a [`HttpClient`] that keeps a pool of connections to one runtime, or in the
 //! same process. What went wrong on the way is reported as a [`Failure`]: in which phase, and whether a byte of the
-//! request had been sent, which is counted and not guessed. A worker's stream is carried by [`Watching`].
+//! request had been sent, which is counted and not guessed. A worker's stream is carried by [`WatchDriver`].
 //!
 //! ```no_run
 //! use std::time::Instant;
@@ -13,7 +13,7 @@
 //! use sekisho_core::runtime_api::Command;
 //! use sekisho_core::secret::Access;
 //! use sekisho_core::watch::GIVE_UP_AFTER;
-//! use sekisho_transport_tokio::{Client, Transport, drive};
+//! use sekisho_transport_tokio::{HttpClient, Transport, drive};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let runtime_id = "build-box".parse()?;
@@ -27,7 +27,7 @@
 //!     give_up_after: GIVE_UP_AFTER,
 //! };
 //! let mut registry = Registry::new(vec![spec], 1)?;
-//! let transport = Transport::Network(Client::new(None));
+//! let transport = Transport::Network(HttpClient::new(None));
 //!
 //! let mut call = registry.call(Instant::now(), &runtime_id, Command::Workers, None)?;
 //! let reply = drive(&mut call, &transport).await?;
@@ -48,6 +48,6 @@ mod drive;
 mod stream;
 mod watch;
 
-pub use client::Client;
+pub use client::HttpClient;
 pub use drive::{Transport, drive};
-pub use watch::Watching;
+pub use watch::WatchDriver;

@@ -44,8 +44,8 @@ pub(crate) enum Unopened {
 
 /// A watch and what carries it.
 ///
-/// Between two calls of [`Watching::next`] nothing is lost, and neither is when the future that it returns is dropped.
-pub struct Watching {
+/// Between two calls of [`WatchDriver::next`] nothing is lost, and neither is when the future that it returns is dropped.
+pub struct WatchDriver {
     watch: Watch,
     transport: Arc<Transport>,
     link: Link,
@@ -57,13 +57,13 @@ enum Link {
     Open(ConnId, Stream),
 }
 
-impl Watching {
-    /// Nothing happens before the first [`Watching::next`].
+impl WatchDriver {
+    /// Nothing happens before the first [`WatchDriver::next`].
     pub fn new(watch: Watch, transport: Arc<Transport>) -> Self {
         Self { watch, transport, link: Link::None }
     }
 
-    /// What happens next on the stream, or why it has ended; `Ok` after [`Watching::stop`] alone.
+    /// What happens next on the stream, or why it has ended; `Ok` after [`WatchDriver::stop`] alone.
     pub async fn next(&mut self) -> Result<WatchEvent, Result<(), Error>> {
         loop {
             match self.watch.poll(Instant::now()) {
@@ -98,7 +98,7 @@ impl Watching {
         }
     }
 
-    /// Ends it: the next call of [`Watching::next`] says so.
+    /// Ends it: the next call of [`WatchDriver::next`] says so.
     pub fn stop(&mut self) {
         self.watch.handle(Instant::now(), WatchInput::Stop);
     }
@@ -207,8 +207,8 @@ impl Transport {
     }
 }
 
-impl fmt::Debug for Watching {
+impl fmt::Debug for WatchDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Watching").field(&self.watch).finish()
+        f.debug_tuple("WatchDriver").field(&self.watch).finish()
     }
 }

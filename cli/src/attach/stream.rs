@@ -6,7 +6,7 @@ use sekisho_core::id::WorkerRef;
 
 use super::outlet::Outlet;
 use super::post::{Happening, Post};
-use crate::checkpoint::Checkpoint;
+use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::follow::{Moment, until_the_end};
 use crate::render::{Renderer, said_by_user};
@@ -14,7 +14,7 @@ use crate::show::{FAINT, Show};
 
 /// What the thread that reads the stream knows.
 pub(super) struct Stream {
-    pub(super) checkpoint: Arc<dyn Checkpoint>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) worker: WorkerRef,
     pub(super) show: Show,
     pub(super) outlet: Arc<Outlet>,
@@ -28,7 +28,7 @@ impl Stream {
         let put = |text: &str| self.outlet.put(text, || self.post.ring());
         // The history may be long, and how to leave is to be seen behind it.
         let mut introduced = false;
-        until_the_end(&*self.checkpoint, &self.worker, None, |moment| {
+        until_the_end(&*self.backend, &self.worker, None, |moment| {
             match moment {
                 Moment::Event(envelope) => {
                     put(&renderer.event(&envelope.payload));
@@ -40,7 +40,7 @@ impl Stream {
                 Moment::Told(style, text) => put(&renderer.note(style, &text)),
                 Moment::CaughtUp | Moment::Quiet if !introduced => {
                     introduced = true;
-                    let fate = fate(&*self.checkpoint, &self.worker);
+                    let fate = fate(&*self.backend, &self.worker);
                     put(&renderer.note(FAINT, &format!("Ctrl-D leaves, {fate}; /help for more")));
                 }
                 Moment::CaughtUp | Moment::Quiet => {}
@@ -51,6 +51,6 @@ impl Stream {
 }
 
 /// What becomes of a worker that is left.
-pub(super) fn fate(checkpoint: &dyn Checkpoint, worker: &WorkerRef) -> &'static str {
-    if checkpoint.keeps(&worker.runtime_id) { "which ends the worker, too" } else { "the worker goes on" }
+pub(super) fn fate(backend: &dyn Backend, worker: &WorkerRef) -> &'static str {
+    if backend.keeps(&worker.runtime_id) { "which ends the worker, too" } else { "the worker goes on" }
 }

@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::json;
 use super::problem::problem;
 use super::request::Action;
-use super::view::{Diagnostic, Lens, RuntimeView, Severity, WorkerView};
+use super::view::{Diagnostic, Presenter, RuntimeView, Severity, WorkerView};
 use crate::call::Call;
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::id::RuntimeId;
 use crate::policy::Policy;
-use crate::registry::{OVERVIEW_PATIENCE, Registry};
+use crate::registry::{OVERVIEW_TIMEOUT, Registry};
 use crate::runtime_api::{
     AckBody, Command, Operation, Reply, RuntimeBody, TranscriptBody, WorkerBody, WorkerSummary,
 };
@@ -73,7 +73,7 @@ impl Exchange {
             let may = |id: &&RuntimeId| policy.permits(operation, id, None);
             registry.runtime_ids().iter().filter(may).cloned().collect()
         };
-        let overview = Some(OVERVIEW_PATIENCE);
+        let overview = Some(OVERVIEW_TIMEOUT);
         let (subject, runtime_ids, command, patience) = match action {
             Action::Health => return Self::of_gateway(StatusCode::OK, "ok"),
             Action::Ready if draining => {
@@ -180,8 +180,8 @@ fn all_workers(registry: &Registry, policy: &dyn Policy, ends: impl Iterator<Ite
     for (runtime_id, end) in ends {
         match end {
             Ok(Reply::Workers(workers)) => {
-                if let Ok(lens) = lens(registry, policy, &runtime_id) {
-                    let rows = rows(&lens, workers);
+                if let Ok(presenter) = presenter(registry, policy, &runtime_id) {
+                    let rows = rows(&presenter, workers);
                     shown.items.extend(rows.items);
                     shown.diagnostics.extend(rows.diagnostics);
                 }
@@ -194,15 +194,15 @@ fn all_workers(registry: &Registry, policy: &dyn Policy, ends: impl Iterator<Ite
 }
 
 /// What can be shown of a list, and how much cannot.
-fn rows(lens: &Lens<'_>, workers: Vec<WorkerSummary>) -> Items<WorkerView> {
+fn rows(presenter: &Presenter<'_>, workers: Vec<WorkerSummary>) -> Items<WorkerView> {
     let listed = workers.len();
-    let items: Vec<WorkerView> = workers.into_iter().filter_map(|worker| lens.listed(worker)).collect();
+    let items: Vec<WorkerView> = workers.into_iter().filter_map(|worker| presenter.listed(worker)).collect();
     let left_out = listed - items.len();
     let diagnostics = (left_out > 0).then(|| Diagnostic {
         code: ErrorKind::InvalidIdentifier.code(),
         severity: Severity::Warning,
         message: format!("the runtime lists {left_out} more under ids that are not of the form"),
-        runtime_id: Some(lens.spec.runtime_id.clone()),
+        runtime_id: Some(presenter.spec.runtime_id.clone()),
     });
     Items { items, diagnostics: diagnostics.into_iter().collect() }
 }
@@ -214,7 +214,7 @@ fn reply(
     (runtime_id, end): End,
 ) -> Result<Response<Bytes>, Error> {
     let reply = end?;
-    let lens = lens(registry, policy, &runtime_id)?;
+    let presenter = presenter(registry, policy, &runtime_id)?;
     // The command happened, but what the runtime made of it cannot be shown.
     let unusable = || {
         let detail = "the runtime calls the worker by something that is no id";
@@ -225,9 +225,9 @@ fn reply(
             .with_outcome(changes_something.then_some(Outcome::Unknown))
     };
     Ok(match (reply, command.worker_id()) {
-        (Reply::Workers(workers), _) => json(StatusCode::OK, JSON, &rows(&lens, workers)),
+        (Reply::Workers(workers), _) => json(StatusCode::OK, JSON, &rows(&presenter, workers)),
         (Reply::Worker(worker), asked) => {
-            let worker = lens.worker(worker).ok_or_else(unusable)?;
+            let worker = presenter.worker(worker).ok_or_else(unusable)?;
             if asked.is_some() {
                 return Ok(json(StatusCode::OK, JSON, &WorkerBody { worker }));
             }
@@ -239,25 +239,25 @@ fn reply(
             response
         }
         (Reply::Input(ack), Some(worker_id)) => {
-            json(StatusCode::OK, JSON, &AckBody { ack: lens.input_ack(worker_id, &ack) })
+            json(StatusCode::OK, JSON, &AckBody { ack: presenter.input_ack(worker_id, &ack) })
         }
         (Reply::Ack(ack), Some(worker_id)) => {
-            json(StatusCode::OK, JSON, &AckBody { ack: lens.ack(worker_id, &ack) })
+            json(StatusCode::OK, JSON, &AckBody { ack: presenter.ack(worker_id, &ack) })
         }
         (Reply::Transcript(page), Some(worker_id)) => {
-            json(StatusCode::OK, JSON, &TranscriptBody { transcript: lens.transcript(worker_id, page) })
+            json(StatusCode::OK, JSON, &TranscriptBody { transcript: presenter.transcript(worker_id, page) })
         }
         _ => return Err(Error::new(ErrorKind::Internal).of_runtime(&runtime_id)),
     })
 }
 
-fn lens<'a>(
+fn presenter<'a>(
     registry: &'a Registry,
     policy: &'a dyn Policy,
     runtime_id: &RuntimeId,
-) -> Result<Lens<'a>, Error> {
+) -> Result<Presenter<'a>, Error> {
     match (registry.spec(runtime_id), registry.health(runtime_id)) {
-        (Some(spec), Some(health)) => Ok(Lens { spec, health, policy }),
+        (Some(spec), Some(health)) => Ok(Presenter { spec, health, policy }),
         _ => Err(Error::new(ErrorKind::UnknownRuntime).of_runtime(runtime_id)),
     }
 }

@@ -31,7 +31,7 @@ pub enum Form {
 
 /// Which stream is wanted.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Viewed {
+pub struct StreamRequest {
     /// Of which worker.
     pub worker: WorkerRef,
     /// After which cursor; `None` for a snapshot of the present.
@@ -44,7 +44,7 @@ pub struct Observation {
     /// In which form.
     pub form: Form,
     /// Which stream, or why there can be none.
-    pub of: Result<Viewed, Error>,
+    pub of: Result<StreamRequest, Error>,
 }
 
 impl Observation {
@@ -73,7 +73,7 @@ impl Observation {
             let [cursor] = query::parameters(head.uri.query(), ["cursor"]).map_err(invalid)?;
             // A client that reconnects by itself repeats the query, but knows better by now.
             let last = last_event_id(&head.headers).filter(|_| form == Form::ServerSentEvents);
-            Ok(Viewed { worker, cursor: last.or_else(|| cursor.map(Cow::into_owned)) })
+            Ok(StreamRequest { worker, cursor: last.or_else(|| cursor.map(Cow::into_owned)) })
         };
         Some(Ok(Self { form, of: of() }))
     }
@@ -160,9 +160,12 @@ mod tests {
         let socket = parse("/api/runtimes/r/workers/w/events/ws?cursor=c%2D1", UPGRADE).unwrap().unwrap();
         assert_eq!(socket.form, Form::WebSocket);
         let worker = WorkerRef { runtime_id: "r".parse().unwrap(), worker_id: "w".parse().unwrap() };
-        assert_eq!(socket.of, Ok(Viewed { worker: worker.clone(), cursor: Some("c-1".into()) }));
+        assert_eq!(socket.of, Ok(StreamRequest { worker: worker.clone(), cursor: Some("c-1".into()) }));
         let events = parse("/api/runtimes/r/workers/w/events", &[]).unwrap().unwrap();
-        assert_eq!((events.form, events.of), (Form::ServerSentEvents, Ok(Viewed { worker, cursor: None })));
+        assert_eq!(
+            (events.form, events.of),
+            (Form::ServerSentEvents, Ok(StreamRequest { worker, cursor: None }))
+        );
     }
 
     #[test]

@@ -213,13 +213,13 @@ struct ItemView {
 }
 
 /// Shows what one runtime said, in the light of what is known of it and of the policy.
-pub(super) struct Lens<'a> {
+pub(super) struct Presenter<'a> {
     pub(super) spec: &'a RuntimeSpec,
     pub(super) health: &'a Health,
     pub(super) policy: &'a dyn Policy,
 }
 
-impl Lens<'_> {
+impl Presenter<'_> {
     /// `None` where the runtime calls the worker by something that is no id.
     pub(super) fn worker(&self, worker: WorkerDetail) -> Option<WorkerView> {
         Some(WorkerView {

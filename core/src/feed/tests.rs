@@ -12,8 +12,8 @@ fn encoder(max_event: usize) -> Encoder {
     Encoder::new(&key, worker(), Arc::new(AllowAll), max_event)
 }
 
-fn place(text: &str) -> Place {
-    Place::new(text).unwrap()
+fn place(text: &str) -> UpstreamCursor {
+    UpstreamCursor::new(text).unwrap()
 }
 
 fn observed(at: &str, payload: &str) -> Observed {
@@ -92,7 +92,8 @@ fn frames_are_as_the_contract_has_them() {
     assert_eq!(text, expected);
     assert!(away().cursor().is_none());
 
-    let last: Value = serde_json::from_slice(farewell(&Error::new(ErrorKind::ViewerLagged)).text()).unwrap();
+    let last: Value =
+        serde_json::from_slice(closing_diagnostic(&Error::new(ErrorKind::ViewerLagged)).text()).unwrap();
     let expected = json!({"kind": "diagnostic", "diagnostic": {"code": "viewer_lagged", "severity": "error",
         "message": "The viewer could not keep up with the stream"}});
     assert_eq!(last, expected);

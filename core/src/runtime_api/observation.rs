@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::command::{CommandError, WORKERS, worker_id};
 use super::fault::{Fault, FaultCode};
-use crate::cursor::Place;
+use crate::cursor::UpstreamCursor;
 use crate::id::WorkerId;
 use crate::query;
 use crate::secret::Access;
@@ -28,7 +28,7 @@ pub struct Observe {
 impl Observe {
     /// The request that opens a stream at the runtime behind `access`, after `place`: an opening handshake (RFC 6455,
     /// 4.1) but for its key, which a transport adds.
-    pub fn request(access: &Access, worker_id: &WorkerId, place: Option<&Place>) -> Request<()> {
+    pub fn request(access: &Access, worker_id: &WorkerId, place: Option<&UpstreamCursor>) -> Request<()> {
         let mut path = format!("{}{WORKERS}/{worker_id}/events/ws", access.path_prefix());
         if let Some(place) = place {
             path.push_str("?cursor=");
@@ -226,7 +226,7 @@ mod tests {
             let path = stream["path"].as_str().unwrap();
             let request = Request::builder().uri(path).body(()).unwrap();
             let observe = Observe::from_request(&request).unwrap().unwrap();
-            let place = observe.cursor.as_deref().and_then(Place::new);
+            let place = observe.cursor.as_deref().and_then(UpstreamCursor::new);
             let mut sent = Observe::request(&Access::in_process(), &observe.worker_id, place.as_ref());
             assert!(!is_websocket_upgrade(sent.headers()), "a transport adds the key");
             sent.headers_mut().insert(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("a key"));

@@ -16,15 +16,15 @@ struct Scene {
 
 impl Scene {
     fn follow() -> Self {
-        Self::new(None, AtLostPlace::Resynchronize)
+        Self::new(None, OnExpiredCursor::Resynchronize)
     }
 
     fn replay(place: &str) -> Self {
-        Self::new(Place::new(place), AtLostPlace::Stop)
+        Self::new(UpstreamCursor::new(place), OnExpiredCursor::Stop)
     }
 
     #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
-    fn new(place: Option<Place>, at_lost_place: AtLostPlace) -> Self {
+    fn new(place: Option<UpstreamCursor>, at_lost_place: OnExpiredCursor) -> Self {
         let now = Instant::now();
         let context = WatchContext {
             worker: worker(),
@@ -155,7 +155,7 @@ fn a_snapshot_comes_first_and_events_follow() {
         scene.frame(&event(cursor));
     }
     scene.says(&["event c1", "event c2"]);
-    assert_eq!(scene.watch.place(), Place::new("c2").as_ref());
+    assert_eq!(scene.watch.place(), UpstreamCursor::new("c2").as_ref());
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_quiet_stream_is_resumed_when_nothing_speaks_against_it() {
     scene.waits(WatchWait::Backoff);
     scene.opens(Some("c0"));
     scene.frame(&snapshot("c0"));
-    assert_eq!(scene.waits(WatchWait::Settling), SETTLE);
+    assert_eq!(scene.waits(WatchWait::Settling), CURSOR_ERROR_GRACE);
     scene.says(&["resumed"]);
 }
 
@@ -253,14 +253,14 @@ fn a_replay_has_no_snapshot() {
 #[test]
 fn repeated_events_are_noticed_far_back() {
     let mut scene = Scene::live();
-    for number in 1..=REPEATS_NOTICED {
+    for number in 1..=DEDUP_WINDOW {
         scene.frame(&event(&format!("c{number}")));
         scene.says(&[&format!("event c{number}")]);
     }
     scene.frame(&event("c1"));
     scene.frame(&event("next"));
     scene.says(&["event next"]);
-    assert!(scene.watch.recent.order.len() <= REPEATS_NOTICED);
+    assert!(scene.watch.recent.order.len() <= DEDUP_WINDOW);
     assert_eq!(scene.watch.recent.order.len(), scene.watch.recent.known.len());
 }
 

@@ -1,14 +1,14 @@
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use sekisho_core::cursor::{CursorError, CursorKey, MAX_CURSOR, MAX_PLACE, Place, Sealer};
+use sekisho_core::cursor::{CursorError, CursorKey, MAX_CURSOR, MAX_UPSTREAM_CURSOR, Sealer, UpstreamCursor};
 use sekisho_core::id::WorkerRef;
 
 use crate::any::{id, text};
 use crate::cases;
 
-fn place() -> impl Strategy<Value = Place> {
+fn place() -> impl Strategy<Value = UpstreamCursor> {
     prop_oneof!["\\PC{1,64}", "[0-9a-f_]{500,512}", any::<String>()]
-        .prop_filter_map("not a place", |text| Place::new(&text))
+        .prop_filter_map("not a place", |text| UpstreamCursor::new(&text))
 }
 
 fn worker() -> impl Strategy<Value = WorkerRef> {
@@ -89,6 +89,6 @@ proptest! {
     ) {
         let mut sealer = Sealer::new(&key, worker);
         prop_assert_eq!(sealer.open(&text), Err(CursorError::Malformed));
-        prop_assert_eq!(Place::new(&text).is_some(), (1..=MAX_PLACE).contains(&text.len()));
+        prop_assert_eq!(UpstreamCursor::new(&text).is_some(), (1..=MAX_UPSTREAM_CURSOR).contains(&text.len()));
     }
 }

@@ -5,7 +5,7 @@ use proptest::sample::select;
 use sekisho_core::browser_api::problem;
 use sekisho_core::call::{CallInput, CallOutput, Failure, FailureCause};
 use sekisho_core::error::{Error, ErrorKind, NetworkPhase, Outcome, TimeoutPhase};
-use sekisho_core::feed::farewell;
+use sekisho_core::feed::closing_diagnostic;
 use sekisho_core::runtime_api::{Command, Input, InputKind};
 use sekisho_core::secret::Access;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ fn is_told(error: &Error) {
     assert_eq!(header, seconds);
     assert_eq!(kind == ErrorKind::Unauthorized, response.headers().contains_key("www-authenticate"));
 
-    let last: Value = serde_json::from_slice(farewell(error).text()).unwrap();
+    let last: Value = serde_json::from_slice(closing_diagnostic(error).text()).unwrap();
     let diagnostic = &last["diagnostic"];
     assert_eq!((&diagnostic["code"], &diagnostic["severity"]), (&json!(kind.code()), &json!("error")));
     assert_eq!(diagnostic["message"], error.detail());

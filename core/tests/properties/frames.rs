@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::select;
-use sekisho_core::cursor::{CursorKey, Place};
+use sekisho_core::cursor::{CursorKey, UpstreamCursor};
 use sekisho_core::error::ErrorKind;
 use sekisho_core::feed::Encoder;
 use sekisho_core::id::WorkerRef;
@@ -12,7 +12,7 @@ use sekisho_core::runtime_api::{
     Envelope, Frame, MalformedFrame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic,
 };
 use sekisho_core::secret::{Access, REDACTED};
-use sekisho_core::watch::{AtLostPlace, WatchEvent, WatchInput, WatchOutput};
+use sekisho_core::watch::{OnExpiredCursor, WatchEvent, WatchInput, WatchOutput};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -56,7 +56,7 @@ fn frame(cursor: &str, event_id: &str, payload: &str) -> Bytes {
 fn watch(text: Bytes) -> (Vec<WatchEvent>, Option<ErrorKind>) {
     let access = Access::remote("http://vault.example:7700".parse().unwrap(), TOKEN.parse().ok());
     let now = epoch();
-    let mut watch = registry(access).watch(now, &worker(), None, AtLostPlace::Resynchronize).unwrap();
+    let mut watch = registry(access).watch(now, &worker(), None, OnExpiredCursor::Resynchronize).unwrap();
     let WatchOutput::Connect(connect) = watch.poll(now) else { panic!("nothing to connect to") };
     let snapshot = frame("first", &format!("{SNAPSHOT_PREFIX}first"), "{}");
     watch.handle(now, WatchInput::Opened(connect.id));
@@ -104,7 +104,7 @@ proptest! {
         payload in payload(),
         more in payload(),
     ) {
-        let (place, string) = (Place::new(&cursor), |text: &str| serde_json::to_string(text).unwrap());
+        let (place, string) = (UpstreamCursor::new(&cursor), |text: &str| serde_json::to_string(text).unwrap());
         let text = format!(
             r#"{{"more":{more},"kind":"event","envelope":{{"of":{more},"worker_id":"\u0077","payload":{payload},"cursor":{},"event_id":{}}}}}"#,
             string(&cursor),
@@ -163,7 +163,7 @@ proptest! {
 
     #[test]
     fn a_request_to_watch_comes_back(worker_id in id(), cursor in text()) {
-        let (worker_id, place) = (worker_id.parse().unwrap(), Place::new(&cursor));
+        let (worker_id, place) = (worker_id.parse().unwrap(), UpstreamCursor::new(&cursor));
         let request = Observe::request(&Access::in_process(), &worker_id, place.as_ref());
         let cursor = place.map(|place| place.as_str().to_owned());
         prop_assert_eq!(Observe::from_request(&request), Some(Ok(Observe { worker_id, cursor })));

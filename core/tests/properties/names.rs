@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use sekisho_core::id::{IdError, MAX_ID_LENGTH, RuntimeId, WorkerId};
 use sekisho_core::secret::{Access, BaseUrl, BaseUrlError, Target, Token};
-use sekisho_core::watch::{AtLostPlace, Connect, WatchOutput};
+use sekisho_core::watch::{Connect, OnExpiredCursor, WatchOutput};
 
 use crate::any::{ALPHABET, id, text};
 use crate::{cases, epoch, registry};
@@ -31,7 +31,7 @@ fn connect(base_url: BaseUrl, token: Option<Token>) -> Connect {
         sekisho_core::id::WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: "w".parse().unwrap() };
     let now = epoch();
     let mut registry = registry(Access::remote(base_url, token));
-    match registry.watch(now, &worker, None, AtLostPlace::Stop).unwrap().poll(now) {
+    match registry.watch(now, &worker, None, OnExpiredCursor::Stop).unwrap().poll(now) {
         WatchOutput::Connect(connect) => connect,
         other => panic!("{other:?}"),
     }

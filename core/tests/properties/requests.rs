@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use sekisho_core::browser_api::{Action, Door, Observation, Route, Verdict, problem};
+use sekisho_core::browser_api::{AccessGuard, Action, Decision, Observation, Route, problem};
 use sekisho_core::error::{Error, ErrorKind, MAX_RUNTIME_TEXT, Outcome};
 use sekisho_core::runtime_api::{Command, IdempotencyKey};
 use sekisho_core::secret::Access;
@@ -249,9 +249,9 @@ proptest! {
 
     #[test]
     fn no_request_upsets_anybody(request in any_request()) {
-        let door = Door::new(vec!["gate.example".parse().unwrap()], Vec::new(), "token".parse().ok());
+        let door = AccessGuard::new(vec!["gate.example".parse().unwrap()], Vec::new(), "token".parse().ok());
         let (head, body) = request.into_parts();
-        if let Verdict::Refused(error) = door.examine(&head).verdict {
+        if let Decision::Refused(error) = door.examine(&head).decision {
             is_refusal(&error, &head.method);
         }
         let routed = Route::parse(&head);

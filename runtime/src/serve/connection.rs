@@ -43,14 +43,14 @@ const UPGRADE_DEADLINE: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 32 * 1024;
 
 /// What all connections lead to.
-pub(super) struct Door {
+pub(super) struct AccessGuard {
     pub(super) runtime: Runtime,
     pub(super) has_token: bool,
 }
 
 /// Serves a connection to its end, or until it is idle once the server is draining. One that becomes a stream has
 /// ended as far as this is concerned.
-pub(super) async fn serve<S>(stream: S, door: Arc<Door>, mut draining: watch::Receiver<bool>)
+pub(super) async fn serve<S>(stream: S, door: Arc<AccessGuard>, mut draining: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -80,7 +80,7 @@ pub(super) async fn drained(draining: &mut watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-impl Door {
+impl AccessGuard {
     async fn answer(
         &self,
         mut request: Request<Incoming>,

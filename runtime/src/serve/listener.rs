@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Door, serve};
+use super::connection::{AccessGuard, serve};
 use super::settings::{Listen, Settings, TlsFiles};
 
 /// How long a client may take for its side of a TLS handshake.
@@ -111,7 +111,7 @@ impl Drop for Listener {
 
 impl Stream {
     /// Serves the connection to its end.
-    pub(super) async fn serve(self, door: Arc<Door>, draining: watch::Receiver<bool>) {
+    pub(super) async fn serve(self, door: Arc<AccessGuard>, draining: watch::Receiver<bool>) {
         match self {
             Self::Tcp(stream) => serve(stream, door, draining).await,
             Self::Unix(stream) => serve(stream, door, draining).await,

@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use sekisho_core::secret::{Access, BaseUrl, REDACTED, Target};
-use sekisho_core::watch::{AtLostPlace, Connect, Watch, WatchOutput};
+use sekisho_core::watch::{Connect, OnExpiredCursor, Watch, WatchOutput};
 
 use super::{epoch, registry, worker};
 
@@ -23,7 +23,7 @@ pub fn base_url(data: &[u8]) {
     assert!(scrubbed.contains(REDACTED), "{text}");
 
     let now = epoch();
-    let watch = registry(access).watch(now, &worker(), None, AtLostPlace::Stop).unwrap();
+    let watch = registry(access).watch(now, &worker(), None, OnExpiredCursor::Stop).unwrap();
     let Connect { target, request, .. } = first_connect(now, watch);
     let path = request.uri().path();
     let prefix = path.strip_suffix("/v1/workers/worker-00000001/events/ws").unwrap();

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request};
-use sekisho_core::browser_api::{Action, Door, Form, Observation, Route, Verdict, problem};
+use sekisho_core::browser_api::{AccessGuard, Action, Decision, Form, Observation, Route, problem};
 use sekisho_core::error::{Error, ErrorKind, MAX_RUNTIME_TEXT, Outcome};
 use sekisho_core::runtime_api::{Command, IdempotencyKey};
 use sekisho_core::secret::Access;
@@ -61,9 +61,9 @@ fn read(data: &[u8]) -> Option<Request<Bytes>> {
 fn examine(head: &Parts) -> bool {
     let hosts = vec!["gate.example".parse().unwrap()];
     let origins = vec!["https://app.example".parse().unwrap()];
-    let door = Door::new(hosts, origins, "gate-token".parse().ok());
-    match door.examine(head).verdict {
-        Verdict::Admitted => {
+    let door = AccessGuard::new(hosts, origins, "gate-token".parse().ok());
+    match door.examine(head).decision {
+        Decision::Admitted => {
             let guarded = head.uri.path().starts_with("/api/");
             let shown = head.headers.iter().any(|(_, value)| {
                 value.as_bytes().windows(b"gate-token".len()).any(|part| part == b"gate-token")
@@ -71,11 +71,11 @@ fn examine(head: &Parts) -> bool {
             assert!(!guarded || shown, "nobody showed the token");
             true
         }
-        Verdict::Preflight(response) => {
+        Decision::Preflight(response) => {
             assert!(head.method == Method::OPTIONS && response.body().is_empty());
             false
         }
-        Verdict::Refused(error) => {
+        Decision::Refused(error) => {
             assert_refusal(&error, &head.method);
             false
         }

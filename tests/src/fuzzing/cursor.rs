@@ -1,4 +1,4 @@
-use sekisho_core::cursor::{CursorError, CursorKey, MAX_CURSOR, MAX_PLACE, Place, Sealer};
+use sekisho_core::cursor::{CursorError, CursorKey, MAX_CURSOR, MAX_UPSTREAM_CURSOR, Sealer, UpstreamCursor};
 use sekisho_core::id::WorkerRef;
 
 use super::worker;
@@ -10,10 +10,10 @@ pub fn cursor(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let mine = sealer(*key, worker());
     open_any(mine, text);
-    if let Some(place) = Place::new(text) {
+    if let Some(place) = UpstreamCursor::new(text) {
         seal_and_open(*key, &place, usize::from(*at), *how);
     } else {
-        assert!(text.is_empty() || text.len() > MAX_PLACE);
+        assert!(text.is_empty() || text.len() > MAX_UPSTREAM_CURSOR);
     }
     if let Ok(key) = text.parse::<CursorKey>() {
         assert_eq!(key.to_hex(), text.trim_ascii().to_ascii_lowercase());
@@ -32,7 +32,7 @@ fn open_any(mut sealer: Sealer, text: &str) {
     }
 }
 
-fn seal_and_open(key: u8, place: &Place, at: usize, how: u8) {
+fn seal_and_open(key: u8, place: &UpstreamCursor, at: usize, how: u8) {
     let cursor = sealer(key, worker()).seal(place);
     assert!(cursor.len() <= MAX_CURSOR, "{}", cursor.len());
     assert!(cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{cursor}");

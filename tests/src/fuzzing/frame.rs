@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sekisho_core::cursor::{CursorKey, Place};
+use sekisho_core::cursor::{CursorKey, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::Encoder;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::runtime_api::{Envelope, Frame};
-use sekisho_core::watch::{AtLostPlace, Observed, WatchEvent, WatchInput, WatchOutput};
+use sekisho_core::watch::{Observed, OnExpiredCursor, WatchEvent, WatchInput, WatchOutput};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -41,7 +41,7 @@ pub fn frame(data: &[u8]) {
 /// What a watch in the midst of a stream makes of the frame.
 fn watch(data: &[u8]) -> (Vec<WatchEvent>, Option<ErrorKind>) {
     let now = epoch();
-    let mut watch = registry(access()).watch(now, &worker(), None, AtLostPlace::Resynchronize).unwrap();
+    let mut watch = registry(access()).watch(now, &worker(), None, OnExpiredCursor::Resynchronize).unwrap();
     let WatchOutput::Connect(connect) = watch.poll(now) else { panic!("nothing to connect to") };
     let snapshot = br#"{"kind":"event","envelope":{"cursor":"c","event_id":"snapshot:c","worker_id":"worker-00000001","payload":{}}}"#;
     watch.handle(now, WatchInput::Opened(connect.id));
@@ -82,7 +82,8 @@ fn assert_observed(envelope: &Envelope<'_>, events: &[WatchEvent], ended: Option
         return;
     }
     let texts = [&envelope.cursor, &envelope.event_id];
-    let place = Place::new(&envelope.cursor).filter(|_| !texts.iter().any(|text| scrubber.finds(text)));
+    let place =
+        UpstreamCursor::new(&envelope.cursor).filter(|_| !texts.iter().any(|text| scrubber.finds(text)));
     let Some(place) = place.filter(|_| envelope.event_id.len() <= MAX_EVENT_ID) else {
         assert_eq!((events.len(), ended), (0, Some(ErrorKind::MalformedFrame)));
         return;

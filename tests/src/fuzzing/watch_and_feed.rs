@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sekisho_core::cursor::{CursorKey, Place};
+use sekisho_core::cursor::{CursorKey, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::{Encoder, Feed, FeedLimits, Item, Join, Next, Viewer};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::Registry;
-use sekisho_core::watch::{AtLostPlace, GIVE_UP_AFTER, LONGEST_BACKOFF, Loss, PING_EVERY, PONG_WITHIN};
+use sekisho_core::watch::{GIVE_UP_AFTER, LONGEST_BACKOFF, Loss, OnExpiredCursor, PING_EVERY, PONG_WITHIN};
 use serde_json::Value;
 
 use self::link::Link;
@@ -95,8 +95,8 @@ impl Seat {
     }
 
     /// The place behind what was seen.
-    fn place(&self) -> Option<Place> {
-        Place::new(&self.seen?.to_string())
+    fn place(&self) -> Option<UpstreamCursor> {
+        UpstreamCursor::new(&self.seen?.to_string())
     }
 
     /// Where the feed has that place.
@@ -220,7 +220,8 @@ impl World {
             return;
         }
         if self.shared.is_none() {
-            let watch = self.registry.watch(self.now, &worker(), None, AtLostPlace::Resynchronize).unwrap();
+            let watch =
+                self.registry.watch(self.now, &worker(), None, OnExpiredCursor::Resynchronize).unwrap();
             self.shared = Some((Link::new(watch), Feed::new(RING)));
         }
         let seat = &mut self.seats[seat];
@@ -274,7 +275,7 @@ impl World {
                 }
             }
             Join::NeedsSnapshot | Join::NeedsReplay => {
-                let watch = self.registry.watch(self.now, &worker(), place, AtLostPlace::Stop).unwrap();
+                let watch = self.registry.watch(self.now, &worker(), place, OnExpiredCursor::Stop).unwrap();
                 seat.stage = Stage::Replaying(Box::new(Link::new(watch)));
             }
         }

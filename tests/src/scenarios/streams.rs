@@ -1,6 +1,6 @@
 //! What may become of a worker's stream.
 
-use sekisho_core::watch::AtLostPlace;
+use sekisho_core::watch::OnExpiredCursor;
 
 use super::Step::{Accept, Hear, HearFrame, Pause, Reset, Stall};
 use super::frames::{BINARY, CLOSE, PING, TEXT, diagnostic, envelope, event, frame, snapshot};
@@ -18,7 +18,7 @@ pub struct Scenario {
     /// Where to resume.
     pub from: Option<&'static str>,
     /// What to do where the runtime does not know that place any more.
-    pub at_lost_place: AtLostPlace,
+    pub at_lost_place: OnExpiredCursor,
     /// How much time there is.
     pub patience: Patience,
     /// Whether what happens is no reason to stop, and the stream is given up at once.
@@ -54,7 +54,7 @@ fn scenario(name: &'static str, connections: Vec<Vec<Step>>, told: &'static [Tol
         ways: &[Way::Tcp],
         connections,
         from: None,
-        at_lost_place: AtLostPlace::Resynchronize,
+        at_lost_place: OnExpiredCursor::Resynchronize,
         patience: Patience::Ample,
         gives_up: false,
         source: Source::Unchanged,
@@ -84,7 +84,7 @@ impl Scenario {
     }
 
     fn stops_at_lost_place(self) -> Self {
-        Self { at_lost_place: AtLostPlace::Stop, ..self }
+        Self { at_lost_place: OnExpiredCursor::Stop, ..self }
     }
 }
 

@@ -4,7 +4,7 @@ use sekisho_core::browser_api::{Action, Exchange, Now};
 use sekisho_core::call::{Call, CallInput, CallOutput, MAX_ATTEMPTS, REPORT_GRACE};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::policy::AllowAll;
-use sekisho_core::registry::OVERVIEW_PATIENCE;
+use sekisho_core::registry::OVERVIEW_TIMEOUT;
 use sekisho_core::runtime_api::Reply;
 use sekisho_core::secret::Token;
 
@@ -70,7 +70,7 @@ impl World<'_> {
             let runtime = self.sites.iter().position(|site| site.runtime_id == *call.runtime_id());
             let runtime = runtime.unwrap_or_default();
             let limits = self.sites[runtime].plan.limits();
-            let total = if is_overview { limits.total().min(OVERVIEW_PATIENCE) } else { limits.total() };
+            let total = if is_overview { limits.total().min(OVERVIEW_TIMEOUT) } else { limits.total() };
             let end_by = self.now() + total + REPORT_GRACE;
             self.calls.push(Some(CallRun {
                 call,

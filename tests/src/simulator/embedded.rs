@@ -186,7 +186,7 @@ impl Embedded {
 
     fn subscribe(&self, worker: usize, cursor: Option<&str>) -> Option<Subscription> {
         let worker_id = worker_name(worker).parse().ok()?;
-        let place = cursor.and_then(sekisho_core::cursor::Place::new);
+        let place = cursor.and_then(sekisho_core::cursor::UpstreamCursor::new);
         let request = Observe::request(&Access::in_process(), &worker_id, place.as_ref());
         self.runtime.observe(&request.map(|()| Bytes::new())).ok()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::{Encoder, Feed, FeedLimits};
-use sekisho_core::watch::{AtLostPlace, WatchEvent};
+use sekisho_core::watch::{OnExpiredCursor, WatchEvent};
 
 use super::clock::Time;
 use super::invariants::Invariant;
@@ -44,7 +44,7 @@ impl World<'_> {
             None => {
                 let number = self.streams.len();
                 let owner = Owner::Stream(number);
-                let watch = self.watch(at, of, None, AtLostPlace::Resynchronize, owner)?;
+                let watch = self.watch(at, of, None, OnExpiredCursor::Resynchronize, owner)?;
                 let mut limits = self.gateways[gateway].limits;
                 if self.is_planted(Planted::UnboundedRing) {
                     limits = FeedLimits { max_frames: usize::MAX, max_bytes: usize::MAX, ..limits };

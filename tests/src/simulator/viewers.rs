@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http::Request;
 use sekisho_core::browser_api::Observation;
-use sekisho_core::cursor::{Place, Sealer};
+use sekisho_core::cursor::{Sealer, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind};
-use sekisho_core::feed::{Encoder, Feed, Item, Join, Next, Viewer, caught_up, farewell};
+use sekisho_core::feed::{Encoder, Feed, Item, Join, Next, Viewer, caught_up, closing_diagnostic};
 use sekisho_core::policy::AllowAll;
-use sekisho_core::watch::AtLostPlace;
+use sekisho_core::watch::OnExpiredCursor;
 
 use super::account::{Account, Seen};
 use super::clock::Time;
@@ -20,7 +20,7 @@ use super::watches::{Advance, Owner};
 use super::world::{Event, World, runtime_name};
 
 /// How long a stream of a viewer's own may be open and silent without having met the feed.
-const MEET_WITHIN: Time = Time::from_secs(60);
+const CATCH_UP_TIMEOUT: Time = Time::from_secs(60);
 
 /// How long somebody stays away who was sent away and comes back.
 const AWAY: Time = Time::from_millis(700);
@@ -61,9 +61,9 @@ pub(super) struct Stay {
 
 enum Position {
     /// Not yet in the feed.
-    Joining(Option<Place>),
+    Joining(Option<UpstreamCursor>),
     /// On a stream of its own, until it meets the feed.
-    Private(usize, Option<Place>),
+    Private(usize, Option<UpstreamCursor>),
     /// In the feed.
     Live(Viewer),
 }
@@ -159,7 +159,7 @@ impl World<'_> {
         at: (usize, usize),
         of: (usize, usize),
         cursor: Option<String>,
-    ) -> Result<(Encoder, Option<Place>, usize), Error> {
+    ) -> Result<(Encoder, Option<UpstreamCursor>, usize), Error> {
         let (runtime, worker) = (runtime_name(of.0), worker_name(of.1));
         let query = cursor.map(|cursor| format!("?cursor={cursor}")).unwrap_or_default();
         let (head, ()) = Request::builder()
@@ -185,7 +185,7 @@ impl World<'_> {
         let Person { runtime, worker, .. } = self.viewers[viewer];
         let of = (runtime, worker + 1);
         let mut sealer = Sealer::new(&self.gateways[gateway].cursor_key(), self.worker_ref(of.0, of.1));
-        let cursor = Place::new("wo_1").map(|place| sealer.seal(&place)).unwrap_or_default();
+        let cursor = UpstreamCursor::new("wo_1").map(|place| sealer.seal(&place)).unwrap_or_default();
         Seen { cursor, key: self.plan.gateways[gateway].key, of, at: None }
     }
 
@@ -246,7 +246,7 @@ impl World<'_> {
                     if anew || began_to_wait {
                         stay.pull += 1;
                         let meet_by = Event::MeetBy { viewer, stay: stay.number, pull: stay.pull };
-                        self.clock.at(self.clock.now() + MEET_WITHIN, meet_by);
+                        self.clock.at(self.clock.now() + CATCH_UP_TIMEOUT, meet_by);
                     }
                     return;
                 }
@@ -268,7 +268,7 @@ impl World<'_> {
             self.end_stay(viewer, &Error::new(ErrorKind::CursorExpired));
         } else {
             let meet_by = Event::MeetBy { viewer, stay: number, pull };
-            self.clock.at(self.clock.now() + MEET_WITHIN, meet_by);
+            self.clock.at(self.clock.now() + CATCH_UP_TIMEOUT, meet_by);
         }
     }
 
@@ -317,8 +317,8 @@ impl World<'_> {
                 Join::NeedsReplay | Join::NeedsSnapshot => {
                     let place = place.take();
                     let at_lost_place = match place {
-                        Some(_) => AtLostPlace::Stop,
-                        None => AtLostPlace::Resynchronize,
+                        Some(_) => OnExpiredCursor::Stop,
+                        None => OnExpiredCursor::Resynchronize,
                     };
                     let watch = self.watch(
                         at,
@@ -404,7 +404,7 @@ impl World<'_> {
     fn say_farewell(&mut self, viewer: usize, account: &mut Account, error: &Error) {
         self.census.count_code("end", error.kind().code());
         if !self.is_planted(Planted::EndsSilently) {
-            self.show(viewer, account, farewell(error).text());
+            self.show(viewer, account, closing_diagnostic(error).text());
         }
     }
 

@@ -1,12 +1,12 @@
 //! The loop around watches, as `sekisho_core::watch` wants it.
 
 use sekisho_core::call::REPORT_GRACE;
-use sekisho_core::cursor::Place;
+use sekisho_core::cursor::UpstreamCursor;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::secret::Token;
 use sekisho_core::watch::{
-    AtLostPlace, LONGEST_BACKOFF, Loss, MAX_STALLS, PING_EVERY, PONG_WITHIN, Watch, WatchEvent, WatchInput,
-    WatchOutput, WatchWait,
+    LONGEST_BACKOFF, Loss, MAX_STALLS, OnExpiredCursor, PING_EVERY, PONG_WITHIN, Watch, WatchEvent,
+    WatchInput, WatchOutput, WatchWait,
 };
 
 use super::clock::{Time, time};
@@ -69,8 +69,8 @@ impl World<'_> {
         &mut self,
         (gateway, of_loop): (usize, usize),
         (runtime, worker): (usize, usize),
-        place: Option<Place>,
-        at_lost_place: AtLostPlace,
+        place: Option<UpstreamCursor>,
+        at_lost_place: OnExpiredCursor,
         owner: Owner,
     ) -> Result<usize, Error> {
         let (now, worker_ref) = (self.instant(), self.worker_ref(runtime, worker));

@@ -7,7 +7,7 @@ use sekisho_core::error::Error;
 use sekisho_core::id::{WorkerId, WorkerRef};
 use sekisho_core::runtime_api::{Command, CreateWorker, Input, InputKind, Intent, Profile, Reason, Reply};
 use sekisho_core::secret::Access;
-use sekisho_core::watch::{AtLostPlace, WatchEvent};
+use sekisho_core::watch::{OnExpiredCursor, WatchEvent};
 use sekisho_runtime::{Runtime, RuntimeConfig};
 
 use crate::run::{self, Loop};
@@ -68,7 +68,7 @@ pub(crate) fn live(make: Make, by: Loop) -> Seen {
     let Ok(Reply::Worker(worker)) = ask(create()) else { panic!() };
     let worker_id: WorkerId = worker.worker_id.parse().unwrap();
     let worker = WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: worker_id.clone() };
-    let watch = registry.watch(Instant::now(), &worker, None, AtLostPlace::Stop).unwrap();
+    let watch = registry.watch(Instant::now(), &worker, None, OnExpiredCursor::Stop).unwrap();
     let mut events = Vec::new();
     side.watch(watch, &mut |next| match next {
         Ok(WatchEvent::Snapshot(_)) => {

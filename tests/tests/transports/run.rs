@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sekisho_core::call::{Call, CallInput, CallLimits, CallOutput, CallWait};
-use sekisho_core::cursor::Place;
+use sekisho_core::cursor::UpstreamCursor;
 use sekisho_core::error::{Error, Outcome};
 use sekisho_core::id::WorkerRef;
 use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
@@ -232,7 +232,7 @@ pub(crate) fn stream(scenario: &streams::Scenario, way: Way, make: Make, stretch
     };
     let mut registry = registry(access, limits(scenario.patience, stretch), give_up_after);
     let worker = WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: "w".parse().unwrap() };
-    let place = scenario.from.and_then(Place::new);
+    let place = scenario.from.and_then(UpstreamCursor::new);
     let watch = registry.watch(Instant::now(), &worker, place, scenario.at_lost_place).unwrap();
     let side = make(To::Network(Arc::new(Tokens(scenario.source))));
     let mut told = Vec::new();

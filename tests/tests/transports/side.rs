@@ -75,7 +75,7 @@ impl UnderTokio {
     fn make(to: To) -> Box<dyn Side> {
         let transport = match to {
             To::Network(source) => under_tokio::Transport::Network(
-                under_tokio::Client::new(Some(scripted::trust())).with_token_source(source),
+                under_tokio::HttpClient::new(Some(scripted::trust())).with_token_source(source),
             ),
             To::InProcess(runtime) => under_tokio::Transport::InProcess(runtime),
         };
@@ -88,7 +88,7 @@ impl Blocking {
     fn make(to: To) -> Box<dyn Side> {
         let transport = match to {
             To::Network(source) => blocking::Transport::Network(
-                blocking::Client::new(Some(scripted::trust())).with_token_source(source),
+                blocking::HttpClient::new(Some(scripted::trust())).with_token_source(source),
             ),
             To::InProcess(runtime) => blocking::Transport::InProcess(runtime),
         };
@@ -115,7 +115,7 @@ impl Side for UnderTokio {
     }
 
     fn watch(&self, watch: Watch, hear: &mut dyn FnMut(Next) -> Wish) {
-        let mut watching = under_tokio::Watching::new(watch, self.transport.clone());
+        let mut watching = under_tokio::WatchDriver::new(watch, self.transport.clone());
         self.executor.block_on(async {
             loop {
                 let next = tokio::time::timeout(PATIENCE, watching.next()).await.expect("something is told");
@@ -143,7 +143,7 @@ impl Side for Blocking {
     }
 
     fn watch(&self, watch: Watch, hear: &mut dyn FnMut(Next) -> Wish) {
-        let mut watching = blocking::Watching::new(watch, self.transport.clone());
+        let mut watching = blocking::WatchDriver::new(watch, self.transport.clone());
         let deadline = Instant::now() + PATIENCE;
         loop {
             match watching.next_event_until(deadline).map(&mut *hear) {

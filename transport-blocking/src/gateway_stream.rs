@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use sekisho_core::client::{Follow, FollowInput, FollowOutput, Followed, Problem};
+use sekisho_core::gateway_client::{
+    GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput, Problem,
+};
 use sekisho_core::watch::{ConnId, Connect, Loss};
 use tungstenite::{Message, WebSocket};
 
-use crate::client::{Client, Opened, Unopened};
+use crate::client::{HttpClient, Opened, Unopened};
 use crate::socket::{Socket, is_timeout};
 use crate::watch::loss;
 
@@ -17,20 +19,20 @@ use crate::watch::loss;
 pub type Ended = Result<(), Box<Problem>>;
 
 /// A follow, and what carries it.
-pub struct Following {
-    follow: Follow,
-    client: Arc<Client>,
+pub struct GatewayStreamDriver {
+    follow: GatewayStream,
+    client: Arc<HttpClient>,
     link: Option<(ConnId, Box<WebSocket<Socket>>)>,
 }
 
-impl Following {
-    /// Nothing happens before the first [`Following::next_event`].
-    pub fn new(follow: Follow, client: Arc<Client>) -> Self {
+impl GatewayStreamDriver {
+    /// Nothing happens before the first [`GatewayStreamDriver::next_event`].
+    pub fn new(follow: GatewayStream, client: Arc<HttpClient>) -> Self {
         Self { follow, client, link: None }
     }
 
     /// What happens next on the stream, or why it has ended. Blocks until then.
-    pub fn next_event(&mut self) -> Result<Followed, Ended> {
+    pub fn next_event(&mut self) -> Result<GatewayEvent, Ended> {
         loop {
             if let Some(next) = self.advance(None) {
                 return next;
@@ -39,18 +41,18 @@ impl Following {
     }
 
     /// The same, but `None` when the instant has come before anything has happened. Connecting is not cut short.
-    pub fn next_event_until(&mut self, instant: Instant) -> Option<Result<Followed, Ended>> {
+    pub fn next_event_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>> {
         self.advance(Some(instant))
     }
 
-    fn advance(&mut self, instant: Option<Instant>) -> Option<Result<Followed, Ended>> {
+    fn advance(&mut self, instant: Option<Instant>) -> Option<Result<GatewayEvent, Ended>> {
         loop {
             match self.follow.poll(Instant::now()) {
-                FollowOutput::Connect(connect) => self.connect(connect),
-                FollowOutput::Close(_) => self.link = None,
-                FollowOutput::Event(event) => return Some(Ok(event)),
-                FollowOutput::Stopped(result) => return Some(Err(result)),
-                FollowOutput::Wait { until, .. } => {
+                GatewayStreamOutput::Connect(connect) => self.connect(connect),
+                GatewayStreamOutput::Close(_) => self.link = None,
+                GatewayStreamOutput::Event(event) => return Some(Ok(event)),
+                GatewayStreamOutput::Stopped(result) => return Some(Err(result)),
+                GatewayStreamOutput::Wait { until, .. } => {
                     if instant.is_some_and(|instant| instant <= Instant::now()) {
                         return None;
                     }
@@ -65,11 +67,11 @@ impl Following {
         let input = match self.client.open(connect) {
             Ok(Opened(socket)) => {
                 self.link = Some((id, Box::new(socket)));
-                FollowInput::Opened(id)
+                GatewayStreamInput::Opened(id)
             }
-            Err(Unopened::Refused(response)) => FollowInput::Refused(id, response),
-            Err(Unopened::Malformed) => FollowInput::Lost(id, Loss::Malformed),
-            Err(Unopened::Failed(failure)) => FollowInput::Lost(id, Loss::Failed(failure.cause)),
+            Err(Unopened::Refused(response)) => GatewayStreamInput::Refused(id, response),
+            Err(Unopened::Malformed) => GatewayStreamInput::Lost(id, Loss::Malformed),
+            Err(Unopened::Failed(failure)) => GatewayStreamInput::Lost(id, Loss::Failed(failure.cause)),
         };
         self.follow.handle(Instant::now(), input);
     }
@@ -82,15 +84,15 @@ impl Following {
         let id = *id;
         socket.get_mut().set_deadline(until);
         let input = match socket.read() {
-            Ok(Message::Text(text)) => FollowInput::Frame(id, text.into()),
+            Ok(Message::Text(text)) => GatewayStreamInput::Frame(id, text.into()),
             // A ping is answered by the library, with the next thing that is read or written.
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => FollowInput::Alive(id),
-            Ok(Message::Close(frame)) => FollowInput::Closed(id, frame.map(|frame| frame.code.into())),
-            Ok(Message::Binary(_)) => FollowInput::Lost(id, Loss::Malformed),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => GatewayStreamInput::Alive(id),
+            Ok(Message::Close(frame)) => GatewayStreamInput::Closed(id, frame.map(|frame| frame.code.into())),
+            Ok(Message::Binary(_)) => GatewayStreamInput::Lost(id, Loss::Malformed),
             Err(tungstenite::Error::Io(error)) if is_timeout(&error) => return,
-            Err(error) => FollowInput::Lost(id, loss(&error)),
+            Err(error) => GatewayStreamInput::Lost(id, loss(&error)),
         };
-        if let FollowInput::Closed(..) | FollowInput::Lost(..) = input {
+        if let GatewayStreamInput::Closed(..) | GatewayStreamInput::Lost(..) = input {
             // The answer to a close, which whoever closed may be waiting for.
             let _ = socket.flush();
             self.link = None;
@@ -99,8 +101,8 @@ impl Following {
     }
 }
 
-impl fmt::Debug for Following {
+impl fmt::Debug for GatewayStreamDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Following").field(&self.follow).finish()
+        f.debug_tuple("GatewayStreamDriver").field(&self.follow).finish()
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sekisho_core::browser_api::Action;
-use sekisho_core::client::{Followed, Problem};
+use sekisho_core::gateway_client::{GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_transport_blocking::Ended;
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ use crate::args::Global;
 use crate::failure::Failure;
 
 /// What answers the browser API.
-pub(crate) trait Checkpoint: Send + Sync {
+pub(crate) trait Backend: Send + Sync {
     /// The body of the reply to an action, as BROWSER-API.md has it.
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>>;
 
@@ -35,11 +35,11 @@ pub(crate) trait Checkpoint: Send + Sync {
 /// A worker's stream.
 pub(crate) trait Stream: Send {
     /// What happens next, or how the stream has ended; `None` when the instant has come before.
-    fn next_until(&mut self, instant: Instant) -> Option<Result<Followed, Ended>>;
+    fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>>;
 }
 
 /// The way that the command line chose.
-pub(crate) fn open(global: &Global) -> Result<Arc<dyn Checkpoint>, Failure> {
+pub(crate) fn open(global: &Global) -> Result<Arc<dyn Backend>, Failure> {
     Ok(match &global.config {
         Some(path) => Arc::new(Direct::new(read_configuration(path)?)?),
         None => Arc::new(ThroughServer::new(global)?),
@@ -48,7 +48,7 @@ pub(crate) fn open(global: &Global) -> Result<Arc<dyn Checkpoint>, Failure> {
 
 /// A reply, read.
 pub(crate) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Problem>> {
-    serde_json::from_slice(body).map_err(|_| Problem::not_the_shape().into())
+    serde_json::from_slice(body).map_err(|_| Problem::unexpected_body().into())
 }
 
 /// A chance of its own for each process.

@@ -13,11 +13,11 @@
 //!
 //! A driver obeys:
 //!
-//! 1. [`Follow::poll`] until it says [`FollowOutput::Wait`] or [`FollowOutput::Stopped`].
-//! 2. On [`FollowOutput::Connect`], open the stream, and feed what becomes of it to [`Follow::handle`].
-//! 3. On [`FollowOutput::Close`], drop the connection.
-//! 4. On [`FollowOutput::Event`], pass it on.
-//! 5. On [`FollowOutput::Wait`], wait for the connection to have something, or for the instant.
+//! 1. [`GatewayStream::poll`] until it says [`GatewayStreamOutput::Wait`] or [`GatewayStreamOutput::Stopped`].
+//! 2. On [`GatewayStreamOutput::Connect`], open the stream, and feed what becomes of it to [`GatewayStream::handle`].
+//! 3. On [`GatewayStreamOutput::Close`], drop the connection.
+//! 4. On [`GatewayStreamOutput::Event`], pass it on.
+//! 5. On [`GatewayStreamOutput::Wait`], wait for the connection to have something, or for the instant.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ pub const SILENCE: Duration = Duration::from_secs(45);
 
 /// What a follow hears. What does not belong to the present connection is ignored.
 #[derive(Debug)]
-pub enum FollowInput {
+pub enum GatewayStreamInput {
     /// The stream is open.
     Opened(ConnId),
     /// The gateway answered with something else than an upgrade.
@@ -72,19 +72,19 @@ pub enum FollowInput {
 
 /// What a follow says.
 #[derive(Debug)]
-pub enum FollowOutput {
+pub enum GatewayStreamOutput {
     /// Open a stream.
     Connect(Connect),
     /// Drop the connection.
     Close(ConnId),
     /// Pass this on.
-    Event(Followed),
+    Event(GatewayEvent),
     /// Nothing to do before this instant, but for what the connection has.
     Wait {
         /// When to poll again at the latest.
         until: Instant,
         /// What for.
-        why: FollowWait,
+        why: GatewayStreamWait,
     },
     /// The end: as it was told to, or for this reason. It is said once.
     Stopped(Result<(), Box<Problem>>),
@@ -93,7 +93,7 @@ pub enum FollowOutput {
 /// What a follow waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
-pub enum FollowWait {
+pub enum GatewayStreamWait {
     /// For the next connect's time to come.
     Backoff,
     /// For the connection to open.
@@ -105,7 +105,7 @@ pub enum FollowWait {
 /// What happens on a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum Followed {
+pub enum GatewayEvent {
     /// Something happened, or the state of the worker at the beginning.
     Event(Envelope),
     /// The gateway said something about the stream.
@@ -125,7 +125,7 @@ pub enum Followed {
 
 /// One stream of one worker, through a gateway. See the [module](self).
 #[derive(Debug)]
-pub struct Follow {
+pub struct GatewayStream {
     access: Access,
     worker: WorkerRef,
     /// Where to go on.
@@ -136,13 +136,13 @@ pub struct Follow {
     failures: u32,
     /// Whether an event has ever come.
     begun: bool,
-    /// Whether [`Followed::Away`] has been said and not been taken back.
+    /// Whether [`GatewayEvent::Away`] has been said and not been taken back.
     away: bool,
     /// When something was last heard.
     heard: Instant,
     /// The diagnostic that may turn out to be the last frame.
-    farewell: Option<(ErrorKind, String)>,
-    outputs: VecDeque<FollowOutput>,
+    closing_diagnostic: Option<(ErrorKind, String)>,
+    outputs: VecDeque<GatewayStreamOutput>,
 }
 
 #[derive(Debug)]
@@ -153,7 +153,7 @@ enum State {
     Stopped,
 }
 
-impl Follow {
+impl GatewayStream {
     pub(super) fn new(
         now: Instant,
         access: Access,
@@ -172,7 +172,7 @@ impl Follow {
             begun: false,
             away: false,
             heard: now,
-            farewell: None,
+            closing_diagnostic: None,
             outputs: VecDeque::new(),
         }
     }
@@ -183,67 +183,67 @@ impl Follow {
     }
 
     /// Takes what happened.
-    pub fn handle(&mut self, now: Instant, input: FollowInput) {
+    pub fn handle(&mut self, now: Instant, input: GatewayStreamInput) {
         let current = match self.state {
             State::Connecting { id, .. } | State::Connected { id } => Some(id),
             State::Pausing { .. } | State::Stopped => None,
         };
         match input {
-            FollowInput::Stop => {
-                self.outputs.extend(current.map(FollowOutput::Close));
+            GatewayStreamInput::Stop => {
+                self.outputs.extend(current.map(GatewayStreamOutput::Close));
                 self.stop(Ok(()));
             }
-            FollowInput::Opened(id) if current == Some(id) => {
+            GatewayStreamInput::Opened(id) if current == Some(id) => {
                 self.state = State::Connected { id };
                 self.heard = now;
             }
-            FollowInput::Refused(id, response) if current == Some(id) => {
+            GatewayStreamInput::Refused(id, response) if current == Some(id) => {
                 let problem = Problem::from_response(&response, false);
                 match problem.status {
                     Some(500..) => self.come_back(now, problem),
                     _ => self.stop(Err(problem.into())),
                 }
             }
-            FollowInput::Frame(id, text) if current == Some(id) => {
+            GatewayStreamInput::Frame(id, text) if current == Some(id) => {
                 self.heard = now;
                 match Frame::from_text(&text) {
                     Some(Frame::Event(envelope)) => self.event(envelope),
                     Some(Frame::Notice(notice)) => self.notice(notice),
                     None => {
-                        self.outputs.push_back(FollowOutput::Close(id));
-                        let problem = Problem::of_somebody_else("a frame of the stream makes no sense");
+                        self.outputs.push_back(GatewayStreamOutput::Close(id));
+                        let problem = Problem::not_a_gateway("a frame of the stream makes no sense");
                         self.stop(Err(problem.into()));
                     }
                 }
             }
-            FollowInput::Alive(id) if current == Some(id) => self.heard = now,
-            FollowInput::Closed(id, code) if current == Some(id) => self.closed(now, code),
-            FollowInput::Lost(id, loss) if current == Some(id) => self.lost(now, loss),
+            GatewayStreamInput::Alive(id) if current == Some(id) => self.heard = now,
+            GatewayStreamInput::Closed(id, code) if current == Some(id) => self.closed(now, code),
+            GatewayStreamInput::Lost(id, loss) if current == Some(id) => self.lost(now, loss),
             _ => {}
         }
     }
 
     /// What to do next. To be called until it says to wait, or that it has stopped.
-    pub fn poll(&mut self, now: Instant) -> FollowOutput {
+    pub fn poll(&mut self, now: Instant) -> GatewayStreamOutput {
         if self.outputs.is_empty() {
-            self.let_time_pass(now);
+            self.handle_timeout(now);
         }
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
         let (until, why) = match self.state {
-            State::Pausing { until } => (until, FollowWait::Backoff),
-            State::Connecting { until, .. } => (until, FollowWait::Connection),
-            State::Connected { .. } => (self.heard + SILENCE, FollowWait::Frame),
+            State::Pausing { until } => (until, GatewayStreamWait::Backoff),
+            State::Connecting { until, .. } => (until, GatewayStreamWait::Connection),
+            State::Connected { .. } => (self.heard + SILENCE, GatewayStreamWait::Frame),
             State::Stopped => {
-                let problem = Problem::of_somebody_else("the stream was polled past its end");
-                return FollowOutput::Stopped(Err(problem.into()));
+                let problem = Problem::not_a_gateway("the stream was polled past its end");
+                return GatewayStreamOutput::Stopped(Err(problem.into()));
             }
         };
-        FollowOutput::Wait { until, why }
+        GatewayStreamOutput::Wait { until, why }
     }
 
-    fn let_time_pass(&mut self, now: Instant) {
+    fn handle_timeout(&mut self, now: Instant) {
         let overdue = |id| (id, Loss::Failed(FailureCause::Timeout(TimeoutPhase::Response)));
         let (id, loss) = match self.state {
             State::Pausing { until } if until <= now => return self.connect(now),
@@ -251,16 +251,16 @@ impl Follow {
             State::Connected { id } if self.heard + SILENCE <= now => overdue(id),
             _ => return,
         };
-        self.outputs.push_back(FollowOutput::Close(id));
+        self.outputs.push_back(GatewayStreamOutput::Close(id));
         self.lost(now, loss);
     }
 
     fn connect(&mut self, now: Instant) {
         self.connections += 1;
-        self.farewell = None;
+        self.closing_diagnostic = None;
         let id = ConnId::of(self.connections);
         self.state = State::Connecting { id, until: now + LIMITS.connect + LIMITS.response + REPORT_GRACE };
-        self.outputs.push_back(FollowOutput::Connect(Connect {
+        self.outputs.push_back(GatewayStreamOutput::Connect(Connect {
             id,
             target: self.access.target(),
             request: self.request(),
@@ -288,33 +288,33 @@ impl Follow {
         self.begun = true;
         self.cursor = Some(envelope.cursor.clone());
         if std::mem::take(&mut self.away) {
-            self.outputs.push_back(FollowOutput::Event(Followed::Back));
+            self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Back));
         }
-        self.outputs.push_back(FollowOutput::Event(Followed::Event(envelope)));
+        self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Event(envelope)));
     }
 
     fn notice(&mut self, notice: Notice) {
         // Coming back to a worker that is quiet brings no event, but the word that there is none.
         if std::mem::take(&mut self.away) {
             self.failures = 0;
-            self.outputs.push_back(FollowOutput::Event(Followed::Back));
+            self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Back));
         }
         // The codes of errors are said last; what comes of them is told with the close.
         match ErrorKind::from_code(&notice.code) {
-            Some(kind) => self.farewell = Some((kind, notice.message)),
-            None => self.outputs.push_back(FollowOutput::Event(Followed::Notice(notice))),
+            Some(kind) => self.closing_diagnostic = Some((kind, notice.message)),
+            None => self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Notice(notice))),
         }
     }
 
     fn closed(&mut self, now: Instant, code: Option<u16>) {
-        let problem = match self.farewell.take() {
-            Some((kind, message)) => Problem::of_the_end(kind, &message),
-            None => Problem::of_somebody_else("the stream was closed without a word"),
+        let problem = match self.closing_diagnostic.take() {
+            Some((kind, message)) => Problem::from_closing_diagnostic(kind, &message),
+            None => Problem::not_a_gateway("the stream was closed without a word"),
         };
         match code {
             Some(4400..=4499) if self.begun => {
                 self.cursor = None;
-                self.outputs.push_back(FollowOutput::Event(Followed::StartedOver));
+                self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::StartedOver));
                 self.come_back(now, problem);
             }
             Some(1008 | 4400..) => self.stop(Err(problem.into())),
@@ -324,19 +324,19 @@ impl Follow {
 
     fn lost(&mut self, now: Instant, loss: Loss) {
         let problem = match loss {
-            Loss::Failed(cause) => Problem::of_the_way(Failure::unsent(cause), false),
+            Loss::Failed(cause) => Problem::from_transport_failure(Failure::unsent(cause), false),
             Loss::Ended => {
                 // A gateway that went away between its last word and the close.
-                if self.farewell.is_some() {
+                if self.closing_diagnostic.is_some() {
                     return self.closed(now, None);
                 }
-                Problem::of_the_way(
+                Problem::from_transport_failure(
                     Failure::unsent(FailureCause::Network(crate::error::NetworkPhase::Receive)),
                     false,
                 )
             }
-            Loss::Malformed => Problem::of_somebody_else("the stream is not a WebSocket of a gateway's"),
-            Loss::TooLarge => Problem::of_somebody_else("a frame of the stream is over all bounds"),
+            Loss::Malformed => Problem::not_a_gateway("the stream is not a WebSocket of a gateway's"),
+            Loss::TooLarge => Problem::not_a_gateway("a frame of the stream is over all bounds"),
         };
         self.come_back(now, problem);
     }
@@ -349,14 +349,16 @@ impl Follow {
         self.failures += 1;
         self.away = true;
         self.state = State::Pausing { until: now + pause };
-        self.outputs
-            .push_back(FollowOutput::Event(Followed::Away { retry_after: pause, problem: problem.into() }));
+        self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Away {
+            retry_after: pause,
+            problem: problem.into(),
+        }));
     }
 
     fn stop(&mut self, result: Result<(), Box<Problem>>) {
         if !matches!(self.state, State::Stopped) {
             self.state = State::Stopped;
-            self.outputs.push_back(FollowOutput::Stopped(result));
+            self.outputs.push_back(GatewayStreamOutput::Stopped(result));
         }
     }
 }

@@ -13,10 +13,10 @@ use hyper::body::Frame;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sekisho_core::browser_api::{
-    Form, Observation, Viewed, event_stream, problem, server_sent_event, switching_protocols,
+    Form, Observation, StreamRequest, event_stream, problem, server_sent_event, switching_protocols,
 };
 use sekisho_core::error::{Error, ErrorKind};
-use sekisho_core::feed::farewell;
+use sekisho_core::feed::closing_diagnostic;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -90,12 +90,12 @@ pub(crate) async fn respond(
 /// A viewer and its place among those there may be.
 struct Admitted {
     viewing: Viewing,
-    _place: crate::gateway::ViewerPlace,
+    _place: crate::gateway::Permit,
 }
 
 impl Admitted {
-    fn new(gateway: &Rc<Gateway>, viewed: Viewed) -> Result<Self, Error> {
-        let place = gateway.place_for_viewer()?;
+    fn new(gateway: &Rc<Gateway>, viewed: StreamRequest) -> Result<Self, Error> {
+        let place = gateway.viewer_permit()?;
         Ok(Self { viewing: Viewing::new(gateway, viewed)?, _place: place })
     }
 }
@@ -200,7 +200,7 @@ async fn close(socket: &mut Socket, error: &Error) {
         code: CloseCode::from(error.kind().close_code()),
         reason: Utf8Bytes::from_static(error.kind().code()),
     };
-    if socket.send(Message::Text(text(farewell(error).text()))).await.is_ok()
+    if socket.send(Message::Text(text(closing_diagnostic(error).text()))).await.is_ok()
         && socket.close(Some(frame)).await.is_ok()
     {
         while let Some(Ok(_)) = socket.next().await {}
@@ -246,7 +246,7 @@ async fn over_events(
             }
         };
         // Nobody may be left to hear it.
-        let _ = timeout(CLOSE_WITHIN, events.send(server_sent_event(&farewell(&error)))).await;
+        let _ = timeout(CLOSE_WITHIN, events.send(server_sent_event(&closing_diagnostic(&error)))).await;
     });
     Ok(event_stream().map(|()| ReplyBody::Events(Events(body))))
 }

@@ -67,7 +67,7 @@ impl Problem {
             Err(_) => Self {
                 status: Some(response.status().as_u16()),
                 outcome: changes_something.then_some(Outcome::Unknown),
-                ..Self::of_somebody_else(&format!(
+                ..Self::not_a_gateway(&format!(
                     "the answer has the status {} and no problem details",
                     response.status().as_u16()
                 ))
@@ -76,7 +76,7 @@ impl Problem {
     }
 
     /// What it means that there was no response at all.
-    pub fn of_the_way(failure: Failure, changes_something: bool) -> Self {
+    pub fn from_transport_failure(failure: Failure, changes_something: bool) -> Self {
         let (code, title) = match failure.cause {
             FailureCause::Network(_) => (GATEWAY_UNREACHABLE, "The gateway cannot be reached"),
             FailureCause::Timeout(_) => (GATEWAY_TIMEOUT, "The gateway did not answer in time"),
@@ -109,17 +109,17 @@ impl Problem {
     }
 
     /// What a reply comes to that is a success, but not one of the API's.
-    pub fn not_the_shape() -> Self {
-        Self::of_somebody_else("the answer is not of the form")
+    pub fn unexpected_body() -> Self {
+        Self::not_a_gateway("the answer is not of the form")
     }
 
     /// What it means that an answer or a stream is none of a gateway's.
-    pub(super) fn of_somebody_else(detail: &str) -> Self {
+    pub(super) fn not_a_gateway(detail: &str) -> Self {
         Self::of(NOT_A_GATEWAY, SOMEBODY_ELSE, detail.to_owned())
     }
 
     /// The way a gateway ended a stream: its last diagnostic.
-    pub(super) fn of_the_end(kind: ErrorKind, message: &str) -> Self {
+    pub(super) fn from_closing_diagnostic(kind: ErrorKind, message: &str) -> Self {
         Self {
             origin: kind.origin(),
             retryable: kind.retryable(),

@@ -82,7 +82,7 @@ impl AllowedHost {
 }
 
 /// Examines the head of every request before anything else does.
-pub struct Door {
+pub struct AccessGuard {
     hosts: Vec<AllowedHost>,
     origins: Vec<AllowedOrigin>,
     access_token: Option<Token>,
@@ -90,16 +90,16 @@ pub struct Door {
 
 /// What became of a request at the door, and what its response must carry.
 #[derive(Debug)]
-pub struct Passage {
+pub struct Admission {
     /// Whether it came in.
-    pub verdict: Verdict,
+    pub decision: Decision,
     /// The allowed page of another origin that asked.
     cross_origin: Option<HeaderValue>,
 }
 
 /// Whether a request comes in.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Decision {
     /// It does.
     Admitted,
     /// It is a preflight (Fetch, 3.2.2), and this is its whole answer.
@@ -108,7 +108,7 @@ pub enum Verdict {
     Refused(Error),
 }
 
-impl Door {
+impl AccessGuard {
     /// A door for a gateway that may be spoken to under `hosts`, besides all names of loopback, by pages of
     /// `origins`, besides its own, and where `access_token` is given, by those alone who have it.
     pub fn new(hosts: Vec<AllowedHost>, origins: Vec<AllowedOrigin>, access_token: Option<Token>) -> Self {
@@ -116,19 +116,19 @@ impl Door {
     }
 
     /// Examines `Host`, `Origin` and, for `/api`, the access token, in this order.
-    pub fn examine(&self, head: &Parts) -> Passage {
-        let (verdict, cross_origin) = match self.examine_origin(head) {
-            Err(error) => (Verdict::Refused(error.refusing(&head.method)), None),
+    pub fn examine(&self, head: &Parts) -> Admission {
+        let (decision, cross_origin) = match self.examine_origin(head) {
+            Err(error) => (Decision::Refused(error.refusing(&head.method)), None),
             Ok(cross_origin) if cross_origin.is_some() && is_preflight(head) => {
-                (Verdict::Preflight(preflight()), cross_origin)
+                (Decision::Preflight(preflight()), cross_origin)
             }
-            Ok(cross_origin) if self.knows(head) => (Verdict::Admitted, cross_origin),
+            Ok(cross_origin) if self.knows(head) => (Decision::Admitted, cross_origin),
             Ok(cross_origin) => {
                 let error = Error::new(ErrorKind::Unauthorized).refusing(&head.method);
-                (Verdict::Refused(error), cross_origin)
+                (Decision::Refused(error), cross_origin)
             }
         };
-        Passage { verdict, cross_origin }
+        Admission { decision, cross_origin }
     }
 
     fn examine_origin(&self, head: &Parts) -> Result<Option<HeaderValue>, Error> {
@@ -170,9 +170,9 @@ impl Door {
     }
 }
 
-impl Passage {
+impl Admission {
     /// Adds to the response's headers what the page that asked needs to be able to read it (Fetch, 3.2.3).
-    pub fn dress(&self, headers: &mut HeaderMap) {
+    pub fn add_cors_headers(&self, headers: &mut HeaderMap) {
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = &self.cross_origin {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -212,9 +212,9 @@ fn preflight() -> Response<Bytes> {
     response
 }
 
-impl fmt::Debug for Door {
+impl fmt::Debug for AccessGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Door")
+        f.debug_struct("AccessGuard")
             .field("hosts", &self.hosts)
             .field("origins", &self.origins)
             .finish_non_exhaustive()
@@ -225,10 +225,10 @@ impl fmt::Debug for Door {
 mod tests {
     use super::*;
 
-    fn door(token: Option<&str>) -> Door {
+    fn door(token: Option<&str>) -> AccessGuard {
         let hosts = vec!["gate.example".parse().unwrap(), "10.0.0.1:8787".parse().unwrap()];
         let origins = vec!["https://app.example".parse().unwrap()];
-        Door::new(hosts, origins, token.map(|token| token.parse().unwrap()))
+        AccessGuard::new(hosts, origins, token.map(|token| token.parse().unwrap()))
     }
 
     fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
@@ -239,17 +239,22 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn verdict(door: &Door, method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), ErrorKind> {
-        match door.examine(&head(method, uri, headers)).verdict {
-            Verdict::Refused(error) => Err(error.kind()),
-            Verdict::Admitted | Verdict::Preflight(_) => Ok(()),
+    fn decision(
+        door: &AccessGuard,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(), ErrorKind> {
+        match door.examine(&head(method, uri, headers)).decision {
+            Decision::Refused(error) => Err(error.kind()),
+            Decision::Admitted | Decision::Preflight(_) => Ok(()),
         }
     }
 
     #[test]
     fn hosts() {
         let door = door(None);
-        let asked = |host| verdict(&door, "GET", "/api/runtimes", &[("host", host)]);
+        let asked = |host| decision(&door, "GET", "/api/runtimes", &[("host", host)]);
         for host in [
             "localhost",
             "localhost:9",
@@ -277,18 +282,18 @@ mod tests {
         ] {
             assert_eq!(asked(host), Err(ErrorKind::HostNotAllowed), "{host}");
         }
-        let none = verdict(&door, "GET", "/healthz", &[]);
+        let none = decision(&door, "GET", "/healthz", &[]);
         assert_eq!(none, Err(ErrorKind::HostNotAllowed));
-        let twice = verdict(&door, "GET", "/healthz", &[("host", "localhost"), ("host", "localhost")]);
+        let twice = decision(&door, "GET", "/healthz", &[("host", "localhost"), ("host", "localhost")]);
         assert_eq!(twice, Err(ErrorKind::HostNotAllowed));
-        let absolute = verdict(&door, "GET", "http://evil.example/healthz", &[("host", "localhost")]);
+        let absolute = decision(&door, "GET", "http://evil.example/healthz", &[("host", "localhost")]);
         assert_eq!(absolute, Err(ErrorKind::HostNotAllowed));
     }
 
     #[test]
     fn origins() {
         let door = door(None);
-        let asked = |host, origin| verdict(&door, "POST", "/api/x", &[("host", host), ("origin", origin)]);
+        let asked = |host, origin| decision(&door, "POST", "/api/x", &[("host", host), ("origin", origin)]);
         for (host, origin) in [
             ("localhost:8787", "http://localhost:8787"),
             ("gate.example", "https://gate.example"),
@@ -315,7 +320,7 @@ mod tests {
         let asked = |uri, authorization: &[(&str, &str)]| {
             let mut headers = vec![("host", "localhost")];
             headers.extend(authorization);
-            verdict(&door, "GET", uri, &headers)
+            decision(&door, "GET", uri, &headers)
         };
         assert_eq!(asked("/healthz", &[]), Ok(()));
         assert_eq!(asked("/readyz", &[]), Ok(()));
@@ -339,15 +344,15 @@ mod tests {
         ];
         let mut asked = |protocols| {
             headers.push(("sec-websocket-protocol", protocols));
-            let verdict = verdict(&door, "GET", "/api/x", &headers);
+            let decision = decision(&door, "GET", "/api/x", &headers);
             headers.pop();
-            verdict
+            decision
         };
         assert_eq!(asked("sekisho.v1, bearer.s3cret"), Ok(()));
         assert_eq!(asked("sekisho.v1, bearer.other"), Err(ErrorKind::Unauthorized));
         assert_eq!(asked("s3cret"), Err(ErrorKind::Unauthorized));
         let plain = [("host", "localhost"), ("sec-websocket-protocol", "bearer.s3cret")];
-        assert_eq!(verdict(&door, "GET", "/api/x", &plain), Err(ErrorKind::Unauthorized));
+        assert_eq!(decision(&door, "GET", "/api/x", &plain), Err(ErrorKind::Unauthorized));
     }
 
     #[test]
@@ -356,19 +361,19 @@ mod tests {
         let origin = ("origin", "https://app.example");
         let preflight = [("host", "localhost"), origin, ("access-control-request-method", "POST")];
         let passage = door.examine(&head("OPTIONS", "/api/runtimes", &preflight));
-        assert!(matches!(&passage.verdict, Verdict::Preflight(answer) if answer.status() == 204));
+        assert!(matches!(&passage.decision, Decision::Preflight(answer) if answer.status() == 204));
         let mut response = Response::new(Bytes::new());
-        passage.dress(response.headers_mut());
+        passage.add_cors_headers(response.headers_mut());
         assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
 
         for (method, headers) in [("OPTIONS", &preflight[..2]), ("GET", &preflight)] {
             let passage = door.examine(&head(method, "/api/runtimes", headers));
-            assert!(matches!(passage.verdict, Verdict::Refused(_)), "{method} is no preflight");
+            assert!(matches!(passage.decision, Decision::Refused(_)), "{method} is no preflight");
         }
 
         let refused = door.examine(&head("GET", "/api/runtimes", &[("host", "localhost"), origin]));
         let mut response = Response::new(Bytes::new());
-        refused.dress(response.headers_mut());
+        refused.add_cors_headers(response.headers_mut());
         assert_eq!(
             response.headers()["access-control-allow-origin"],
             "https://app.example",
@@ -377,9 +382,9 @@ mod tests {
 
         let stranger = [("host", "localhost"), ("origin", "https://evil.example"), preflight[2]];
         let passage = door.examine(&head("OPTIONS", "/api/runtimes", &stranger));
-        assert!(matches!(passage.verdict, Verdict::Refused(_)));
+        assert!(matches!(passage.decision, Decision::Refused(_)));
         let mut response = Response::new(Bytes::new());
-        passage.dress(response.headers_mut());
+        passage.add_cors_headers(response.headers_mut());
         assert!(!response.headers().contains_key("access-control-allow-origin"));
     }
 

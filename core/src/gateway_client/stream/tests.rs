@@ -1,41 +1,41 @@
 #![allow(clippy::disallowed_methods, reason = "the clock of a test begins somewhere")]
 
 use super::*;
-use crate::client::Server;
 use crate::error::NetworkPhase;
+use crate::gateway_client::Gateway;
 
 const REFUSED: Loss = Loss::Failed(FailureCause::Network(NetworkPhase::Connect));
 
 /// A follow with a clock that jumps to wherever the follow wants to be.
 struct Pair {
-    follow: Follow,
+    follow: GatewayStream,
     now: Instant,
 }
 
 impl Pair {
     fn new(cursor: Option<&str>) -> Self {
         let worker = WorkerRef { runtime_id: "r".parse().unwrap(), worker_id: "w".parse().unwrap() };
-        let server = Server::new("http://127.0.0.1:8787/gate".parse().unwrap(), "s3cret".parse().ok());
+        let gateway = Gateway::new("http://127.0.0.1:8787/gate".parse().unwrap(), "s3cret".parse().ok());
         let now = Instant::now();
-        Self { follow: server.follow(now, &worker, cursor.map(Into::into), 7), now }
+        Self { follow: gateway.open_stream(now, &worker, cursor.map(Into::into), 7), now }
     }
 
-    fn poll(&mut self) -> FollowOutput {
+    fn poll(&mut self) -> GatewayStreamOutput {
         self.follow.poll(self.now)
     }
 
     /// Waits until there is something to connect to; where, and what was told before.
-    fn connect(&mut self) -> (ConnId, String, Vec<Followed>) {
+    fn connect(&mut self) -> (ConnId, String, Vec<GatewayEvent>) {
         let mut told = Vec::new();
         loop {
             match self.poll() {
-                FollowOutput::Connect(connect) => {
+                GatewayStreamOutput::Connect(connect) => {
                     assert_eq!(connect.request.headers()["authorization"], "Bearer s3cret");
                     return (connect.id, connect.request.uri().to_string(), told);
                 }
-                FollowOutput::Event(event) => told.push(event),
-                FollowOutput::Wait { until, why } => {
-                    assert_eq!(why, FollowWait::Backoff);
+                GatewayStreamOutput::Event(event) => told.push(event),
+                GatewayStreamOutput::Wait { until, why } => {
+                    assert_eq!(why, GatewayStreamWait::Backoff);
                     assert!(until > self.now);
                     self.now = until;
                 }
@@ -46,12 +46,12 @@ impl Pair {
 
     fn open(&mut self) -> ConnId {
         let (id, _, _) = self.connect();
-        self.follow.handle(self.now, FollowInput::Opened(id));
+        self.follow.handle(self.now, GatewayStreamInput::Opened(id));
         id
     }
 
     fn frame(&mut self, id: ConnId, text: &str) {
-        self.follow.handle(self.now, FollowInput::Frame(id, Bytes::copy_from_slice(text.as_bytes())));
+        self.follow.handle(self.now, GatewayStreamInput::Frame(id, Bytes::copy_from_slice(text.as_bytes())));
     }
 
     fn event(&mut self, id: ConnId, cursor: &str) {
@@ -68,14 +68,14 @@ impl Pair {
     }
 
     fn close(&mut self, id: ConnId, code: u16) {
-        self.follow.handle(self.now, FollowInput::Closed(id, Some(code)));
+        self.follow.handle(self.now, GatewayStreamInput::Closed(id, Some(code)));
     }
 
     fn stopped(&mut self) -> Result<(), String> {
         loop {
             match self.poll() {
-                FollowOutput::Stopped(result) => return result.map_err(|problem| problem.code),
-                FollowOutput::Event(_) | FollowOutput::Close(_) => {}
+                GatewayStreamOutput::Stopped(result) => return result.map_err(|problem| problem.code),
+                GatewayStreamOutput::Event(_) | GatewayStreamOutput::Close(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -87,17 +87,20 @@ fn it_comes_back_with_the_cursor_of_the_last_event() {
     let mut pair = Pair::new(None);
     let (id, path, _) = pair.connect();
     assert_eq!(path, "/gate/api/runtimes/r/workers/w/events/ws");
-    pair.follow.handle(pair.now, FollowInput::Opened(id));
+    pair.follow.handle(pair.now, GatewayStreamInput::Opened(id));
     pair.event(id, "c-1");
     pair.event(id, "c-2");
-    pair.follow.handle(pair.now, FollowInput::Lost(id, Loss::Ended));
+    pair.follow.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
     let (id, path, told) = pair.connect();
     assert_eq!(path, "/gate/api/runtimes/r/workers/w/events/ws?cursor=c%2D2");
-    assert!(matches!(&told[..], [Followed::Event(_), Followed::Event(_), Followed::Away { .. }]), "{told:?}");
-    pair.follow.handle(pair.now, FollowInput::Opened(id));
+    assert!(
+        matches!(&told[..], [GatewayEvent::Event(_), GatewayEvent::Event(_), GatewayEvent::Away { .. }]),
+        "{told:?}"
+    );
+    pair.follow.handle(pair.now, GatewayStreamInput::Opened(id));
     pair.event(id, "c-3");
-    assert!(matches!(pair.poll(), FollowOutput::Event(Followed::Back)));
-    assert!(matches!(pair.poll(), FollowOutput::Event(Followed::Event(_))));
+    assert!(matches!(pair.poll(), GatewayStreamOutput::Event(GatewayEvent::Back)));
+    assert!(matches!(pair.poll(), GatewayStreamOutput::Event(GatewayEvent::Event(_))));
     assert_eq!(pair.follow.cursor(), Some("c-3"));
 }
 
@@ -135,7 +138,7 @@ fn what_to_do_is_in_the_range_of_the_close_code() {
                 let (_, path, told) = pair.connect();
                 let encoded = cursor.map(|cursor| format!("?cursor={}", cursor.replace('-', "%2D")));
                 assert!(path.ends_with(&format!("/ws{}", encoded.unwrap_or_default())), "{code}: {path}");
-                let started_over = told.contains(&Followed::StartedOver);
+                let started_over = told.contains(&GatewayEvent::StartedOver);
                 assert_eq!(started_over, cursor.is_none(), "{code}: {told:?}");
             }
         }
@@ -148,7 +151,7 @@ fn the_end_is_told_as_what_it_is() {
     let id = pair.open();
     pair.diagnostic(id, "network_error");
     pair.close(id, 4002);
-    let FollowOutput::Stopped(Err(problem)) = pair.poll() else { panic!() };
+    let GatewayStreamOutput::Stopped(Err(problem)) = pair.poll() else { panic!() };
     assert_eq!((problem.origin, problem.retryable), (crate::error::Origin::Network, true));
     assert_eq!((&*problem.title, &*problem.detail), (ErrorKind::Network(NetworkPhase::Connect).title(), "m"));
 }
@@ -157,7 +160,7 @@ fn the_end_is_told_as_what_it_is() {
 fn nothing_to_come_back_to_is_the_end() {
     let mut pair = Pair::new(None);
     let (id, _, _) = pair.connect();
-    pair.follow.handle(pair.now, FollowInput::Lost(id, REFUSED));
+    pair.follow.handle(pair.now, GatewayStreamInput::Lost(id, REFUSED));
     assert_eq!(pair.stopped(), Err("gateway_unreachable".into()));
 }
 
@@ -166,19 +169,19 @@ fn pauses_grow_and_end() {
     let mut pair = Pair::new(None);
     let id = pair.open();
     pair.event(id, "c");
-    pair.follow.handle(pair.now, FollowInput::Lost(id, Loss::Ended));
+    pair.follow.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
     let started = pair.now;
     let mut pauses = Vec::new();
     let end = loop {
         match pair.poll() {
-            FollowOutput::Connect(connect) => {
-                pair.follow.handle(pair.now, FollowInput::Lost(connect.id, REFUSED));
+            GatewayStreamOutput::Connect(connect) => {
+                pair.follow.handle(pair.now, GatewayStreamInput::Lost(connect.id, REFUSED));
             }
-            FollowOutput::Event(Followed::Away { retry_after, .. }) => pauses.push(retry_after),
-            FollowOutput::Event(_) => {}
-            FollowOutput::Wait { until, .. } => pair.now = until,
-            FollowOutput::Stopped(result) => break result.unwrap_err().code,
-            FollowOutput::Close(id) => panic!("{id:?}"),
+            GatewayStreamOutput::Event(GatewayEvent::Away { retry_after, .. }) => pauses.push(retry_after),
+            GatewayStreamOutput::Event(_) => {}
+            GatewayStreamOutput::Wait { until, .. } => pair.now = until,
+            GatewayStreamOutput::Stopped(result) => break result.unwrap_err().code,
+            GatewayStreamOutput::Close(id) => panic!("{id:?}"),
         }
     };
     assert_eq!(end, "gateway_unreachable");
@@ -195,15 +198,17 @@ fn a_silent_gateway_is_gone() {
     pair.event(id, "c");
     pair.poll();
     for _ in 0..3 {
-        let FollowOutput::Wait { until, why: FollowWait::Frame } = pair.poll() else { panic!() };
+        let GatewayStreamOutput::Wait { until, why: GatewayStreamWait::Frame } = pair.poll() else {
+            panic!()
+        };
         assert_eq!(until, pair.now + SILENCE);
         pair.now = until - Duration::from_millis(1);
-        pair.follow.handle(pair.now, FollowInput::Alive(id));
+        pair.follow.handle(pair.now, GatewayStreamInput::Alive(id));
     }
-    let FollowOutput::Wait { until, .. } = pair.poll() else { panic!() };
+    let GatewayStreamOutput::Wait { until, .. } = pair.poll() else { panic!() };
     pair.now = until;
-    assert!(matches!(pair.poll(), FollowOutput::Close(closed) if closed == id));
-    let FollowOutput::Event(Followed::Away { problem, .. }) = pair.poll() else { panic!() };
+    assert!(matches!(pair.poll(), GatewayStreamOutput::Close(closed) if closed == id));
+    let GatewayStreamOutput::Event(GatewayEvent::Away { problem, .. }) = pair.poll() else { panic!() };
     assert_eq!(problem.code, "gateway_timeout");
 }
 
@@ -213,11 +218,11 @@ fn refusals() {
         let mut pair = Pair::new(None);
         let id = pair.open();
         pair.event(id, "c");
-        pair.follow.handle(pair.now, FollowInput::Lost(id, Loss::Ended));
+        pair.follow.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
         let (id, _, _) = pair.connect();
         let response =
             Response::builder().status(status).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
-        pair.follow.handle(pair.now, FollowInput::Refused(id, response));
+        pair.follow.handle(pair.now, GatewayStreamInput::Refused(id, response));
         pair
     };
     let unauthorized = crate::browser_api::problem(&crate::error::Error::new(ErrorKind::Unauthorized));
@@ -232,10 +237,10 @@ fn refusals() {
 fn it_stops_when_told_and_ignores_what_is_late() {
     let mut pair = Pair::new(None);
     let id = pair.open();
-    pair.follow.handle(pair.now, FollowInput::Stop);
+    pair.follow.handle(pair.now, GatewayStreamInput::Stop);
     pair.event(id, "late");
     pair.close(id, 4504);
-    assert!(matches!(pair.poll(), FollowOutput::Close(closed) if closed == id));
+    assert!(matches!(pair.poll(), GatewayStreamOutput::Close(closed) if closed == id));
     assert_eq!(pair.stopped(), Ok(()));
 }
 
@@ -251,9 +256,11 @@ fn what_is_no_frame_ends_it() {
 fn a_connection_that_does_not_open_is_not_waited_for_for_ever() {
     let mut pair = Pair::new(None);
     let (id, _, _) = pair.connect();
-    let FollowOutput::Wait { until, why: FollowWait::Connection } = pair.poll() else { panic!() };
+    let GatewayStreamOutput::Wait { until, why: GatewayStreamWait::Connection } = pair.poll() else {
+        panic!()
+    };
     assert_eq!(until, pair.now + LIMITS.connect + LIMITS.response + REPORT_GRACE);
     pair.now = until;
-    assert!(matches!(pair.poll(), FollowOutput::Close(closed) if closed == id));
+    assert!(matches!(pair.poll(), GatewayStreamOutput::Close(closed) if closed == id));
     assert_eq!(pair.stopped(), Err("gateway_timeout".into()));
 }

@@ -8,12 +8,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use sekisho_config::{DEFAULT_LISTEN, TokenFile, trusting_pem, trusting_the_system};
 use sekisho_core::browser_api::Action;
-use sekisho_core::client::{self, Followed, Problem, Server};
+use sekisho_core::gateway_client::{self, Gateway, GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::secret::{BaseUrl, Token};
-use sekisho_transport_blocking::{Client, Ended, Following};
+use sekisho_transport_blocking::{Ended, GatewayStreamDriver, HttpClient};
 
-use super::{Checkpoint, Stream, seed};
+use super::{Backend, Stream, seed};
 use crate::args::Global;
 use crate::failure::Failure;
 
@@ -23,8 +23,8 @@ const ACCESS_TOKEN_FILE: &str = "SEKISHO_ACCESS_TOKEN_FILE";
 
 /// A server, and what carries requests to it.
 pub(crate) struct ThroughServer {
-    server: Server,
-    client: Arc<Client>,
+    gateway: Gateway,
+    client: Arc<HttpClient>,
 }
 
 impl ThroughServer {
@@ -53,13 +53,13 @@ impl ThroughServer {
                 Failure::Usage(format!("--ca-file is needed, as this system's own roots give {error}"))
             })?),
         };
-        Ok(Self { server: Server::new(url, token), client: Arc::new(Client::new(tls)) })
+        Ok(Self { gateway: Gateway::new(url, token), client: Arc::new(HttpClient::new(tls)) })
     }
 }
 
-impl Checkpoint for ThroughServer {
+impl Backend for ThroughServer {
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>> {
-        client::answer(action, self.client.exchange(self.server.attempt(Instant::now(), action)))
+        gateway_client::answer(action, self.client.exchange(self.gateway.attempt(Instant::now(), action)))
     }
 
     fn keeps(&self, _: &RuntimeId) -> bool {
@@ -67,13 +67,13 @@ impl Checkpoint for ThroughServer {
     }
 
     fn follow(&self, worker: &WorkerRef, cursor: Option<String>) -> Result<Box<dyn Stream>, Box<Problem>> {
-        let follow = self.server.follow(Instant::now(), worker, cursor, seed());
-        Ok(Box::new(Following::new(follow, self.client.clone())))
+        let follow = self.gateway.open_stream(Instant::now(), worker, cursor, seed());
+        Ok(Box::new(GatewayStreamDriver::new(follow, self.client.clone())))
     }
 }
 
-impl Stream for Following {
-    fn next_until(&mut self, instant: Instant) -> Option<Result<Followed, Ended>> {
+impl Stream for GatewayStreamDriver {
+    fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>> {
         self.next_event_until(instant)
     }
 }

@@ -1,29 +1,29 @@
 //! The other end of the browser API: for terminals and scripts that speak to a gateway.
 //!
-//! A [`Server`] is the way to one. It makes an [`Attempt`] of each [`Action`], whose response or failure
+//! A [`Gateway`] is the way to one. It makes an [`Attempt`] of each [`Action`], whose response or failure
 //! [`answer`] makes sense of: the body, or a [`Problem`], which is the same whether the gateway told it, or there was
-//! no word from the gateway at all. A worker's stream is followed by [`Follow`], which comes back with its cursor
+//! no word from the gateway at all. A worker's stream is followed by [`GatewayStream`], which comes back with its cursor
 //! where it may, and ends where it must. Frames are read with [`Frame::from_text`].
 //!
-//! Whoever goes to the runtimes by himself needs neither [`Server`] nor [`Follow`], but the answers of
+//! Whoever goes to the runtimes by himself needs neither [`Gateway`] nor [`GatewayStream`], but the answers of
 //! [`Exchange::response`](crate::browser_api::Exchange::response) and the frames of a
 //! [`Feed`](crate::feed::Feed) are read with the same [`answer`] and [`Frame`].
 
-pub mod follow;
 mod frame;
 mod problem;
+pub mod stream;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
 
-pub use follow::{
-    FIRST_BACKOFF, Follow, FollowInput, FollowOutput, FollowWait, Followed, GIVE_UP_AFTER, LONGEST_BACKOFF,
-    SILENCE,
-};
 pub use frame::{Envelope, Frame, Notice};
 pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY, Problem};
+pub use stream::{
+    FIRST_BACKOFF, GIVE_UP_AFTER, GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput,
+    GatewayStreamWait, LONGEST_BACKOFF, SILENCE,
+};
 
 use crate::browser_api::Action;
 use crate::call::{Attempt, AttemptLimits, CallLimits, Failure, MAX_IDLE, MAX_IDLE_FOR_ONCE};
@@ -39,11 +39,11 @@ pub const LIMITS: CallLimits = CallLimits {
 
 /// The way to a gateway.
 #[derive(Debug)]
-pub struct Server {
+pub struct Gateway {
     access: Access,
 }
 
-impl Server {
+impl Gateway {
     /// A gateway at this URL, and the access token that it asks for.
     pub fn new(base_url: BaseUrl, access_token: Option<Token>) -> Self {
         Self { access: Access::remote(base_url, access_token) }
@@ -68,8 +68,14 @@ impl Server {
     }
 
     /// Follows a worker: from a cursor on, or from a snapshot of the present. The seed is for the pauses.
-    pub fn follow(&self, now: Instant, worker: &WorkerRef, cursor: Option<String>, seed: u64) -> Follow {
-        Follow::new(now, self.access.clone(), worker.clone(), cursor, seed)
+    pub fn open_stream(
+        &self,
+        now: Instant,
+        worker: &WorkerRef,
+        cursor: Option<String>,
+        seed: u64,
+    ) -> GatewayStream {
+        GatewayStream::new(now, self.access.clone(), worker.clone(), cursor, seed)
     }
 }
 
@@ -90,7 +96,7 @@ pub fn answer(action: &Action, end: Result<Response<Bytes>, Failure>) -> Result<
     match end {
         Ok(response) if response.status().is_success() => Ok(response.into_body()),
         Ok(response) => Err(Problem::from_response(&response, action.changes_something()).into()),
-        Err(failure) => Err(Problem::of_the_way(failure, action.changes_something()).into()),
+        Err(failure) => Err(Problem::from_transport_failure(failure, action.changes_something()).into()),
     }
 }
 
@@ -110,15 +116,15 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
     fn what_is_sent_and_for_how_long() {
-        let server = Server::new("http://gate.example/sekisho".parse().unwrap(), "s3cret".parse().ok());
+        let gateway = Gateway::new("http://gate.example/sekisho".parse().unwrap(), "s3cret".parse().ok());
         let now = Instant::now();
-        let attempt = server.attempt(now, &input());
+        let attempt = gateway.attempt(now, &input());
         assert_eq!(attempt.request.uri(), "/sekisho/api/runtimes/r/workers/w/input");
         assert_eq!(attempt.request.headers()["host"], "gate.example");
         assert_eq!(attempt.request.headers()["authorization"], "Bearer s3cret");
         assert_eq!(attempt.limits.deadline, now + LIMITS.total());
         assert_eq!(attempt.limits.max_idle, MAX_IDLE_FOR_ONCE);
-        assert_eq!(server.attempt(now, &Action::Runtimes).limits.max_idle, MAX_IDLE);
+        assert_eq!(gateway.attempt(now, &Action::Runtimes).limits.max_idle, MAX_IDLE);
     }
 
     #[test]

@@ -11,19 +11,19 @@ use bytes::Bytes;
 use sekisho_config::{ConfigError, Runtimes};
 use sekisho_core::browser_api::{Action, Exchange, Now};
 use sekisho_core::call::Call;
-use sekisho_core::client::{self, Followed, Frame, Problem};
 use sekisho_core::cursor::CursorKey;
 use sekisho_core::error::Error;
 use sekisho_core::feed::Encoder;
+use sekisho_core::gateway_client::{self, Frame, GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::Registry;
 use sekisho_core::runtime_api::{Command, Reply};
-use sekisho_core::watch::AtLostPlace;
+use sekisho_core::watch::OnExpiredCursor;
 use sekisho_runtime::Runtime;
-use sekisho_transport_blocking::{Client, Ended, Transport, Watching, drive};
+use sekisho_transport_blocking::{Ended, HttpClient, Transport, WatchDriver, drive};
 
-use super::{Checkpoint, Stream, seed};
+use super::{Backend, Stream, seed};
 use crate::failure::Failure;
 
 /// The runtimes, and the ways there.
@@ -51,7 +51,7 @@ impl Direct {
             transports.insert(embedded.runtime_id.clone(), Arc::new(Transport::InProcess(Box::new(runtime))));
         }
         for remote in runtimes.remotes {
-            let client = Client::new(remote.tls);
+            let client = HttpClient::new(remote.tls);
             let client = match remote.token_file {
                 Some(token_file) => client.with_token_source(token_file),
                 None => client,
@@ -110,21 +110,22 @@ impl Direct {
             Encoder::new(&self.cursor_key, worker.clone(), Arc::new(AllowAll), self.max_event_bytes);
         let place = cursor.map(|cursor| encoder.open(cursor)).transpose()?;
         // Who asks for a place wants that place, who follows wants to go on.
-        let at_lost_place = if cursor.is_some() { AtLostPlace::Stop } else { AtLostPlace::Resynchronize };
+        let at_lost_place =
+            if cursor.is_some() { OnExpiredCursor::Stop } else { OnExpiredCursor::Resynchronize };
         let watch = registry.watch(Instant::now(), worker, place, at_lost_place)?;
         let transport = self.transports.get(&worker.runtime_id).expect("a transport for each runtime");
-        Ok(Watched { watching: Watching::new(watch, transport.clone()), encoder })
+        Ok(Watched { watching: WatchDriver::new(watch, transport.clone()), encoder })
     }
 }
 
-impl Checkpoint for Direct {
+impl Backend for Direct {
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>> {
         self.refresh_tokens(|runtime_id| action.concerns(runtime_id));
         let (exchange, calls) =
             Exchange::begin(&mut self.registry(), &AllowAll, Instant::now(), false, action.clone());
         let ends = self.drive_all(calls);
         let now = Now { instant: Instant::now(), wall: SystemTime::now() };
-        client::answer(action, Ok(exchange.response(&self.registry(), &AllowAll, now, ends)))
+        gateway_client::answer(action, Ok(exchange.response(&self.registry(), &AllowAll, now, ends)))
     }
 
     fn keeps(&self, runtime_id: &RuntimeId) -> bool {
@@ -139,17 +140,17 @@ impl Checkpoint for Direct {
 
 /// A stream, in the form in which viewers get it.
 pub(crate) struct Watched {
-    watching: Watching,
+    watching: WatchDriver,
     encoder: Encoder,
 }
 
 impl Stream for Watched {
-    fn next_until(&mut self, instant: Instant) -> Option<Result<Followed, Ended>> {
+    fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>> {
         Some(match self.watching.next_event_until(instant)? {
             Ok(event) => match Frame::from_text(self.encoder.encode(event).text()) {
-                Some(Frame::Event(envelope)) => Ok(Followed::Event(envelope)),
-                Some(Frame::Notice(notice)) => Ok(Followed::Notice(notice)),
-                None => Err(Err(Problem::not_the_shape().into())),
+                Some(Frame::Event(envelope)) => Ok(GatewayEvent::Event(envelope)),
+                Some(Frame::Notice(notice)) => Ok(GatewayEvent::Notice(notice)),
+                None => Err(Err(Problem::unexpected_body().into())),
             },
             Err(end) => Err(end.map_err(|error| Problem::from(&error).into())),
         })
