@@ -9,7 +9,7 @@ use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::gateway_client::{GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerId, WorkerRef};
 use sekisho_core::runtime_api::{Command, FEATURE_IDEMPOTENCY, Reply, WorkerStatus, WorkerSummary};
-use sekisho_core::secret::Target;
+use sekisho_core::transport::Target;
 use sekisho_transport_blocking::{Phase, Step, probe};
 use serde::Serialize;
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use sekisho_core::secret::{MAX_TOKEN_LENGTH, Token, TokenError, TokenSource};
+use sekisho_core::secret::{MAX_TOKEN_LENGTH, Token, TokenError};
+use sekisho_core::transport::TokenSource;
 
 /// How often a file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -29,13 +29,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 
 use crate::backoff::{Jitter, doubled};
 use crate::error::{Error, ErrorKind, NetworkPhase, Outcome, TimeoutPhase};
 use crate::id::RuntimeId;
 use crate::runtime_api::{Command, Reply};
-use crate::secret::{Access, Target, Token};
+use crate::secret::{Access, Token};
+use crate::transport::{
+    Attempt, AttemptId, AttemptLimits, ConnectLimits, Failure, FailureCause, MAX_IDLE, MAX_IDLE_FOR_ONCE,
+    REPORT_GRACE,
+};
 
 /// The pause before a first repetition; it doubles with each further one.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -45,18 +49,6 @@ pub const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 
 /// How often a command is attempted at most, where repeating it is harmless.
 pub const MAX_ATTEMPTS: u32 = 3;
-
-/// How long past its deadline a transport may take to report an attempt before the call ends without it.
-pub const REPORT_GRACE: Duration = Duration::from_millis(250);
-
-/// How long a pooled connection may have been idle to carry a command that must not be repeated.
-///
-/// The longer a connection idles, the likelier the other side is closing it just now, and then nobody knows
-/// whether the command was read.
-pub const MAX_IDLE_FOR_ONCE: Duration = Duration::from_secs(2);
-
-/// The same for commands that may be repeated.
-pub const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// The bounds of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,126 +77,10 @@ impl CallLimits {
     pub fn total(&self) -> Duration {
         self.connect + self.response * 2
     }
-}
 
-/// Names an attempt within its call.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AttemptId(u32);
-
-/// One request to be sent once. Prints neither where it goes nor what it holds.
-pub struct Attempt {
-    /// What reports about this attempt name.
-    pub id: AttemptId,
-    /// Where to connect to.
-    pub target: Target,
-    /// What to send: in origin form, `Host` and `Authorization` included.
-    pub request: Request<Bytes>,
-    /// How long each phase may take, and how large the answer may be.
-    pub limits: AttemptLimits,
-}
-
-/// The bounds of one attempt. Each phase ends at its own limit or at `deadline`, whichever is first.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct AttemptLimits {
-    /// For a connection: name resolution, TCP and TLS together.
-    pub connect: Duration,
-    /// For the head of the response, from when the connection is there.
-    pub response: Duration,
-    /// For the rest of the body, from when the head is there.
-    pub body: Duration,
-    /// The largest body, in bytes.
-    pub max_body: usize,
-    /// When everything must be over.
-    pub deadline: Instant,
-    /// How long a pooled connection may have been idle to be used; else open a new one.
-    pub max_idle: Duration,
-}
-
-impl Attempt {
-    /// The one attempt of a request that is no call's.
-    pub(crate) fn only(target: Target, request: Request<Bytes>, limits: AttemptLimits) -> Self {
-        Self { id: AttemptId(1), target, request, limits }
-    }
-}
-
-impl fmt::Debug for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt")
-            .field("id", &self.id)
-            .field("target", &self.target)
-            .field("method", self.request.method())
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What became of an attempt that got no response.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Failure {
-    /// What happened.
-    pub cause: FailureCause,
-    /// Whether any byte of the request may have reached the other side.
-    pub sent: bool,
-}
-
-/// Why an attempt got no response. Exhaustive, so that no transport has to squeeze a cause into another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum FailureCause {
-    /// The network failed.
-    Network(NetworkPhase),
-    /// Time was over.
-    Timeout(TimeoutPhase),
-    /// What came was not HTTP, or had a head beyond the transport's bounds.
-    NotHttp,
-    /// The connection ended within the body.
-    CutShort,
-    /// The body is larger than [`AttemptLimits::max_body`], or was announced to be.
-    TooLarge,
-}
-
-impl Failure {
-    /// A failure before any byte was sent.
-    pub fn unsent(cause: FailureCause) -> Self {
-        Self { cause, sent: false }
-    }
-
-    /// A failure after a byte of the request may have been sent.
-    pub fn sent(cause: FailureCause) -> Self {
-        Self { cause, sent: true }
-    }
-
-    pub(crate) fn into_error(self) -> Error {
-        Error::with_detail(self.cause.into(), self.cause.detail())
-    }
-}
-
-impl From<FailureCause> for ErrorKind {
-    fn from(cause: FailureCause) -> Self {
-        match cause {
-            FailureCause::Network(phase) => Self::Network(phase),
-            FailureCause::Timeout(phase) => Self::RuntimeTimeout(phase),
-            FailureCause::NotHttp | FailureCause::CutShort => Self::MalformedResponse,
-            FailureCause::TooLarge => Self::ResponseTooLarge,
-        }
-    }
-}
-
-impl FailureCause {
-    /// The cause in words.
-    pub fn detail(self) -> &'static str {
-        match self {
-            Self::Network(NetworkPhase::Resolve) => "the runtime's name does not resolve",
-            Self::Network(NetworkPhase::Connect) => "no connection to the runtime",
-            Self::Network(NetworkPhase::Tls) => "no trusted TLS session with the runtime",
-            Self::Network(NetworkPhase::Send) => "the connection broke while the request was being sent",
-            Self::Network(NetworkPhase::Receive) => "the connection broke before a response had come",
-            Self::Timeout(TimeoutPhase::Connect) => "no connection to the runtime in time",
-            Self::Timeout(TimeoutPhase::Response) => "no response from the runtime in time",
-            Self::Timeout(TimeoutPhase::Body) => "the runtime's response did not come to its end in time",
-            Self::NotHttp => "what the runtime answered is not HTTP",
-            Self::CutShort => "the runtime's response was cut short",
-            Self::TooLarge => "the runtime's response is over the limit",
-        }
+    /// The bounds of opening a stream to the same runtime.
+    pub(crate) fn of_streams(&self) -> ConnectLimits {
+        ConnectLimits { connect: self.connect, response: self.response }
     }
 }
 
@@ -217,6 +93,16 @@ pub enum CallInput {
     /// The runtime's token as it is now, `None` where it could not be read. One that was not asked for is used from
     /// the next attempt on, and does not leave from now on.
     Credential(Option<Token>),
+}
+
+impl CallInput {
+    /// What became of an attempt.
+    pub fn report(id: AttemptId, result: Result<Response<Bytes>, Failure>) -> Self {
+        match result {
+            Ok(response) => Self::Response(id, response),
+            Err(failure) => Self::Failed(id, failure),
+        }
+    }
 }
 
 impl fmt::Debug for CallInput {
@@ -422,7 +308,7 @@ impl Call {
 
     fn send(&mut self, now: Instant) {
         self.attempts += 1;
-        let id = AttemptId(self.attempts);
+        let id = AttemptId::of(self.attempts);
         let CallLimits { connect, response, max_response_body } = self.limits;
         let deadline = self.deadline.min(now + connect + response + response);
         self.state = State::Attempting { id, until: deadline + REPORT_GRACE };

@@ -26,9 +26,10 @@ pub use stream::{
 };
 
 use crate::browser_api::Action;
-use crate::call::{Attempt, AttemptLimits, CallLimits, Failure, MAX_IDLE, MAX_IDLE_FOR_ONCE};
+use crate::call::CallLimits;
 use crate::id::WorkerRef;
 use crate::secret::{Access, BaseUrl, Token};
+use crate::transport::{Attempt, AttemptLimits, Failure, MAX_IDLE, MAX_IDLE_FOR_ONCE};
 
 /// The bounds of a request to a gateway: more than its own bounds for all attempts at a runtime together.
 pub const LIMITS: CallLimits = CallLimits {
@@ -103,9 +104,9 @@ pub fn answer(action: &Action, end: Result<Response<Bytes>, Failure>) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::FailureCause;
     use crate::error::{NetworkPhase, Outcome};
     use crate::runtime_api::{Command, Input, InputKind};
+    use crate::transport::FailureCause;
 
     fn input() -> Action {
         let input = Input { kind: InputKind::User, content: "x".into() };

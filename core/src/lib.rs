@@ -17,6 +17,7 @@
 //! | [`registry`] | which runtimes there are, and how each is faring |
 //! | [`call`] | the life of one command |
 //! | [`watch`] | the life of one stream to a runtime |
+//! | [`transport`] | nothing: it is what the author of a transport needs |
 //! | [`feed`] | a worker's stream, shared by its viewers |
 //! | [`cursor`] | sealed cursors |
 //! | [`policy`] | where permission and redaction plug in |
@@ -33,15 +34,16 @@
 //! ```
 //! use std::time::Instant;
 //!
-//! use sekisho_core::call::{Call, CallInput, CallLimits, CallOutput, Failure, FailureCause};
+//! use sekisho_core::call::{Call, CallInput, CallLimits, CallOutput};
 //! use sekisho_core::error::{ErrorKind, NetworkPhase};
 //! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 //! use sekisho_core::runtime_api::{Command, Reply};
 //! use sekisho_core::secret::Access;
+//! use sekisho_core::transport::{Attempt, Failure, FailureCause};
 //! use sekisho_core::watch::GIVE_UP_AFTER;
 //!
 //! /// A transport of the simplest kind: the network is down, but for the second attempt.
-//! fn send(attempt: &sekisho_core::call::Attempt, count: u32) -> CallInput {
+//! fn send(attempt: &Attempt, count: u32) -> CallInput {
 //!     match count {
 //!         2 => CallInput::Response(attempt.id, http::Response::new(r#"{"workers":[]}"#.into())),
 //!         _ => CallInput::Failed(attempt.id, Failure::unsent(FailureCause::Network(NetworkPhase::Connect))),
@@ -94,4 +96,5 @@ mod query;
 pub mod registry;
 pub mod runtime_api;
 pub mod secret;
+pub mod transport;
 pub mod watch;

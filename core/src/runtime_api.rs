@@ -8,14 +8,13 @@
 //! | to watch a worker | [`Observe::request`] | [`Observe::from_request`] |
 //! | a frame of its stream | [`Frame::from_text`] | [`Frame::into_text`] |
 //!
-//! Where both sides are in one process there is no wire: [`InProcess`] is all that a transport needs then.
+//! Where both sides are in one process there is no wire: [`InProcess`](crate::transport::InProcess) is all that a transport needs then.
 //!
 //! What one side writes the other reads back as the same value, and what deployed runtimes were recorded writing
 //! is read and written again byte for byte.
 
 mod command;
 mod fault;
-mod in_process;
 mod observation;
 mod reply;
 mod wire;
@@ -23,7 +22,6 @@ mod wire;
 pub(crate) use command::to_json;
 pub use command::{Command, CommandError, IdempotencyKey, InvalidIdempotencyKey, Operation};
 pub use fault::{Fault, FaultCode};
-pub use in_process::{Frames, InProcess};
 pub(crate) use observation::ask_for_websocket;
 pub use observation::{
     Envelope, Frame, MalformedFrame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic, is_websocket_upgrade,

@@ -1,20 +1,20 @@
 //! What must not leave: where a runtime is, and what lets one in.
 //!
 //! [`Token`] and [`BaseUrl`] print as nothing, are neither `Display` nor `Serialize`, and leave this crate only
-//! inside an [`Attempt`](crate::call::Attempt) that a transport sends. What a runtime writes itself passes the
+//! inside an [`Attempt`](crate::transport::Attempt) that a transport sends. What a runtime writes itself passes the
 //! [`Scrubber`].
 
-mod base_url;
+pub(crate) mod base_url;
 mod scrubber;
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Instant;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
 
-pub use base_url::{BaseUrl, BaseUrlError, MAX_BASE_URL_LENGTH, Target};
+use base_url::Target;
+pub use base_url::{BaseUrl, BaseUrlError, MAX_BASE_URL_LENGTH};
 pub use scrubber::{REDACTED, Scrubber};
 
 /// The longest token, in characters.
@@ -92,15 +92,6 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token")
     }
-}
-
-/// Where a runtime's token is kept, to be read anew when it is replaced.
-pub trait TokenSource: Send + Sync {
-    /// The token as it is now; `None` where it cannot be read.
-    fn read(&self) -> Option<Token>;
-
-    /// The token, if it is another one than when it was last read. May be asked as often as one likes.
-    fn changed(&self, now: Instant) -> Option<Token>;
 }
 
 /// The way to one runtime: its place, the credential for it, and the [`Scrubber`] that keeps both inside.

@@ -32,15 +32,16 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 
 use crate::backoff::{Jitter, doubled};
-use crate::call::{CallLimits, Failure, FailureCause};
+use crate::call::CallLimits;
 use crate::cursor::UpstreamCursor;
 use crate::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
 use crate::id::WorkerRef;
 use crate::runtime_api::{Envelope, Frame, Observe, Rejection, StreamDiagnostic};
-use crate::secret::{Access, Target, Token};
+use crate::secret::{Access, Token};
+use crate::transport::{ConnId, Connect, Failure, FailureCause, Loss, REPORT_GRACE, Unopened};
 
 /// The pause before a first reconnect; it doubles with each failure until a good frame comes.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -67,50 +68,6 @@ pub const DEDUP_WINDOW: usize = 1024;
 /// How often a stream may end at the same place, each time after it had begun well, before that place is given up.
 pub const MAX_STALLS: u32 = 3;
 
-/// The largest frame that a transport needs to take, in bytes.
-pub const MAX_FRAME: usize = 16 << 20;
-
-/// Names a connection within its watch.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ConnId(u32);
-
-impl ConnId {
-    pub(crate) fn of(number: u32) -> Self {
-        Self(number)
-    }
-}
-
-/// A connection to be opened. Prints neither where it goes nor what it says.
-pub struct Connect {
-    /// What reports about this connection name.
-    pub id: ConnId,
-    /// Where to connect to.
-    pub target: Target,
-    /// What to ask for, in origin form: an opening handshake (RFC 6455, 4.1), to which the transport adds its key.
-    pub request: Request<()>,
-    /// How long each phase may take.
-    pub limits: CallLimits,
-}
-
-impl fmt::Debug for Connect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connect").field("id", &self.id).field("target", &self.target).finish_non_exhaustive()
-    }
-}
-
-/// How a connection ended, or why there was none.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Loss {
-    /// There was none.
-    Failed(FailureCause),
-    /// The runtime, or somebody on the way, ended it: properly or not, which deployed runtimes do not.
-    Ended,
-    /// What came is not WebSocket, or is a binary message.
-    Malformed,
-    /// A frame or message is over [`MAX_FRAME`].
-    TooLarge,
-}
-
 /// What a watch hears. What does not belong to the present connection is ignored.
 pub enum WatchInput {
     /// The stream is open.
@@ -128,6 +85,18 @@ pub enum WatchInput {
     Credential(Option<Token>),
     /// Nobody wants to see it any more.
     Stop,
+}
+
+impl WatchInput {
+    /// What became of opening a stream.
+    pub fn opened(id: ConnId, result: Result<(), Unopened>) -> Self {
+        match result {
+            Ok(()) => Self::Opened(id),
+            Err(Unopened::Refused(response)) => Self::Refused(id, response),
+            Err(Unopened::Malformed) => Self::Lost(id, Loss::Malformed),
+            Err(Unopened::Failed(failure)) => Self::Lost(id, Loss::Failed(failure.cause)),
+        }
+    }
 }
 
 impl fmt::Debug for WatchInput {
@@ -436,15 +405,15 @@ impl Watch {
 
     fn connect(&mut self, now: Instant) {
         self.connections += 1;
-        let id = ConnId(self.connections);
+        let id = ConnId::of(self.connections);
         let WatchContext { worker, access, limits, .. } = &self.context;
-        let until = now + limits.connect + limits.response + crate::call::REPORT_GRACE;
+        let until = now + limits.connect + limits.response + REPORT_GRACE;
         self.state = State::Connecting { id, until };
         self.outputs.push_back(WatchOutput::Connect(Connect {
             id,
             target: access.target(),
             request: Observe::request(access, &worker.worker_id, self.place.as_ref()),
-            limits: *limits,
+            limits: limits.of_streams(),
         }));
     }
 

@@ -13,7 +13,7 @@ use http::{Request, Response};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use sekisho_core::call::{CallLimits, FailureCause};
+use sekisho_core::call::CallLimits;
 use sekisho_core::cursor::{CursorKey, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
 use sekisho_core::feed::{Encoder, Feed, FeedLimits, Item, Join, Next, Viewer};
@@ -22,9 +22,10 @@ use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::runtime_api::{Envelope, Frame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic};
 use sekisho_core::secret::Access;
+use sekisho_core::transport::{ConnId, FailureCause, Loss};
 use sekisho_core::watch::{
-    CURSOR_ERROR_GRACE, ConnId, GIVE_UP_AFTER, LONGEST_BACKOFF, Loss, MAX_STALLS, OnExpiredCursor,
-    PING_EVERY, PONG_WITHIN, Watch, WatchEvent, WatchInput, WatchOutput,
+    CURSOR_ERROR_GRACE, GIVE_UP_AFTER, LONGEST_BACKOFF, MAX_STALLS, OnExpiredCursor, PING_EVERY, PONG_WITHIN,
+    Watch, WatchEvent, WatchInput, WatchOutput,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -14,9 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http::{Request, Response, header};
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::{
-    Command, CommandError, Fault, FaultCode, Frames, InProcess, Observe, Reply, WorkerStatus,
-};
+use sekisho_core::runtime_api::{Command, CommandError, Fault, FaultCode, Observe, Reply, WorkerStatus};
+use sekisho_core::transport::{Frames, InProcess};
 
 use crate::config::{RuntimeConfig, StartError, check_profiles};
 use crate::cursor::{Cursor, epoch_of};

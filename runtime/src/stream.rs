@@ -4,6 +4,7 @@
 //! the backlog. A worker that says more than they take is read more slowly for a moment. Who does not catch up in that
 //! moment is not waited for again until he has, finds himself behind the backlog one day, and ends.
 
+use sekisho_core::transport::Frames;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,6 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sekisho_core::runtime_api::Frames;
 
 use crate::bounded::Bounded;
 use crate::frame::Diagnostic;

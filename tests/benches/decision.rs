@@ -15,13 +15,14 @@ use figures::Bars;
 use http::request::Parts;
 use http::{Request, Response};
 use sekisho_core::browser_api::{AccessGuard, Action, Decision, Exchange, Now, Route};
-use sekisho_core::call::{Attempt, Call, CallInput, CallLimits, CallOutput};
+use sekisho_core::call::{Call, CallInput, CallLimits, CallOutput};
 use sekisho_core::error::{Error as CallError, ErrorKind};
 use sekisho_core::id::RuntimeId;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::runtime_api::Command;
 use sekisho_core::secret::Access;
+use sekisho_core::transport::Attempt;
 
 const DETAIL: &str = r#"{"worker":{"worker_ref":{"runtime_id":"rt","worker_id":"w"},"runtime_id":"rt","worker_id":"w","status":"running","intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"},"transcript_len":0,"last_event_id":2}}"#;
 

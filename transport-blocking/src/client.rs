@@ -9,10 +9,11 @@ use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri};
 use rustls::ClientConfig;
-use sekisho_core::call::{Attempt, AttemptLimits, Failure, FailureCause, MAX_IDLE};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
-use sekisho_core::secret::{Target, TokenSource};
-use sekisho_core::watch::{Connect, MAX_FRAME};
+use sekisho_core::transport::{
+    Attempt, AttemptLimits, Connect, Failure, FailureCause, MAX_FRAME, MAX_HEAD, MAX_HEADERS, MAX_IDLE,
+    MAX_REFUSAL, MAX_WRITE_BUFFER, READ_BUFFER, Target, TokenSource, Unopened,
+};
 use tungstenite::WebSocket;
 use tungstenite::handshake::client::generate_key;
 use tungstenite::handshake::derive_accept_key;
@@ -24,21 +25,6 @@ use crate::socket::Socket;
 
 /// How many idle connections are kept.
 const MAX_IDLE_CONNECTIONS: usize = 16;
-
-/// The largest head of a response, in bytes.
-const MAX_HEAD: usize = 64 << 10;
-
-/// How many lines the head of a response has at most: as many as hyper takes. ureq takes 128.
-const MAX_HEADERS: usize = 100;
-
-/// The largest body of a response to somebody who wanted a stream, in bytes: an error, of which little is kept.
-const MAX_REFUSAL: usize = 64 << 10;
-
-/// What is read of a stream at once, in bytes. The library's own default is 128 KiB.
-const READ_BUFFER: usize = 8 << 10;
-
-/// What may wait to be written to a runtime, in bytes: pings, pongs and a close.
-const MAX_WRITE_BUFFER: usize = 4 << 10;
 
 /// What ureq takes a runtime for: it needs some authority, and is not told the real one.
 const STAND_IN: &str = "runtime.invalid";
@@ -55,17 +41,6 @@ pub struct HttpClient {
 
 /// A stream that a runtime has opened.
 pub struct Opened(pub(crate) WebSocket<Socket>);
-
-/// Why a runtime has opened none.
-#[derive(Debug)]
-pub enum Unopened {
-    /// It answered with something else.
-    Refused(Response<Bytes>),
-    /// What it answered makes no sense.
-    Malformed,
-    /// There was no answer.
-    Failed(Failure),
-}
 
 impl HttpClient {
     /// A client with nothing pooled. `tls` says whom to trust where the runtime's base URL is `https`.

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rustls::ClientConfig;
-use sekisho_core::call::{Failure, FailureCause};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
-use sekisho_core::secret::Target;
+use sekisho_core::transport::{Failure, FailureCause, Target};
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::call::{Attempt, Call, CallInput, CallOutput, Failure};
+use sekisho_core::call::{Call, CallInput, CallOutput};
 use sekisho_core::error::Error;
-use sekisho_core::runtime_api::{InProcess, Reply};
+use sekisho_core::runtime_api::Reply;
 use sekisho_core::secret::Token;
+use sekisho_core::transport::{Attempt, Failure, InProcess};
 
 use crate::client::HttpClient;
 
@@ -64,10 +65,7 @@ pub fn drive(call: &mut Call, transport: &Transport) -> Result<Reply, Error> {
         match call.poll(Instant::now()) {
             CallOutput::Send(attempt) => {
                 let id = attempt.id;
-                let report = match transport.exchange(attempt) {
-                    Ok(response) => CallInput::Response(id, response),
-                    Err(failure) => CallInput::Failed(id, failure),
-                };
+                let report = CallInput::report(id, transport.exchange(attempt));
                 call.handle(Instant::now(), report);
             }
             CallOutput::RefreshCredential => {

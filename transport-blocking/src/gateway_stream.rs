@@ -8,10 +8,10 @@ use std::time::Instant;
 use sekisho_core::gateway_client::{
     GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput, Problem,
 };
-use sekisho_core::watch::{ConnId, Connect, Loss};
+use sekisho_core::transport::{ConnId, Connect, Loss};
 use tungstenite::{Message, WebSocket};
 
-use crate::client::{HttpClient, Opened, Unopened};
+use crate::client::{HttpClient, Opened};
 use crate::socket::{Socket, is_timeout};
 use crate::watch::loss;
 
@@ -64,16 +64,8 @@ impl GatewayStreamDriver {
 
     fn connect(&mut self, connect: Connect) {
         let id = connect.id;
-        let input = match self.client.open(connect) {
-            Ok(Opened(socket)) => {
-                self.link = Some((id, Box::new(socket)));
-                GatewayStreamInput::Opened(id)
-            }
-            Err(Unopened::Refused(response)) => GatewayStreamInput::Refused(id, response),
-            Err(Unopened::Malformed) => GatewayStreamInput::Lost(id, Loss::Malformed),
-            Err(Unopened::Failed(failure)) => GatewayStreamInput::Lost(id, Loss::Failed(failure.cause)),
-        };
-        self.follow.handle(Instant::now(), input);
+        let opened = self.client.open(connect).map(|Opened(socket)| self.link = Some((id, Box::new(socket))));
+        self.follow.handle(Instant::now(), GatewayStreamInput::opened(id, opened));
     }
 
     /// Waits for the connection to have something, or for the instant.

@@ -44,7 +44,7 @@
 //!
 //! [`Call`]: sekisho_core::call::Call
 //! [`Watch`]: sekisho_core::watch::Watch
-//! [`Failure`]: sekisho_core::call::Failure
+//! [`Failure`]: sekisho_core::transport::Failure
 
 mod client;
 mod connector;
@@ -54,7 +54,7 @@ mod probe;
 mod socket;
 mod watch;
 
-pub use client::{HttpClient, Opened, Unopened};
+pub use client::{HttpClient, Opened};
 pub use drive::{Transport, drive};
 pub use gateway_stream::{Ended, GatewayStreamDriver};
 pub use probe::{Phase, Step, probe};

@@ -1,11 +1,10 @@
 //! Looking at the way to a runtime, one phase after the other.
 
+use sekisho_core::transport::{FailureCause, Target};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
-use sekisho_core::call::FailureCause;
-use sekisho_core::secret::Target;
 
 use crate::socket::{connect_tcp, connect_unix, greet, resolve};
 

@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use sekisho_core::call::FailureCause;
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
-use sekisho_core::secret::Target;
+use sekisho_core::transport::{FailureCause, Target};
 use socket2::{Domain, SockAddr, SockRef, Type};
 
 /// A connection, TLS included.

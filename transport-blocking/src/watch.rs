@@ -8,18 +8,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sekisho_core::error::Error;
-use sekisho_core::runtime_api::Frames;
 use sekisho_core::secret::Token;
-use sekisho_core::watch::{ConnId, Connect, Loss, Watch, WatchEvent, WatchInput, WatchOutput};
+use sekisho_core::transport::{ConnId, Connect, Frames, Loss, PING_TIMEOUT, Unopened};
+use sekisho_core::watch::{Watch, WatchEvent, WatchInput, WatchOutput};
 use tungstenite::error::ProtocolError;
 use tungstenite::{Message, WebSocket};
 
-use crate::client::{Opened, Unopened};
+use crate::client::Opened;
 use crate::drive::Transport;
 use crate::socket::{Socket, is_timeout};
-
-/// How long a ping may take to leave. What a runtime does not read within this, it does not read at all.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A watch and what carries it.
 pub struct WatchDriver {
@@ -94,16 +91,8 @@ impl WatchDriver {
 
     fn connect(&mut self, connect: Connect) {
         let id = connect.id;
-        let input = match self.transport.open(connect) {
-            Ok(stream) => {
-                self.link = Some((id, stream));
-                WatchInput::Opened(id)
-            }
-            Err(Unopened::Refused(response)) => WatchInput::Refused(id, response),
-            Err(Unopened::Malformed) => WatchInput::Lost(id, Loss::Malformed),
-            Err(Unopened::Failed(failure)) => WatchInput::Lost(id, Loss::Failed(failure.cause)),
-        };
-        self.watch.handle(Instant::now(), input);
+        let opened = self.transport.open(connect).map(|stream| self.link = Some((id, stream)));
+        self.watch.handle(Instant::now(), WatchInput::opened(id, opened));
     }
 
     fn ping(&mut self, id: ConnId) {

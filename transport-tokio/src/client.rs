@@ -14,10 +14,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use sekisho_core::call::{Attempt, AttemptLimits, Failure, FailureCause, MAX_IDLE};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
-use sekisho_core::secret::{Target, TokenSource};
-use sekisho_core::watch::{Connect, MAX_FRAME};
+use sekisho_core::transport::{
+    Attempt, AttemptLimits, Connect, Failure, FailureCause, MAX_FRAME, MAX_HEAD, MAX_IDLE, MAX_REFUSAL,
+    MAX_WRITE_BUFFER, READ_BUFFER, Target, TokenSource, Unopened,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
@@ -26,22 +27,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::stream::{Meter, Stream};
-use crate::watch::Unopened;
 
 /// How many idle connections are kept.
 const MAX_IDLE_CONNECTIONS: usize = 64;
-
-/// The largest head of a response, in bytes.
-const MAX_HEAD: usize = 64 << 10;
-
-/// The largest body of a response to somebody who wanted a stream, in bytes: an error, of which little is kept.
-const MAX_REFUSAL: usize = 64 << 10;
-
-/// What is read of a stream at once, in bytes. The library's own default is 128 KiB.
-const READ_BUFFER: usize = 8 << 10;
-
-/// What may wait to be written to a runtime, in bytes: pings, pongs and a close.
-const MAX_WRITE_BUFFER: usize = 4 << 10;
 
 /// Carries attempts to one runtime and keeps its connections for the next ones.
 ///

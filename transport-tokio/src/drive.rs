@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::call::{Attempt, Call, CallInput, CallOutput, Failure};
+use sekisho_core::call::{Call, CallInput, CallOutput};
 use sekisho_core::error::Error;
-use sekisho_core::runtime_api::{InProcess, Reply};
+use sekisho_core::runtime_api::Reply;
 use sekisho_core::secret::Token;
+use sekisho_core::transport::{Attempt, Failure, InProcess};
 use tokio::time::sleep_until;
 
 use crate::client::HttpClient;
@@ -34,7 +35,7 @@ impl Transport {
         }
     }
 
-    /// Lets go of connections that are closed, or have been idle for [`MAX_IDLE`](sekisho_core::call::MAX_IDLE). To be called every now and then.
+    /// Lets go of connections that are closed, or have been idle for [`MAX_IDLE`](sekisho_core::transport::MAX_IDLE). To be called every now and then.
     pub fn prune(&self) {
         if let Self::Network(client) = self {
             client.prune();
@@ -76,12 +77,7 @@ pub async fn drive(call: &mut Call, transport: &Transport) -> Result<Reply, Erro
         match call.poll(Instant::now()) {
             CallOutput::Send(attempt) => {
                 let id = attempt.id;
-                under_way.set(Some(async move {
-                    match transport.exchange(attempt).await {
-                        Ok(response) => CallInput::Response(id, response),
-                        Err(failure) => CallInput::Failed(id, failure),
-                    }
-                }));
+                under_way.set(Some(async move { CallInput::report(id, transport.exchange(attempt).await) }));
             }
             CallOutput::RefreshCredential => {
                 call.handle(Instant::now(), CallInput::Credential(transport.credential()));

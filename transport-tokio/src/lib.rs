@@ -41,7 +41,7 @@
 //!
 //! [`Call`]: sekisho_core::call::Call
 //! [`Watch`]: sekisho_core::watch::Watch
-//! [`Failure`]: sekisho_core::call::Failure
+//! [`Failure`]: sekisho_core::transport::Failure
 
 mod client;
 mod drive;

@@ -9,9 +9,8 @@ use std::task::{Context, Poll};
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use sekisho_core::call::FailureCause;
 use sekisho_core::error::NetworkPhase;
-use sekisho_core::secret::Target;
+use sekisho_core::transport::{FailureCause, Target};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio_rustls::TlsConnector;

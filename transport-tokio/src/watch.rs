@@ -4,18 +4,16 @@ use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::Response;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use sekisho_core::call::Failure;
 use sekisho_core::error::Error;
-use sekisho_core::runtime_api::Frames;
 use sekisho_core::secret::Token;
-use sekisho_core::watch::{ConnId, Connect, Loss, Watch, WatchEvent, WatchInput, WatchOutput};
+use sekisho_core::transport::{ConnId, Connect, Frames, Loss, PING_TIMEOUT, Unopened};
+use sekisho_core::watch::{Watch, WatchEvent, WatchInput, WatchOutput};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -23,23 +21,10 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::drive::Transport;
 
-/// How long a ping may take to leave. What a runtime does not read within this, it does not read at all.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// A stream that a runtime has opened.
 pub(crate) enum Stream {
     Socket(Box<WebSocketStream<TokioIo<Upgraded>>>),
     InProcess(Box<dyn Frames>),
-}
-
-/// Why a runtime has opened none.
-pub(crate) enum Unopened {
-    /// It answered with something else.
-    Refused(Response<Bytes>),
-    /// What it answered makes no sense.
-    Malformed,
-    /// There was no answer.
-    Failed(Failure),
 }
 
 /// A watch and what carries it.
@@ -138,15 +123,8 @@ impl Link {
             Self::None => pending().await,
             Self::Opening(id, opening) => {
                 let id = *id;
-                match opening.await {
-                    Ok(stream) => {
-                        *self = Self::Open(id, stream);
-                        WatchInput::Opened(id)
-                    }
-                    Err(Unopened::Refused(response)) => WatchInput::Refused(id, response),
-                    Err(Unopened::Malformed) => WatchInput::Lost(id, Loss::Malformed),
-                    Err(Unopened::Failed(failure)) => WatchInput::Lost(id, Loss::Failed(failure.cause)),
-                }
+                let opened = opening.await.map(|stream| *self = Self::Open(id, stream));
+                WatchInput::opened(id, opened)
             }
             Self::Open(id, stream) => stream.next(*id).await,
         }

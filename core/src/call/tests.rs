@@ -118,7 +118,9 @@ fn the_request_is_complete_and_prints_nothing() {
     assert_eq!(header("authorization"), "Bearer first-token");
     assert_eq!(header("idempotency-key"), "key-1");
     assert_eq!(header("content-type"), "application/json");
-    assert!(attempt.target == Target::Tcp { host: "10.1.2.3".into(), port: 7700, tls: false });
+    assert!(
+        attempt.target == crate::transport::Target::Tcp { host: "10.1.2.3".into(), port: 7700, tls: false }
+    );
     let printed = format!("{attempt:?} {:?}", scene.call);
     for secret in ["10.1", "7700", "first", "prefix"] {
         assert!(!printed.contains(secret), "{printed}");

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{Response, header};
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Failure, FailureCause};
 use crate::error::{Error, ErrorKind, NetworkPhase, Origin, Outcome, TimeoutPhase, bounded};
+use crate::transport::{Failure, FailureCause};
 
 /// The code of a problem on the way to the gateway: nobody there answered.
 pub const GATEWAY_UNREACHABLE: &str = "gateway_unreachable";

@@ -32,12 +32,11 @@ use super::problem::Problem;
 use super::{LIMITS, addressed};
 use crate::backoff::{Jitter, doubled};
 use crate::browser_api::SUBPROTOCOL;
-use crate::call::{Failure, FailureCause, REPORT_GRACE};
 use crate::error::{ErrorKind, TimeoutPhase};
 use crate::id::WorkerRef;
 use crate::runtime_api::ask_for_websocket;
 use crate::secret::Access;
-use crate::watch::{ConnId, Connect, Loss};
+use crate::transport::{ConnId, Connect, Failure, FailureCause, Loss, REPORT_GRACE, Unopened};
 
 /// The pause before a first reconnect; it doubles with each failure until a frame comes.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(250);
@@ -68,6 +67,18 @@ pub enum GatewayStreamInput {
     Lost(ConnId, Loss),
     /// Nobody wants to see it any more.
     Stop,
+}
+
+impl GatewayStreamInput {
+    /// What became of opening a stream.
+    pub fn opened(id: ConnId, result: Result<(), Unopened>) -> Self {
+        match result {
+            Ok(()) => Self::Opened(id),
+            Err(Unopened::Refused(response)) => Self::Refused(id, response),
+            Err(Unopened::Malformed) => Self::Lost(id, Loss::Malformed),
+            Err(Unopened::Failed(failure)) => Self::Lost(id, Loss::Failed(failure.cause)),
+        }
+    }
 }
 
 /// What a follow says.
@@ -264,7 +275,7 @@ impl GatewayStream {
             id,
             target: self.access.target(),
             request: self.request(),
-            limits: LIMITS,
+            limits: LIMITS.of_streams(),
         }));
     }
 

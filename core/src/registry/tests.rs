@@ -2,9 +2,10 @@ use bytes::Bytes;
 use http::Response;
 
 use super::*;
-use crate::call::{CallInput, CallOutput, Failure, FailureCause};
+use crate::call::{CallInput, CallOutput};
 use crate::error::{NetworkPhase, Outcome};
 use crate::runtime_api::{CreateWorker, Intent, Profile};
+use crate::transport::{Failure, FailureCause};
 use crate::watch::GIVE_UP_AFTER;
 
 fn id(text: &str) -> RuntimeId {

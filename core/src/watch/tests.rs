@@ -33,7 +33,7 @@ impl Scene {
             give_up_after: GIVE_UP_AFTER,
             jitter: Jitter::new(1),
         };
-        Self { watch: Watch::new(now, context, place, at_lost_place), now, id: ConnId(0) }
+        Self { watch: Watch::new(now, context, place, at_lost_place), now, id: ConnId::of(0) }
     }
 
     /// A stream that is live after a snapshot at `c0`.
@@ -428,7 +428,7 @@ fn a_first_frame_that_never_comes_is_not_waited_for() {
     scene.waits(WatchWait::Backoff);
     scene.connects(None);
     let CallLimits { connect, response, .. } = CallLimits::default();
-    assert_eq!(scene.waits(WatchWait::Connection), connect + response + crate::call::REPORT_GRACE);
+    assert_eq!(scene.waits(WatchWait::Connection), connect + response + REPORT_GRACE);
     scene.says(&["close"]);
 }
 
@@ -521,6 +521,6 @@ fn it_is_live_between_the_first_good_frame_and_the_end() {
 
 #[test]
 fn what_it_hears_prints_no_length() {
-    let of_length = |length| format!("{:?}", WatchInput::Frame(ConnId(1), vec![b'x'; length].into()));
+    let of_length = |length| format!("{:?}", WatchInput::Frame(ConnId::of(1), vec![b'x'; length].into()));
     assert_eq!(of_length(1), of_length(100));
 }

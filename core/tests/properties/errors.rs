@@ -3,11 +3,12 @@ use http::Response;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sekisho_core::browser_api::problem;
-use sekisho_core::call::{CallInput, CallOutput, Failure, FailureCause};
+use sekisho_core::call::{CallInput, CallOutput};
 use sekisho_core::error::{Error, ErrorKind, NetworkPhase, Outcome, TimeoutPhase};
 use sekisho_core::feed::closing_diagnostic;
 use sekisho_core::runtime_api::{Command, Input, InputKind};
 use sekisho_core::secret::Access;
+use sekisho_core::transport::{Failure, FailureCause};
 use serde_json::{Value, json};
 
 use crate::any::text;

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use sekisho_core::id::{IdError, MAX_ID_LENGTH, RuntimeId, WorkerId};
-use sekisho_core::secret::{Access, BaseUrl, BaseUrlError, Target, Token};
-use sekisho_core::watch::{Connect, OnExpiredCursor, WatchOutput};
+use sekisho_core::secret::{Access, BaseUrl, BaseUrlError, Token};
+use sekisho_core::transport::{Connect, Target};
+use sekisho_core::watch::{OnExpiredCursor, WatchOutput};
 
 use crate::any::{ALPHABET, id, text};
 use crate::{cases, epoch, registry};

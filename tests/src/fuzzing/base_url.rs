@@ -1,7 +1,8 @@
 use std::time::Instant;
 
-use sekisho_core::secret::{Access, BaseUrl, REDACTED, Target};
-use sekisho_core::watch::{Connect, OnExpiredCursor, Watch, WatchOutput};
+use sekisho_core::secret::{Access, BaseUrl, REDACTED};
+use sekisho_core::transport::{Connect, Target};
+use sekisho_core::watch::{OnExpiredCursor, Watch, WatchOutput};
 
 use super::{epoch, registry, worker};
 

@@ -13,7 +13,8 @@ use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::{Encoder, Feed, FeedLimits, Item, Join, Next, Viewer};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::Registry;
-use sekisho_core::watch::{GIVE_UP_AFTER, LONGEST_BACKOFF, Loss, OnExpiredCursor, PING_EVERY, PONG_WITHIN};
+use sekisho_core::transport::Loss;
+use sekisho_core::watch::{GIVE_UP_AFTER, LONGEST_BACKOFF, OnExpiredCursor, PING_EVERY, PONG_WITHIN};
 use serde_json::Value;
 
 use self::link::Link;

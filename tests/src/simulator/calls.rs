@@ -1,12 +1,13 @@
 //! The loop around calls, as `sekisho_core::call` and `sekisho_core::browser_api` want it.
 
 use sekisho_core::browser_api::{Action, Exchange, Now};
-use sekisho_core::call::{Call, CallInput, CallOutput, MAX_ATTEMPTS, REPORT_GRACE};
+use sekisho_core::call::{Call, CallInput, CallOutput, MAX_ATTEMPTS};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::OVERVIEW_TIMEOUT;
 use sekisho_core::runtime_api::Reply;
 use sekisho_core::secret::Token;
+use sekisho_core::transport::REPORT_GRACE;
 
 use super::clock::{Time, instant, time, wall};
 use super::exchanges::Report;

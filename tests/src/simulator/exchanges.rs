@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use sekisho_core::call::{Attempt, AttemptId, Failure, FailureCause};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
 use sekisho_core::runtime_api::{Ack, Command, Fault, FaultCode, InputAck, Reply, WireRef, WorkerStatus};
 use sekisho_core::secret::Token;
+use sekisho_core::transport::{Attempt, AttemptId, Failure, FailureCause};
 
 use super::clock::{Time, time};
 use super::hostile::{Answer, unprefixed};
@@ -114,7 +114,7 @@ impl World<'_> {
         let misdirected = self.is_planted(Planted::Misdirects);
         let runtime = if misdirected { (runtime + 1) % self.sites.len() } else { runtime };
         if !self.sites[runtime].plan.kind.is_remote() {
-            if target != sekisho_core::secret::Target::InProcess {
+            if target != sekisho_core::transport::Target::InProcess {
                 self.violate(Invariant::CredentialStaysHome, || {
                     "to a runtime in the same process".to_owned()
                 });

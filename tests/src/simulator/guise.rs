@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use sekisho_core::secret::{Access, Target};
+use sekisho_core::secret::Access;
+use sekisho_core::transport::Target;
 
 use super::chance::Chance;
 

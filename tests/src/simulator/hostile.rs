@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
-use sekisho_core::call::FailureCause;
 use sekisho_core::runtime_api::Command;
-use sekisho_core::watch::Loss;
+use sekisho_core::transport::{FailureCause, Loss};
 
 use super::chance::Chance;
 use super::guise::Secrets;

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sekisho_core::call::FailureCause;
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
-use sekisho_core::watch::{ConnId, Connect, Loss};
+use sekisho_core::transport::{ConnId, Connect, FailureCause, Loss};
 
 use super::clock::Time;
 use super::exchanges::{of_proxy, unauthorized};

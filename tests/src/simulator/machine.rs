@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{Request, Response};
-use sekisho_core::watch::Loss;
+use sekisho_core::transport::Loss;
 
 use super::embedded::Embedded;
 use super::hostile::{Answer, Hostile, Utterance};

@@ -1,12 +1,12 @@
 //! The loop around watches, as `sekisho_core::watch` wants it.
 
-use sekisho_core::call::REPORT_GRACE;
 use sekisho_core::cursor::UpstreamCursor;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::secret::Token;
+use sekisho_core::transport::{Loss, REPORT_GRACE};
 use sekisho_core::watch::{
-    LONGEST_BACKOFF, Loss, MAX_STALLS, OnExpiredCursor, PING_EVERY, PONG_WITHIN, Watch, WatchEvent,
-    WatchInput, WatchOutput, WatchWait,
+    LONGEST_BACKOFF, MAX_STALLS, OnExpiredCursor, PING_EVERY, PONG_WITHIN, Watch, WatchEvent, WatchInput,
+    WatchOutput, WatchWait,
 };
 
 use super::clock::{Time, time};

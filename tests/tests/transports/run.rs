@@ -12,7 +12,8 @@ use sekisho_core::runtime_api::{
     Command, FEATURE_IDEMPOTENCY, Input, InputKind, Reason, Reply, RuntimeLimits, RuntimeStatus,
     RuntimeSummary,
 };
-use sekisho_core::secret::{Access, Token, TokenSource};
+use sekisho_core::secret::{Access, Token};
+use sekisho_core::transport::TokenSource;
 use sekisho_core::watch::WatchEvent;
 use sekisho_tests::scenarios::calls::{Asked, Fault};
 use sekisho_tests::scenarios::streams::Told;

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::call::{Attempt, Call, Failure};
+use sekisho_core::call::Call;
 use sekisho_core::error::Error;
-use sekisho_core::runtime_api::{InProcess, Reply};
-use sekisho_core::secret::{Token, TokenSource};
+use sekisho_core::runtime_api::Reply;
+use sekisho_core::secret::Token;
+use sekisho_core::transport::{Attempt, Failure, InProcess, TokenSource};
 use sekisho_core::watch::{Watch, WatchEvent};
 use sekisho_tests::client::PATIENCE;
 use sekisho_tests::scripted;

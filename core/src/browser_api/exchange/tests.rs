@@ -3,12 +3,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::call::{CallInput, CallLimits, CallOutput, Failure, FailureCause};
+use crate::call::{CallInput, CallLimits, CallOutput};
 use crate::error::NetworkPhase;
 use crate::policy::AllowAll;
 use crate::registry::{RuntimeKind, RuntimeSpec};
 use crate::runtime_api::{CreateWorker, Intent, Profile};
 use crate::secret::Access;
+use crate::transport::{Failure, FailureCause};
 use crate::watch::GIVE_UP_AFTER;
 
 const SUMMARY: &str = r#"{"runtime":{"runtime_id":"ID","display_name":"said","backend":"memory","status":"running",

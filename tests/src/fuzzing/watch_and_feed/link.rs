@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::call::FailureCause;
 use sekisho_core::error::{Error, NetworkPhase};
-use sekisho_core::watch::{ConnId, Loss, Watch, WatchEvent, WatchInput, WatchOutput};
+use sekisho_core::transport::{ConnId, FailureCause, Loss};
+use sekisho_core::watch::{Watch, WatchEvent, WatchInput, WatchOutput};
 
 use super::runtime::{Runtime, Wire};
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::runtime_api::{Envelope, Frame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic};
-use sekisho_core::watch::Loss;
+use sekisho_core::transport::Loss;
 use serde_json::value::RawValue;
 
 use crate::fuzzing::worker;
