@@ -71,12 +71,28 @@ pub(crate) fn exit_status(code: &str) -> u8 {
     };
     match kind {
         InvalidRequest | InvalidIdentifier | PayloadTooLarge | UnsupportedMediaType | CursorMalformed
-        | CursorUnknown | IdempotencyConflict => 2,
-        UnknownRuntime | WorkerNotFound => 3,
+        | CursorUnknown | IdempotencyConflict | UnknownProfile => 2,
+        UnknownRuntime | WorkerNotFound | RequestGone => 3,
         RuntimeTimeout(_) => 6,
-        RuntimeStopped | WorkerBusy | Unsupported | Network(_) | RuntimeAuthFailed | RuntimeError
-        | MalformedResponse | ResponseTooLarge | UnexpectedRedirect | IdentityMismatch | RuntimeBusy
-        | RuntimeUnavailable | CursorExpired | MalformedFrame => 4,
+        RuntimeStopped
+        | WorkerBusy
+        | WorkerNotRunning
+        | WorkerRunning
+        | RequestAlreadyAnswered
+        | Conflict
+        | NotAllowed
+        | Unsupported
+        | Network(_)
+        | RuntimeAuthFailed
+        | RuntimeError
+        | MalformedResponse
+        | ResponseTooLarge
+        | UnexpectedRedirect
+        | IdentityMismatch
+        | RuntimeBusy
+        | RuntimeUnavailable
+        | CursorExpired
+        | MalformedFrame => 4,
         _ => 5,
     }
 }
@@ -120,18 +136,18 @@ mod tests {
     #[test]
     fn every_code_has_its_exit_status() {
         let mut table: Vec<(u8, &str)> =
-            ErrorKind::ALL.iter().map(|kind| (exit_status(kind.code()), kind.code())).collect();
+            ErrorKind::all().iter().map(|kind| (exit_status(kind.code()), kind.code())).collect();
         table.sort_unstable();
         table.dedup();
         let expected = [
             (
                 2,
-                "cursor_malformed cursor_unknown idempotency_conflict invalid_identifier invalid_request payload_too_large unsupported_media_type",
+                "cursor_malformed cursor_unknown idempotency_conflict invalid_identifier invalid_request payload_too_large unknown_profile unsupported_media_type",
             ),
-            (3, "unknown_runtime worker_not_found"),
+            (3, "request_gone unknown_runtime worker_not_found"),
             (
                 4,
-                "cursor_expired identity_mismatch malformed_frame malformed_response network_error response_too_large runtime_auth_failed runtime_busy runtime_error runtime_stopped runtime_unavailable unexpected_redirect unsupported worker_busy",
+                "conflict cursor_expired identity_mismatch malformed_frame malformed_response network_error not_allowed request_already_answered response_too_large runtime_auth_failed runtime_busy runtime_error runtime_stopped runtime_unavailable unexpected_redirect unsupported worker_busy worker_not_running worker_running",
             ),
             (
                 5,

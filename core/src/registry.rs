@@ -350,6 +350,13 @@ fn reachability(kind: ErrorKind) -> Option<Reachability> {
         | ErrorKind::WorkerNotFound
         | ErrorKind::RuntimeStopped
         | ErrorKind::WorkerBusy
+        | ErrorKind::NotAllowed
+        | ErrorKind::UnknownProfile
+        | ErrorKind::RequestGone
+        | ErrorKind::WorkerNotRunning
+        | ErrorKind::WorkerRunning
+        | ErrorKind::RequestAlreadyAnswered
+        | ErrorKind::Conflict
         | ErrorKind::IdempotencyConflict => Some(Reachability::Reachable),
         ErrorKind::RuntimeAuthFailed => Some(Reachability::Unauthorized),
         ErrorKind::Network(_)

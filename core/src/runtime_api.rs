@@ -16,6 +16,7 @@
 mod command;
 mod fault;
 mod observation;
+mod rejection;
 mod reply;
 mod wire;
 
@@ -26,8 +27,9 @@ pub(crate) use observation::ask_for_websocket;
 pub use observation::{
     Envelope, Frame, MalformedFrame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic, is_websocket_upgrade,
 };
+pub use rejection::{MAX_RETRY_AFTER, Rejection};
+pub use reply::Reply;
 pub(crate) use reply::{AckBody, RuntimeBody, TranscriptBody, WorkerBody};
-pub use reply::{MAX_RETRY_AFTER, Rejection, Reply};
 pub use wire::{
     Ack, Capability, ConfigBundle, CreateWorker, FEATURE_IDEMPOTENCY, Input, InputAck, InputKind, Intent,
     Profile, Reason, Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem,

@@ -1,14 +1,12 @@
 //! Errors as problem details (RFC 9457).
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Response;
 use http::header::{self, HeaderValue};
 use serde::Serialize;
 
 use super::json;
-use crate::error::{Error, ErrorKind, Origin, Outcome};
+use crate::error::{Error, ErrorKind, Origin, Outcome, whole_seconds};
 use crate::id::{RuntimeId, WorkerId};
 
 #[derive(Serialize)]
@@ -67,13 +65,10 @@ pub fn problem(error: &Error) -> Response<Bytes> {
     response
 }
 
-/// Rounded up: a client that comes back a moment early waits in vain.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::error::{NetworkPhase, TimeoutPhase};
 

@@ -316,7 +316,7 @@ fn what_the_runtime_said_is_passed_on_under_its_own_code() {
     let error = scene.done().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert_eq!(error.runtime_code(), Some("invalid_request"));
-    assert_eq!(error.detail(), "The request is not of the form: no [redacted]at [redacted]");
+    assert_eq!(error.detail(), "The request is invalid: no [redacted]at [redacted]");
     assert_eq!(error.runtime_id().unwrap().as_str(), "rt");
     assert_eq!(error.worker_id().unwrap().as_str(), "w");
 }

@@ -95,7 +95,7 @@ fn frames_are_as_the_contract_has_them() {
     let last: Value =
         serde_json::from_slice(closing_diagnostic(&Error::new(ErrorKind::ViewerLagged)).text()).unwrap();
     let expected = json!({"kind": "diagnostic", "diagnostic": {"code": "viewer_lagged", "severity": "error",
-        "message": "The viewer could not keep up with the stream"}});
+        "message": "The viewer did not keep up with the stream"}});
     assert_eq!(last, expected);
 }
 

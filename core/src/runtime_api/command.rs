@@ -236,6 +236,16 @@ impl Command {
             .with_outcome(changes_something.then_some(Outcome::NotApplied))
     }
 
+    /// The body that goes with the command, where one does.
+    pub(super) fn body(&self) -> Option<Bytes> {
+        match self {
+            Self::Create { worker, .. } => Some(to_json(worker)),
+            Self::Input { input, .. } => Some(to_json(input)),
+            Self::Stop { reason, .. } | Self::Cancel { reason, .. } => Some(to_json(reason)),
+            Self::Runtime | Self::Workers | Self::Worker(_) | Self::Transcript { .. } => None,
+        }
+    }
+
     /// The request that carries the command to the runtime behind `access`, in origin form (RFC 9112, 3.2.1).
     pub fn request(&self, access: &Access) -> Request<Bytes> {
         let prefix = access.path_prefix();

@@ -1,25 +1,22 @@
 //! What a runtime answers, and what a client makes of it.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::command::{Command, Operation};
+use super::rejection::Rejection;
 use super::wire::{
     Ack, Capability, ConfigBundle, InputAck, Intent, Profile, Reference, RuntimeSummary, Transcript, WireRef,
     WorkerDetail, WorkerSummary,
 };
-use crate::error::{Error, ErrorKind, bounded, printable};
+use crate::error::ErrorKind;
 use crate::id::RuntimeId;
 use crate::secret::Scrubber;
-
-/// The longest `Retry-After` that is believed.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The answer to a command that succeeded.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,21 +33,6 @@ pub enum Reply {
     Ack(Ack),
     /// To [`Command::Transcript`].
     Transcript(Transcript),
-}
-
-/// What a client makes of a response that is not the answer to its command.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rejection {
-    /// Which cause it is.
-    pub kind: ErrorKind,
-    /// Whether it is certain that the command did not happen.
-    pub not_applied: bool,
-    /// The runtime's own code, scrubbed and bounded.
-    pub runtime_code: Option<String>,
-    /// The runtime's own words, or the gateway's about what is wrong with them; scrubbed and bounded.
-    pub message: Option<Cow<'static, str>>,
-    /// How long the runtime asks to be left alone, at most [`MAX_RETRY_AFTER`].
-    pub retry_after: Option<Duration>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,17 +58,6 @@ pub(crate) struct AckBody<T> {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct TranscriptBody<T> {
     pub(crate) transcript: T,
-}
-
-#[derive(Deserialize)]
-struct FaultBody {
-    error: TypedFault,
-}
-
-#[derive(Deserialize)]
-struct TypedFault {
-    code: String,
-    message: String,
 }
 
 /// A JSON response.
@@ -123,7 +94,7 @@ impl Reply {
         response: &Response<Bytes>,
     ) -> Result<Self, Rejection> {
         if response.status() != StatusCode::OK {
-            return Err(Rejection::of(command.worker_id().is_some(), scrubber, response));
+            return Err(Rejection::of_command(command, scrubber, response));
         }
         let body = response.body();
         let mut reply = match command.operation() {
@@ -185,76 +156,6 @@ fn decode<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
         };
         Rejection::new(ErrorKind::MalformedResponse, Some(message))
     })
-}
-
-impl Rejection {
-    fn new(kind: ErrorKind, message: Option<&'static str>) -> Self {
-        Self {
-            kind,
-            not_applied: kind.proves_not_applied(),
-            runtime_code: None,
-            message: message.map(Cow::Borrowed),
-            retry_after: None,
-        }
-    }
-
-    pub(crate) fn into_error(self) -> Error {
-        let detail = match self.message {
-            Some(words) if self.runtime_code.is_some() => format!("{}: {words}", self.kind.title()).into(),
-            Some(words) => words,
-            None => self.kind.title().into(),
-        };
-        Error::with_detail(self.kind, detail)
-            .with_runtime_code(self.runtime_code)
-            .with_retry_after(self.retry_after)
-    }
-
-    /// What a response says that is not a success. `about_worker` is whether the request was about a worker, so that
-    /// there can be none.
-    pub(crate) fn of(about_worker: bool, scrubber: &Scrubber, response: &Response<Bytes>) -> Self {
-        let status = response.status();
-        let fault = serde_json::from_slice(response.body()).ok().map(|body: FaultBody| body.error);
-        let code = fault.as_ref().map(|fault| fault.code.as_str());
-        let kind = match (status.as_u16(), code) {
-            (300..=399, _) => ErrorKind::UnexpectedRedirect,
-            (401 | 403, _) => ErrorKind::RuntimeAuthFailed,
-            (404, Some("worker_not_found")) if about_worker => ErrorKind::WorkerNotFound,
-            (404 | 405 | 501, _) => ErrorKind::Unsupported,
-            (413, _) => ErrorKind::PayloadTooLarge,
-            (429 | 503, _) => ErrorKind::RuntimeBusy,
-            (400..=499, Some("runtime_stopped")) => ErrorKind::RuntimeStopped,
-            (400..=499, Some("worker_busy")) => ErrorKind::WorkerBusy,
-            (400..=499, Some("idempotency_conflict")) => ErrorKind::IdempotencyConflict,
-            (400..=499, Some(_)) => ErrorKind::InvalidRequest,
-            (500..=599, _) => ErrorKind::RuntimeError,
-            _ => ErrorKind::MalformedResponse,
-        };
-        let clean = |text: String| bounded(&scrubber.text(&printable(&text)));
-        let (runtime_code, message) =
-            fault.map(|fault| (clean(fault.code), clean(fault.message).into())).unzip();
-        Self {
-            // A 503 may come from a proxy that lost the runtime half-way; a 429 is a plain refusal.
-            not_applied: kind.proves_not_applied() || status == StatusCode::TOO_MANY_REQUESTS,
-            runtime_code,
-            message,
-            retry_after: retry_after(response.headers()),
-            ..Self::new(kind, None)
-        }
-    }
-}
-
-/// `Retry-After` (RFC 9110, 10.2.3) in seconds, or as a date relative to the response's own `Date`.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    let wait = match value.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let date = headers.get(header::DATE)?.to_str().ok()?;
-            let until = httpdate::parse_http_date(value).ok()?;
-            until.duration_since(httpdate::parse_http_date(date).ok()?).unwrap_or_default()
-        }
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 /// Takes secrets out of every text in place.

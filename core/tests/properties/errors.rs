@@ -51,9 +51,9 @@ fn is_told(error: &Error) {
 
 #[test]
 fn every_kind_is_told() {
-    for kind in ErrorKind::ALL.iter().copied() {
+    for kind in ErrorKind::all() {
         is_told(&Error::new(kind));
-        // BROWSER-API.md, "Observation": the range alone tells a client what to do.
+        // docs/observation.md: the range alone tells a client what to do.
         let close = kind.close_code();
         assert!([1001, 1008].contains(&close) || (4000..5000).contains(&close), "{kind:?}");
         let may_come_back = close == 1001 || (4000..4400).contains(&close);

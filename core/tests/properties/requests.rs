@@ -202,7 +202,7 @@ fn is_refusal(error: &Error, method: &Method) {
     assert!(response.status().is_client_error(), "{error}");
     assert_eq!(body["status"], response.status().as_u16());
     assert_eq!((&body["code"], &body["origin"]), (&json!(error.kind().code()), &json!("client")));
-    assert_eq!(error.outcome(), (*method == Method::POST).then_some(Outcome::NotApplied));
+    assert_eq!(error.outcome(), (!method.is_safe()).then_some(Outcome::NotApplied));
     assert!(error.detail().chars().count() <= MAX_RUNTIME_TEXT);
     assert!(!error.detail().contains(char::is_control), "{error}");
 }

@@ -89,7 +89,7 @@ fn assert_refusal(error: &Error, method: &Method) {
     assert_eq!(body["status"], response.status().as_u16());
     assert_eq!(body["code"], error.kind().code());
     assert_eq!(body["origin"], "client");
-    assert_eq!(error.outcome(), (*method == Method::POST).then_some(Outcome::NotApplied), "{error}");
+    assert_eq!(error.outcome(), (!method.is_safe()).then_some(Outcome::NotApplied), "{error}");
     let detail = error.detail();
     assert!(detail.chars().count() <= MAX_RUNTIME_TEXT && !detail.contains(char::is_control), "{detail:?}");
 }

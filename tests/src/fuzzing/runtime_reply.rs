@@ -83,7 +83,8 @@ fn assert_rejection(
 ) {
     let Rejection { kind, not_applied, runtime_code, message, retry_after } = rejection;
     let status = response.status();
-    assert_eq!(*kind == ErrorKind::RuntimeAuthFailed, matches!(status.as_u16(), 401 | 403));
+    let refused_credential = matches!(kind, ErrorKind::RuntimeAuthFailed | ErrorKind::NotAllowed);
+    assert_eq!(refused_credential, matches!(status.as_u16(), 401 | 403));
     assert_eq!(*kind == ErrorKind::UnexpectedRedirect, status.is_redirection());
     match kind {
         ErrorKind::WorkerNotFound => {
@@ -93,8 +94,9 @@ fn assert_rejection(
         ErrorKind::IdentityMismatch => assert_eq!(status, 200),
         _ => {}
     }
-    // Whoever failed half-way, or answered with success, may have done it.
-    let refused = status.is_client_error() || status == 501;
+    // A runtime that failed half-way, or answered with success, may have done it.
+    let full = status == 503 && runtime_code.as_deref() == Some("runtime_full");
+    let refused = status.is_client_error() || status == 501 || full;
     assert!(!not_applied || refused, "{kind:?} at {status}");
     for text in [runtime_code.as_deref(), message.as_deref()].into_iter().flatten() {
         assert!(text.chars().count() <= MAX_RUNTIME_TEXT && !text.contains(char::is_control), "{text:?}");

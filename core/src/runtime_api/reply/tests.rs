@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::*;
-use crate::runtime_api::{CommandError, Fault, FaultCode};
+use crate::runtime_api::{CommandError, Fault, FaultCode, Input, InputKind, MAX_RETRY_AFTER};
 use crate::secret::{Access, REDACTED};
 
 /// Exchanges with a deployed runtime, byte for byte.
@@ -116,7 +118,7 @@ fn recorded_replies_are_read_and_written_again_byte_for_byte() {
                 };
                 assert_eq!((rejection.kind, rejection.runtime_code.as_deref()), (kind, Some(code)), "{name}");
                 assert!(rejection.not_applied, "{name}");
-                let code: FaultCode = serde_json::from_value(code.into()).unwrap();
+                let code = FaultCode::from_code(code).unwrap();
                 let message = rejection.message.unwrap();
                 assert_eq!(Fault::new(code, message).response().body(), response.body(), "{name}");
             }
@@ -143,7 +145,13 @@ fn every_status_has_its_kind() {
         (401, typed("unauthorized"), RuntimeAuthFailed, true),
         (401, html.to_owned(), RuntimeAuthFailed, true),
         (403, html.to_owned(), RuntimeAuthFailed, true),
+        (403, typed("not_allowed"), NotAllowed, true),
+        (403, typed("of_tomorrow"), RuntimeAuthFailed, true),
+        (400, typed("unknown_profile"), UnknownProfile, true),
+        (400, typed("invalid_json"), RuntimeError, true),
+        (400, typed("worker_busy"), InvalidRequest, true),
         (404, typed("worker_not_found"), WorkerNotFound, true),
+        (404, typed("request_gone"), RequestGone, true),
         (404, typed("no_such_page"), Unsupported, true),
         (404, html.to_owned(), Unsupported, true),
         (404, String::new(), Unsupported, true),
@@ -151,7 +159,11 @@ fn every_status_has_its_kind() {
         (409, typed("runtime_stopped"), RuntimeStopped, true),
         (409, typed("worker_busy"), WorkerBusy, true),
         (409, typed("idempotency_conflict"), IdempotencyConflict, true),
-        (409, typed("of_tomorrow"), InvalidRequest, true),
+        (409, typed("worker_not_running"), WorkerNotRunning, true),
+        (409, typed("worker_running"), WorkerRunning, true),
+        (409, typed("request_already_answered"), RequestAlreadyAnswered, true),
+        (409, typed("of_tomorrow"), Conflict, true),
+        (409, typed("invalid_request"), Conflict, true),
         (409, html.to_owned(), MalformedResponse, false),
         (413, html.to_owned(), PayloadTooLarge, true),
         (418, html.to_owned(), MalformedResponse, false),
@@ -161,11 +173,23 @@ fn every_status_has_its_kind() {
         (501, String::new(), Unsupported, true),
         (502, html.to_owned(), RuntimeError, false),
         (503, typed("worker_not_found"), RuntimeBusy, false),
+        (503, typed("runtime_full"), RuntimeBusy, true),
         (504, html.to_owned(), RuntimeError, false),
         (999, html.to_owned(), MalformedResponse, false),
     ] {
         let rejection = read(&get("w-1"), &response(status, &body)).unwrap_err();
         assert_eq!((rejection.kind, rejection.not_applied), (kind, not_applied), "{status} {body}");
+    }
+}
+
+#[test]
+fn a_body_that_was_too_large_is_called_so() {
+    let typed = r#"{"error":{"code":"invalid_json","message":"length limit exceeded"}}"#;
+    for (length, kind) in [(5, ErrorKind::RuntimeError), (2 << 20, ErrorKind::PayloadTooLarge)] {
+        let input = Input { kind: InputKind::User, content: "x".repeat(length) };
+        let command = Command::Input { worker_id: "w".parse().unwrap(), input, key: None };
+        let rejection = read(&command, &response(400, typed)).unwrap_err();
+        assert_eq!((rejection.kind, rejection.not_applied), (kind, true), "{length}");
     }
 }
 
@@ -207,16 +231,27 @@ fn secrets_go_before_anybody_sees_them() {
     assert_eq!(workers[0].intent, Intent::Task { objective: REDACTED.into() });
 
     let fault = format!(r#"{{"error":{{"code":"t0p-s3cret","message":"{}t0p-s3cret"}}}}"#, "x".repeat(507));
-    let rejection = Reply::from_response(&get("w"), &runtime_id(), access.scrubber(), &response(500, &fault))
-        .unwrap_err();
+    let refused = |status, fault: &str| {
+        Reply::from_response(&get("w"), &runtime_id(), access.scrubber(), &response(status, fault))
+            .unwrap_err()
+    };
+    let rejection = refused(409, &fault);
     assert_eq!(rejection.runtime_code.as_deref(), Some(REDACTED));
     assert_eq!(rejection.message.unwrap(), format!("{}[reda", "x".repeat(507)));
 
     let apart = r#"{"error":{"code":"t0p\u0007-s3cret","message":"at rt.exa\u001bmple"}}"#;
-    let rejection =
-        Reply::from_response(&get("w"), &runtime_id(), access.scrubber(), &response(500, apart)).unwrap_err();
+    let rejection = refused(409, apart);
     assert_eq!(rejection.runtime_code.as_deref(), Some(REDACTED));
     assert_eq!(rejection.message.unwrap(), format!("at {REDACTED}"));
+}
+
+#[test]
+fn the_words_of_a_runtime_that_failed_are_not_repeated() {
+    let fault = r#"{"error":{"code":"store_io","message":"cannot write /srv/state/workers.log"}}"#;
+    for status in [500, 502, 503] {
+        let rejection = read(&get("w"), &response(status, fault)).unwrap_err();
+        assert_eq!((rejection.runtime_code.as_deref(), rejection.message), (Some("store_io"), None));
+    }
 }
 
 #[test]

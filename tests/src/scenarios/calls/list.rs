@@ -298,6 +298,21 @@ fn refusals() -> Vec<Scenario> {
             "not_applied",
             Never,
         ),
+        answered("409, for a cause that is not known", [typed(409, "of_tomorrow")]).fails(
+            "conflict",
+            "not_applied",
+            Never,
+        ),
+        answered("400, the JSON is called invalid", [typed(400, "invalid_json")]).fails(
+            "runtime_error",
+            "not_applied",
+            Never,
+        ),
+        answered("403 in the runtime's own words", [typed(403, "not_allowed")]).fails(
+            "not_allowed",
+            "not_applied",
+            Never,
+        ),
         answered("413", [response(413, "", "")]).fails("payload_too_large", "not_applied", Never),
         scenario(
             "429",
@@ -320,6 +335,18 @@ fn refusals() -> Vec<Scenario> {
             "unknown",
             WhereHarmless,
         ),
+        scenario(
+            "503 in the runtime's own words",
+            vec![vec![
+                Hear,
+                typed(503, "runtime_full"),
+                Hear,
+                typed(503, "runtime_full"),
+                Hear,
+                typed(503, "runtime_full"),
+            ]],
+        )
+        .fails("runtime_busy", "not_applied", WhereHarmless),
         answered("503, for longer than there is time", [response(503, "retry-after: 3600\r\n", "")]).fails(
             "runtime_busy",
             "unknown",
