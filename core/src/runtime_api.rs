@@ -31,7 +31,8 @@ pub use rejection::{MAX_RETRY_AFTER, Rejection};
 pub use reply::Reply;
 pub(crate) use reply::{AckBody, RuntimeBody, TranscriptBody, WorkerBody};
 pub use wire::{
-    Ack, Capability, ConfigBundle, CreateWorker, FEATURE_IDEMPOTENCY, Input, InputAck, InputKind, Intent,
-    Profile, Reason, Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem,
-    WireRef, WorkerDetail, WorkerStatus, WorkerSummary,
+    Ack, Capability, ConfigBundle, CreateWorker, EndReason, FEATURE_IDEMPOTENCY, Input, InputAck, InputKind,
+    Intent, Profile, Reason, Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript,
+    TranscriptItem, WireRef, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerStatus,
+    WorkerSummary,
 };

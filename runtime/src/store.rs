@@ -128,6 +128,8 @@ impl StoredItem {
             role: self.role.as_str().to_owned(),
             content: self.content.as_ref().to_owned(),
             event_id: self.event_id,
+            at: None,
+            cont: false,
         }
     }
 }

@@ -255,12 +255,9 @@ impl Route {
                 let CreateBody { intent, profile, requested_capabilities, workspace_refs } =
                     from_json(body, &runtime_id, None)?;
                 let worker = CreateWorker {
-                    intent,
-                    profile,
-                    config_bundle: None,
                     requested_capabilities,
                     workspace_refs,
-                    mount_refs: Vec::new(),
+                    ..CreateWorker::new(intent, profile)
                 };
                 (runtime_id, Command::Create { worker, key })
             }
@@ -476,13 +473,11 @@ mod tests {
         let (runtime_id, worker_id) = ("r".parse::<RuntimeId>().unwrap(), "w".parse::<WorkerId>().unwrap());
         let key: Option<IdempotencyKey> = "k-1".parse().ok();
         let reason = |text: &str| Reason { reason: Some(text.into()) };
+        let intent = Intent::Role { role: "reviewer".into(), purpose: None };
         let worker = CreateWorker {
-            intent: Intent::Role { role: "reviewer".into(), purpose: None },
-            profile: Profile::Named("shell".into()),
-            config_bundle: None,
             requested_capabilities: vec![Capability { name: "net".into(), reason: None }],
             workspace_refs: vec![Reference { name: "repo".into(), reference: "main".into() }],
-            mount_refs: Vec::new(),
+            ..CreateWorker::new(intent, Profile::Named("shell".into()))
         };
         let input = Input { kind: InputKind::System, content: "a \"b\"\n関".into() };
         let page = |start, limit| Command::Transcript { worker_id: worker_id.clone(), start, limit };

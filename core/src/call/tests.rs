@@ -85,12 +85,8 @@ fn list() -> Command {
 
 fn create(key: Option<&str>) -> Command {
     let worker = CreateWorker {
-        intent: Intent::Assistant { purpose: None },
-        profile: Profile::default(),
-        config_bundle: None,
         requested_capabilities: vec![Capability { name: "read".into(), reason: None }],
-        workspace_refs: vec![],
-        mount_refs: vec![],
+        ..CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default())
     };
     Command::Create { worker, key: key.map(|key| key.parse::<IdempotencyKey>().unwrap()) }
 }

@@ -181,14 +181,7 @@ fn clones_hear_of_what_changed_and_of_nothing_else() {
 fn keys_are_relied_on_once_the_runtime_has_said_so() {
     let (mut registry, now) = (registry(1), epoch());
     let create = || {
-        let worker = CreateWorker {
-            intent: Intent::Assistant { purpose: None },
-            profile: Profile::default(),
-            config_bundle: None,
-            requested_capabilities: vec![],
-            workspace_refs: vec![],
-            mount_refs: vec![],
-        };
+        let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default());
         Command::Create { worker, key: "key".parse().ok() }
     };
     let attempts = |registry: &mut Registry| {

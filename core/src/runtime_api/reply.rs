@@ -1,6 +1,7 @@
 //! What a runtime answers, and what a client makes of it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -12,7 +13,7 @@ use super::command::{Command, Operation};
 use super::rejection::Rejection;
 use super::wire::{
     Ack, Capability, ConfigBundle, InputAck, Intent, Profile, Reference, RuntimeSummary, Transcript, WireRef,
-    WorkerDetail, WorkerSummary,
+    WorkerDetail, WorkerEnd, WorkerFacts, WorkerSummary,
 };
 use crate::error::ErrorKind;
 use crate::id::RuntimeId;
@@ -183,6 +184,17 @@ impl<T: Scrub> Scrub for Vec<T> {
     }
 }
 
+impl Scrub for BTreeMap<String, String> {
+    fn scrub(&mut self, scrubber: &Scrubber) {
+        let is_clean = |text: &String| matches!(scrubber.text(text), Cow::Borrowed(_));
+        if self.iter().all(|(name, value)| is_clean(name) && is_clean(value)) {
+            return;
+        }
+        let clean = |text: String| scrubber.text(&text).into_owned();
+        *self = std::mem::take(self).into_iter().map(|(name, value)| (clean(name), clean(value))).collect();
+    }
+}
+
 macro_rules! scrub_fields {
     ($($shape:ty { $($field:ident),+ })+) => {
         $(impl Scrub for $shape {
@@ -196,18 +208,20 @@ macro_rules! scrub_fields {
 scrub_fields! {
     RuntimeSummary { runtime_id, display_name, backend, features, incarnation }
     WireRef { runtime_id, worker_id }
-    WorkerSummary { worker_ref, runtime_id, worker_id, intent, profile }
+    WorkerSummary { worker_ref, runtime_id, worker_id, intent, profile, facts }
     WorkerDetail {
         worker_ref, runtime_id, worker_id, intent, profile, config_bundle, requested_capabilities,
-        workspace_refs, mount_refs
+        workspace_refs, mount_refs, facts
     }
+    WorkerFacts { name, labels, created_at, started_at, last_output_at, ended_at, end }
+    WorkerEnd { message }
     ConfigBundle { id }
     Capability { name, reason }
     Reference { name, reference }
     InputAck { worker_ref }
     Ack { worker_ref }
     Transcript { worker_ref, items }
-    super::wire::TranscriptItem { worker_ref, role, content }
+    super::wire::TranscriptItem { worker_ref, role, content, at }
 }
 
 impl Scrub for Intent {

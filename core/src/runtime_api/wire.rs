@@ -3,12 +3,19 @@
 //! Ids that a runtime writes are plain texts here: whether they are of the form, and whether they are the ones
 //! that were asked for, is checked by whoever uses them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{RuntimeId, WorkerId, WorkerRef};
 
 /// The feature of a runtime that honours idempotency keys.
 pub const FEATURE_IDEMPOTENCY: &str = "idempotency";
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
 
 /// What a runtime says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -89,6 +96,60 @@ pub enum WorkerStatus {
     Unknown,
 }
 
+/// What a worker is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerActivity {
+    /// It takes input.
+    Idle,
+    /// It is at work.
+    Running,
+    /// It waits for the answer to a request.
+    Waiting,
+    /// Something that v1 does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How a worker ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerEnd {
+    /// What ended it.
+    pub reason: EndReason,
+    /// What its process exited with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The number of the signal that ended its process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// The reason that a stop or cancel was given, or what the system said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What ended a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// Its process exited by itself.
+    Exited,
+    /// A signal ended its process that no stop or cancel had sent.
+    Signalled,
+    /// Its process could not be started.
+    NotStarted,
+    /// It was stopped.
+    Stopped,
+    /// It was cancelled.
+    Cancelled,
+    /// Its runtime went away, and the process with it.
+    RuntimeLost,
+    /// What it wrote could not be kept.
+    StoreFailed,
+    /// Something that v1 does not know.
+    #[serde(other)]
+    Unknown,
+}
+
 /// What a worker is for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -148,6 +209,43 @@ pub struct ConfigBundle {
     pub id: String,
 }
 
+/// What our own runtime tells of a worker beyond v1, in lists as well as by itself. All of it may be absent.
+///
+/// Times are RFC 3339, UTC, with milliseconds.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct WorkerFacts {
+    /// What its creator called it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What its creator filed it under.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When it was created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// When its process started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// When it last wrote something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_output_at: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// Whether it was told to end and has not yet.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stopping: bool,
+    /// What it is doing, where the runtime can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<WorkerActivity>,
+    /// How many of its requests wait for an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<WorkerEnd>,
+}
+
 /// A worker in a list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are RUNTIME-API.md's")]
@@ -162,6 +260,12 @@ pub struct WorkerSummary {
     pub has_config_bundle: bool,
     pub transcript_len: u64,
     pub last_event_id: u64,
+    /// What v1 does not have.
+    #[serde(flatten)]
+    pub facts: WorkerFacts,
+    /// Whether a text of this row was cut short.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub truncated: bool,
 }
 
 /// A worker by itself.
@@ -184,6 +288,9 @@ pub struct WorkerDetail {
     pub mount_refs: Vec<Reference>,
     pub transcript_len: u64,
     pub last_event_id: u64,
+    /// What v1 does not have.
+    #[serde(flatten)]
+    pub facts: WorkerFacts,
 }
 
 /// The body of a create.
@@ -200,6 +307,18 @@ pub struct CreateWorker {
     pub workspace_refs: Vec<Reference>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mount_refs: Vec<Reference>,
+    /// What to call it; for runtimes with the feature `names`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What to file it under; for runtimes with the feature `names`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Where its process starts, if its profile allows that; for runtimes with the feature `placement`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Variables for its process, if its profile allows them; for runtimes with the feature `placement`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 impl CreateWorker {
@@ -212,6 +331,10 @@ impl CreateWorker {
             requested_capabilities: Vec::new(),
             workspace_refs: Vec::new(),
             mount_refs: Vec::new(),
+            name: None,
+            labels: BTreeMap::new(),
+            cwd: None,
+            env: BTreeMap::new(),
         }
     }
 }
@@ -284,6 +407,12 @@ pub struct TranscriptItem {
     pub role: String,
     pub content: String,
     pub event_id: u64,
+    /// When it was said: RFC 3339, UTC, with milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Whether it continues the item before it: a piece of a line that was too long for one item.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cont: bool,
 }
 
 #[cfg(test)]

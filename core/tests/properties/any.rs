@@ -1,11 +1,13 @@
 //! Values of every kind, and texts that are hardly of any.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sekisho_core::runtime_api::{
-    Ack, Capability, ConfigBundle, CreateWorker, Input, InputAck, InputKind, Intent, Profile, Reason,
-    Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem, WireRef,
-    WorkerDetail, WorkerStatus, WorkerSummary,
+    Ack, Capability, ConfigBundle, CreateWorker, EndReason, Input, InputAck, InputKind, Intent, Profile,
+    Reason, Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem, WireRef,
+    WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerStatus, WorkerSummary,
 };
 
 /// The characters of ids.
@@ -67,12 +69,9 @@ pub(crate) fn references() -> impl Strategy<Value = Vec<Reference>> {
 pub(crate) fn create() -> impl Strategy<Value = CreateWorker> {
     (intent(), profile(), capabilities(), references()).prop_map(
         |(intent, profile, requested_capabilities, workspace_refs)| CreateWorker {
-            intent,
-            profile,
-            config_bundle: None,
             requested_capabilities,
             workspace_refs,
-            mount_refs: Vec::new(),
+            ..CreateWorker::new(intent, profile)
         },
     )
 }
@@ -120,9 +119,45 @@ pub(crate) fn summary() -> impl Strategy<Value = RuntimeSummary> {
     )
 }
 
+fn end() -> impl Strategy<Value = WorkerEnd> {
+    use EndReason::{Cancelled, Exited, NotStarted, RuntimeLost, Signalled, Stopped, StoreFailed, Unknown};
+    let reasons = vec![Exited, Signalled, NotStarted, Stopped, Cancelled, RuntimeLost, StoreFailed, Unknown];
+    (select(reasons), any::<[Option<i32>; 2]>(), prop::option::of(text()))
+        .prop_map(|(reason, [exit_code, signal], message)| WorkerEnd { reason, exit_code, signal, message })
+}
+
+fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+    prop::collection::btree_map(text(), text(), 0..3)
+}
+
+fn facts() -> impl Strategy<Value = WorkerFacts> {
+    use WorkerActivity::{Idle, Running, Unknown, Waiting};
+    let times = [(); 4].map(|()| prop::option::of(text()));
+    let activity = prop::option::of(select(vec![Idle, Running, Waiting, Unknown]));
+    let name = prop::option::of(text());
+    let end = prop::option::of(end());
+    (name, labels(), times, any::<bool>(), activity, any::<Option<u64>>(), end).prop_map(
+        |(name, labels, times, stopping, activity, requests, end)| {
+            let [created_at, started_at, last_output_at, ended_at] = times;
+            WorkerFacts {
+                name,
+                labels,
+                created_at,
+                started_at,
+                last_output_at,
+                ended_at,
+                stopping,
+                activity,
+                requests,
+                end,
+            }
+        },
+    )
+}
+
 pub(crate) fn listed() -> impl Strategy<Value = WorkerSummary> {
-    (text(), status(), intent(), profile(), any::<[u64; 3]>(), any::<bool>()).prop_map(
-        |(worker_id, status, intent, profile, counts, has_config_bundle)| WorkerSummary {
+    (text(), status(), intent(), profile(), any::<[u64; 3]>(), any::<[bool; 2]>(), facts()).prop_map(
+        |(worker_id, status, intent, profile, counts, [has_config_bundle, truncated], facts)| WorkerSummary {
             worker_ref: named(&worker_id),
             runtime_id: "rt".into(),
             worker_id,
@@ -133,6 +168,8 @@ pub(crate) fn listed() -> impl Strategy<Value = WorkerSummary> {
             has_config_bundle,
             transcript_len: counts[1],
             last_event_id: counts[2],
+            facts,
+            truncated,
         },
     )
 }
@@ -140,8 +177,8 @@ pub(crate) fn listed() -> impl Strategy<Value = WorkerSummary> {
 pub(crate) fn detail() -> impl Strategy<Value = WorkerDetail> {
     let lists = (capabilities(), references(), references());
     let bundle = prop::option::of(text().prop_map(|id| ConfigBundle { id }));
-    (status(), intent(), profile(), bundle, lists, any::<[u64; 2]>()).prop_map(
-        |(status, intent, profile, config_bundle, lists, counts)| WorkerDetail {
+    (status(), intent(), profile(), bundle, lists, any::<[u64; 2]>(), facts()).prop_map(
+        |(status, intent, profile, config_bundle, lists, counts, facts)| WorkerDetail {
             worker_ref: named("w"),
             runtime_id: "rt".into(),
             worker_id: "w".into(),
@@ -154,6 +191,7 @@ pub(crate) fn detail() -> impl Strategy<Value = WorkerDetail> {
             mount_refs: lists.2,
             transcript_len: counts[0],
             last_event_id: counts[1],
+            facts,
         },
     )
 }
@@ -172,9 +210,17 @@ pub(crate) fn ack() -> impl Strategy<Value = Ack> {
 }
 
 pub(crate) fn transcript() -> impl Strategy<Value = Transcript> {
-    let item = (any::<[u64; 2]>(), text(), text()).prop_map(|([sequence, event_id], role, content)| {
-        TranscriptItem { sequence, worker_ref: named("w"), role, content, event_id }
-    });
+    let item = (any::<[u64; 2]>(), text(), text(), prop::option::of(text()), any::<bool>()).prop_map(
+        |([sequence, event_id], role, content, at, cont)| TranscriptItem {
+            sequence,
+            worker_ref: named("w"),
+            role,
+            content,
+            event_id,
+            at,
+            cont,
+        },
+    );
     (any::<[u64; 3]>(), prop::collection::vec(item, 0..4), any::<Option<u64>>()).prop_map(
         |([start, limit, total_items], items, next_start)| Transcript {
             worker_ref: named("w"),

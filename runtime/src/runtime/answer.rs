@@ -9,7 +9,7 @@ use sekisho_core::id::{WorkerId, WorkerRef};
 use sekisho_core::runtime_api::{
     Ack, CreateWorker, FEATURE_IDEMPOTENCY, Fault, FaultCode, IdempotencyKey, Input, InputAck, InputKind,
     Profile, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, WireRef, WorkerDetail,
-    WorkerStatus, WorkerSummary,
+    WorkerFacts, WorkerStatus, WorkerSummary,
 };
 
 use super::{Locked, MAX_PROCESSES, MAX_WORKERS, Shared, State, store_fault};
@@ -318,6 +318,8 @@ impl Shared {
             has_config_bundle: worker.made_of.config_bundle.is_some(),
             transcript_len: worker.transcript_len,
             last_event_id: worker.last_event_id,
+            facts: WorkerFacts::default(),
+            truncated: false,
         }
     }
 
@@ -336,6 +338,7 @@ impl Shared {
             mount_refs: made_of.mount_refs,
             transcript_len: worker.transcript_len,
             last_event_id: worker.last_event_id,
+            facts: WorkerFacts::default(),
         })
     }
 }

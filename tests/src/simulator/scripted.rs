@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode, header};
 use sekisho_core::runtime_api::{
     Ack, Command, CommandError, CreateWorker, FEATURE_IDEMPOTENCY, Fault, FaultCode, IdempotencyKey, Input,
     InputAck, Intent, Observe, Profile, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary, SNAPSHOT_PREFIX,
-    Transcript, WireRef, WorkerDetail, WorkerStatus, WorkerSummary,
+    Transcript, WireRef, WorkerDetail, WorkerFacts, WorkerStatus, WorkerSummary,
 };
 
 use super::ledger::{At, CommandId, Ledger, named};
@@ -480,6 +480,8 @@ impl Scripted {
                 has_config_bundle: false,
                 transcript_len: worker.items,
                 last_event_id: worker.last_event_id,
+                facts: WorkerFacts::default(),
+                truncated: false,
             }
         };
         Reply::Workers(there.map(summary).collect())
@@ -500,6 +502,7 @@ impl Scripted {
             mount_refs: Vec::new(),
             transcript_len: worker.items,
             last_event_id: worker.last_event_id,
+            facts: WorkerFacts::default(),
         })
     }
 }

@@ -166,14 +166,7 @@ fn a_worker_is_shown_without_mounts_and_bundles() {
 
 fn create() -> Action {
     to_one(Command::Create {
-        worker: CreateWorker {
-            intent: Intent::Assistant { purpose: None },
-            profile: Profile::default(),
-            config_bundle: None,
-            requested_capabilities: vec![],
-            workspace_refs: vec![],
-            mount_refs: vec![],
-        },
+        worker: CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default()),
         key: None,
     })
 }
