@@ -179,7 +179,7 @@ fn create(backend: &Arc<dyn Backend>, create: Create, show: Show) -> Result<(), 
     };
     let worker = CreateWorker::new(intent, profile);
     let key = Some(idempotency_key.map_or_else(fresh_key, Ok)?);
-    let command = RuntimeCommand::Create { worker, key };
+    let command = RuntimeCommand::Create { worker: Box::new(worker), key };
     let body = backend.ask(&Action::Command { runtime_id: runtime_id.clone(), command })?;
     let WorkerReply { worker } = read(&body)?;
     if show.json {

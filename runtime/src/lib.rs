@@ -26,7 +26,7 @@
 //!     Reply::from_response(&command, &runtime_id, access.scrubber(), &response)
 //! };
 //! let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
-//! let Ok(Reply::Worker(worker)) = ask(Command::Create { worker, key: None }) else { panic!() };
+//! let Ok(Reply::Worker(worker)) = ask(Command::Create { worker: Box::new(worker), key: None }) else { panic!() };
 //! let worker_id: sekisho_core::id::WorkerId = worker.worker_id.parse()?;
 //! let input = Input { kind: InputKind::User, content: "hello".into() };
 //! ask(Command::Input { worker_id: worker_id.clone(), input, key: None }).unwrap();

@@ -197,7 +197,7 @@ impl Runtime {
             Command::Runtime => shared.summary(),
             Command::Workers => shared.workers(),
             Command::Worker(worker_id) => shared.worker(&worker_id),
-            Command::Create { worker, key } => shared.create(request, worker, key),
+            Command::Create { worker, key } => shared.create(request, *worker, key),
             Command::Input { worker_id, input, key } => shared.input(request, &worker_id, input, key),
             Command::Stop { worker_id, .. } => shared.end(&worker_id, Order::Stop),
             Command::Cancel { worker_id, .. } => shared.end(&worker_id, Order::Kill),

@@ -227,7 +227,7 @@ fn reply(
     Ok(match (reply, command.worker_id()) {
         (Reply::Workers(workers), _) => json(StatusCode::OK, JSON, &rows(&presenter, workers)),
         (Reply::Worker(worker), asked) => {
-            let worker = presenter.worker(worker).ok_or_else(unusable)?;
+            let worker = presenter.worker(*worker).ok_or_else(unusable)?;
             if asked.is_some() {
                 return Ok(json(StatusCode::OK, JSON, &WorkerBody { worker }));
             }

@@ -259,7 +259,7 @@ impl Route {
                     workspace_refs,
                     ..CreateWorker::new(intent, profile)
                 };
-                (runtime_id, Command::Create { worker, key })
+                (runtime_id, Command::Create { worker: Box::new(worker), key })
             }
             Step::Input { runtime_id, worker_id, key } => {
                 let InputBody { content, kind } = from_json(body, &runtime_id, Some(&worker_id))?;
@@ -479,6 +479,7 @@ mod tests {
             workspace_refs: vec![Reference { name: "repo".into(), reference: "main".into() }],
             ..CreateWorker::new(intent, Profile::Named("shell".into()))
         };
+        let worker = Box::new(worker);
         let input = Input { kind: InputKind::System, content: "a \"b\"\n関".into() };
         let page = |start, limit| Command::Transcript { worker_id: worker_id.clone(), start, limit };
         let commands = [

@@ -88,7 +88,7 @@ fn create(key: Option<&str>) -> Command {
         requested_capabilities: vec![Capability { name: "read".into(), reason: None }],
         ..CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default())
     };
-    Command::Create { worker, key: key.map(|key| key.parse::<IdempotencyKey>().unwrap()) }
+    Command::Create { worker: Box::new(worker), key: key.map(|key| key.parse::<IdempotencyKey>().unwrap()) }
 }
 
 fn input() -> Command {

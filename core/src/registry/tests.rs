@@ -182,7 +182,7 @@ fn keys_are_relied_on_once_the_runtime_has_said_so() {
     let (mut registry, now) = (registry(1), epoch());
     let create = || {
         let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default());
-        Command::Create { worker, key: "key".parse().ok() }
+        Command::Create { worker: Box::new(worker), key: "key".parse().ok() }
     };
     let attempts = |registry: &mut Registry| {
         let mut call = registry.call(now, &id("a"), create(), None).unwrap();

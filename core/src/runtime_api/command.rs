@@ -63,7 +63,7 @@ pub enum Command {
     /// `POST /v1/workers`
     Create {
         /// The worker to be.
-        worker: CreateWorker,
+        worker: Box<CreateWorker>,
         /// Sent as `Idempotency-Key`.
         key: Option<IdempotencyKey>,
     },

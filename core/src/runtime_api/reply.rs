@@ -27,7 +27,7 @@ pub enum Reply {
     /// To [`Command::Workers`].
     Workers(Vec<WorkerSummary>),
     /// To [`Command::Worker`] and [`Command::Create`].
-    Worker(WorkerDetail),
+    Worker(Box<WorkerDetail>),
     /// To [`Command::Input`].
     Input(InputAck),
     /// To [`Command::Stop`] and [`Command::Cancel`].
@@ -102,7 +102,7 @@ impl Reply {
             Operation::ReadRuntime => Self::Runtime(decode::<RuntimeBody<_>>(body)?.runtime),
             Operation::ListWorkers => Self::Workers(decode::<WorkersBody<_>>(body)?.workers),
             Operation::GetWorker | Operation::CreateWorker => {
-                Self::Worker(decode::<WorkerBody<_>>(body)?.worker)
+                Self::Worker(Box::new(decode::<WorkerBody<_>>(body)?.worker))
             }
             Operation::SendInput => Self::Input(decode::<AckBody<_>>(body)?.ack),
             Operation::StopWorker | Operation::CancelWorker => Self::Ack(decode::<AckBody<_>>(body)?.ack),

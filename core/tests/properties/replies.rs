@@ -22,7 +22,7 @@ fn commands() -> [Command; 8] {
         Command::Runtime,
         Command::Workers,
         Command::Worker(worker_id()),
-        Command::Create { worker, key: None },
+        Command::Create { worker: Box::new(worker), key: None },
         Command::Input { worker_id: worker_id(), input, key: None },
         Command::Stop { worker_id: worker_id(), reason: Reason::default() },
         Command::Cancel { worker_id: worker_id(), reason: Reason::default() },
@@ -38,8 +38,8 @@ fn exchange() -> BoxedStrategy<(Command, Reply)> {
         prop::collection::vec(listed(), 0..3)
             .prop_map(move |it| (workers.clone(), Reply::Workers(it)))
             .boxed(),
-        detail().prop_map(move |it| (worker.clone(), Reply::Worker(it))).boxed(),
-        detail().prop_map(move |it| (create.clone(), Reply::Worker(it))).boxed(),
+        detail().prop_map(move |it| (worker.clone(), Reply::Worker(Box::new(it)))).boxed(),
+        detail().prop_map(move |it| (create.clone(), Reply::Worker(Box::new(it)))).boxed(),
         input_ack().prop_map(move |it| (input.clone(), Reply::Input(it))).boxed(),
         ack().prop_map(move |it| (stop.clone(), Reply::Ack(it))).boxed(),
         ack().prop_map(move |it| (cancel.clone(), Reply::Ack(it))).boxed(),

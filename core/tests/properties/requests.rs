@@ -67,7 +67,7 @@ fn good() -> impl Strategy<Value = (Ask, Action)> {
         Just(Command::Workers),
         Just(Command::Worker("w".parse().unwrap())),
         (create(), key()).prop_map(|(worker, key)| {
-            Command::Create { worker, key: key.map(|key| key.parse().unwrap()) }
+            Command::Create { worker: Box::new(worker), key: key.map(|key| key.parse().unwrap()) }
         }),
         (input(), key()).prop_map(|(input, key)| {
             let key = key.map(|key| key.parse().unwrap());

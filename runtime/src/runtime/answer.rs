@@ -325,7 +325,7 @@ impl Shared {
 
     fn worker_detail(&self, worker: &WorkerRecord) -> Reply {
         let made_of = CreateWorker::clone(&worker.made_of);
-        Reply::Worker(WorkerDetail {
+        Reply::Worker(Box::new(WorkerDetail {
             worker_ref: self.wire_ref(&worker.worker_id),
             runtime_id: self.config.runtime_id.to_string(),
             worker_id: worker.worker_id.to_string(),
@@ -339,7 +339,7 @@ impl Shared {
             transcript_len: worker.transcript_len,
             last_event_id: worker.last_event_id,
             facts: WorkerFacts::default(),
-        })
+        }))
     }
 }
 

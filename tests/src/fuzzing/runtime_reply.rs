@@ -42,7 +42,7 @@ fn read(data: &[u8]) -> Option<(Command, Response<Bytes>)> {
         "create" => {
             let (intent, profile) = (Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
             let worker = CreateWorker::new(intent, profile);
-            Command::Create { worker, key: None }
+            Command::Create { worker: Box::new(worker), key: None }
         }
         "input" => {
             let input = Input { kind: InputKind::User, content: "hello".into() };

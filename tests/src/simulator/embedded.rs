@@ -76,7 +76,7 @@ impl Embedded {
     fn create(&mut self, workers: usize) {
         for _ in 0..workers {
             let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
-            let command = Command::Create { worker, key: None };
+            let command = Command::Create { worker: Box::new(worker), key: None };
             let response = self.runtime.handle(&command.request(&Access::in_process()));
             self.note_worker(&command, &response);
         }
@@ -132,9 +132,10 @@ impl Embedded {
         if let (Ok(command), true) = (Command::from_request(request), response.status().is_success()) {
             let is_new = self.note_worker(&command, &response);
             let said = match &command {
-                Command::Create {
-                    worker: CreateWorker { intent: Intent::Task { objective }, .. }, ..
-                } => Some(objective).filter(|_| is_new),
+                Command::Create { worker, .. } => match &worker.intent {
+                    Intent::Task { objective } => Some(objective).filter(|_| is_new),
+                    Intent::Assistant { .. } | Intent::Role { .. } => None,
+                },
                 Command::Stop { reason, .. } | Command::Cancel { reason, .. } => reason.reason.as_ref(),
                 _ => None,
             };

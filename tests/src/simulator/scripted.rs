@@ -211,7 +211,7 @@ impl Scripted {
             Command::Workers => self.list(),
             Command::Worker(id) => self.detail(self.find(id.as_str())?),
             Command::Create { worker, key } => {
-                self.once(request, key, |runtime| runtime.create(worker, ledger))?
+                self.once(request, key, |runtime| runtime.create(*worker, ledger))?
             }
             Command::Input { worker_id, input, key } => {
                 self.once(request, key, |runtime| runtime.input(worker_id.as_str(), &input, ledger))?
@@ -489,7 +489,7 @@ impl Scripted {
 
     fn detail(&self, number: usize) -> Reply {
         let worker = &self.workers[number];
-        Reply::Worker(WorkerDetail {
+        Reply::Worker(Box::new(WorkerDetail {
             worker_ref: self.wire_ref(number),
             runtime_id: self.runtime_id.clone(),
             worker_id: worker_name(number),
@@ -503,7 +503,7 @@ impl Scripted {
             transcript_len: worker.items,
             last_event_id: worker.last_event_id,
             facts: WorkerFacts::default(),
-        })
+        }))
     }
 }
 

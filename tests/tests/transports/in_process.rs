@@ -25,7 +25,7 @@ pub(crate) struct Seen {
 
 fn create() -> Command {
     let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
-    Command::Create { worker, key: None }
+    Command::Create { worker: Box::new(worker), key: None }
 }
 
 fn input(worker_id: &WorkerId) -> Command {

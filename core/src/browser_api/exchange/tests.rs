@@ -166,7 +166,7 @@ fn a_worker_is_shown_without_mounts_and_bundles() {
 
 fn create() -> Action {
     to_one(Command::Create {
-        worker: CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default()),
+        worker: Box::new(CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default())),
         key: None,
     })
 }
