@@ -1,7 +1,7 @@
 //! One worker's stream, shared by its viewers.
 //!
 //! A [`Feed`] is a value: it [takes](Feed::apply) what an [`Encoder`] has made of a [`WatchEvent`], and keeps the newest
-//! snapshot and what came after it in a ring that is bounded by count and by bytes. A [`Viewer`] is a position in it,
+//! snapshot and what came after it in a ring that is bounded by count and by bytes. A [`FeedPosition`] is a position in it,
 //! and no queue: [`Feed::next`] says what is next for it, and one that the ring has run away from has
 //! [lagged](Next::Lagged), which is nobody's business but its own.
 //!
@@ -43,7 +43,7 @@ pub const RESYNCHRONIZED: &str = "resynchronized";
 pub struct FeedLimits {
     /// How many frames the ring holds.
     pub max_frames: usize,
-    /// How many bytes they may have together.
+    /// How many bytes they may have together. The newest frame is kept even where it alone has more.
     pub max_bytes: usize,
     /// The largest payload that is passed on, in bytes.
     pub max_event: usize,
@@ -145,9 +145,10 @@ impl Encoder {
         Err(Error::new(kind).of_runtime(runtime_id).of_worker(Some(worker_id)))
     }
 
-    /// The frame for something that a watch said.
-    pub fn encode(&mut self, event: WatchEvent) -> Item {
-        match event {
+    /// The frame for something that a watch said; `None` where viewers are not told of it.
+    pub fn encode(&mut self, event: WatchEvent) -> Option<Item> {
+        Some(match event {
+            WatchEvent::Live => return None,
             WatchEvent::Snapshot(observed) => self.envelope(observed, ItemKind::Snapshot),
             WatchEvent::Event(observed) => self.envelope(observed, ItemKind::Event),
             WatchEvent::Disconnected { retry_after } => {
@@ -162,7 +163,7 @@ impl Encoder {
                 let message = "the runtime is back, but what came before the snapshot that follows is lost";
                 Item { kind: ItemKind::Gap, ..notice(RESYNCHRONIZED, Severity::Warning, message, None) }
             }
-        }
+        })
     }
 
     fn envelope(&mut self, observed: Observed, kind: impl Fn(UpstreamCursor) -> ItemKind) -> Item {
@@ -244,7 +245,7 @@ pub struct Feed {
 
 /// A viewer's position in a feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Viewer {
+pub struct FeedPosition {
     next: u64,
     /// Where the replay ends, until it has.
     live_from: Option<u64>,
@@ -254,7 +255,7 @@ pub struct Viewer {
 #[derive(Clone, Debug)]
 pub enum Join {
     /// From here, after this snapshot where it has no place of its own.
-    Ready(Viewer, Option<Item>),
+    Ready(FeedPosition, Option<Item>),
     /// The feed has nothing yet: once it has, ask again.
     NotYet,
     /// The ring no longer has what came after the snapshot: a fresh one is needed.
@@ -292,7 +293,10 @@ impl Feed {
         }
         self.bytes += item.text.len();
         self.ring.push_back(item);
-        while self.ring.len() > self.limits.max_frames || self.bytes > self.limits.max_bytes {
+        // The newest frame stays in any case: without it, a viewer that keeps up would have lagged.
+        while self.ring.len() > 1
+            && (self.ring.len() > self.limits.max_frames || self.bytes > self.limits.max_bytes)
+        {
             let Some(oldest) = self.ring.pop_front() else { break };
             self.bytes -= oldest.text.len();
             self.first += 1;
@@ -311,7 +315,7 @@ impl Feed {
     /// Lets a viewer in, after `place` or, without one, with a snapshot.
     pub fn join(&self, place: Option<&UpstreamCursor>) -> Join {
         let Some((snapshot, after_snapshot)) = &self.snapshot else { return Join::NotYet };
-        let ready = |next, opening| Join::Ready(Viewer { next, live_from: Some(self.end()) }, opening);
+        let ready = |next, opening| Join::Ready(FeedPosition { next, live_from: Some(self.end()) }, opening);
         // A ring that has nothing left but outages has lost nothing that a newcomer needs.
         let is_newest = |place: Option<&UpstreamCursor>| self.newest.as_ref() == place;
         let retained = *after_snapshot >= self.first || is_newest(snapshot.place());
@@ -329,19 +333,19 @@ impl Feed {
     }
 
     /// What is next for a viewer, who then is past it.
-    pub fn next(&self, viewer: &mut Viewer) -> Next {
+    pub fn next(&self, position: &mut FeedPosition) -> Next {
         loop {
-            let Some(index) = viewer.next.checked_sub(self.first) else { return Next::Lagged };
-            if viewer.live_from.is_some_and(|live_from| viewer.next >= live_from) {
-                viewer.live_from = None;
+            let Some(index) = position.next.checked_sub(self.first) else { return Next::Lagged };
+            if position.live_from.is_some_and(|live_from| position.next >= live_from) {
+                position.live_from = None;
                 return Next::CaughtUp;
             }
             let Some(item) = usize::try_from(index).ok().and_then(|index| self.ring.get(index)) else {
                 return Next::Nothing;
             };
-            viewer.next += 1;
+            position.next += 1;
             // That the runtime was away is nothing to those who were not there.
-            if viewer.live_from.is_none() || !item.is_notice() {
+            if position.live_from.is_none() || !item.is_notice() {
                 return Next::Frame(item.clone());
             }
         }

@@ -18,7 +18,9 @@
 //! | [`call`] | the life of one command |
 //! | [`watch`] | the life of one stream to a runtime |
 //! | [`transport`] | nothing: it is what the author of a transport needs |
+//! | [`viewer`] | the life of one viewer, and of the stream that all viewers of a worker share |
 //! | [`feed`] | a worker's stream, shared by its viewers |
+//! | [`heartbeat`] | whether the peer of a connection is still there |
 //! | [`cursor`] | sealed cursors |
 //! | [`policy`] | where permission and redaction plug in |
 //!
@@ -90,6 +92,7 @@ pub mod cursor;
 pub mod error;
 pub mod feed;
 pub mod gateway_client;
+pub mod heartbeat;
 pub mod id;
 pub mod policy;
 mod query;
@@ -97,4 +100,5 @@ pub mod registry;
 pub mod runtime_api;
 pub mod secret;
 pub mod transport;
+pub mod viewer;
 pub mod watch;

@@ -38,6 +38,8 @@ use crate::backoff::{Jitter, doubled};
 use crate::call::CallLimits;
 use crate::cursor::UpstreamCursor;
 use crate::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
+use crate::heartbeat::{Beat, Heartbeat};
+pub use crate::heartbeat::{PING_EVERY, PONG_WITHIN};
 use crate::id::WorkerRef;
 use crate::runtime_api::{Envelope, Frame, Observe, Rejection, StreamDiagnostic};
 use crate::secret::{Access, Token};
@@ -55,12 +57,6 @@ pub const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// How long a runtime is given to say that it does not know a place. Deployed runtimes say it in the same breath as
 /// the snapshot before it.
 pub const CURSOR_ERROR_GRACE: Duration = Duration::from_millis(500);
-
-/// How often the runtime is pinged, whatever else is going on.
-pub const PING_EVERY: Duration = Duration::from_secs(15);
-
-/// How long it may take to answer.
-pub const PONG_WITHIN: Duration = Duration::from_secs(15);
 
 /// How many events back a repeated one is noticed. Deployed runtimes keep 1,024 to repeat from.
 pub const DEDUP_WINDOW: usize = 1024;
@@ -163,6 +159,9 @@ pub enum WatchWait {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum WatchEvent {
+    /// A connection is open, and the runtime serves the stream: said once for each connection, before anything that it
+    /// brings.
+    Live,
     /// The state of the worker at a place; events follow from there.
     Snapshot(Observed),
     /// Something happened.
@@ -257,8 +256,7 @@ enum State {
 struct Connection {
     id: ConnId,
     phase: Phase,
-    next_ping: Instant,
-    pong_until: Option<Instant>,
+    heartbeat: Heartbeat,
 }
 
 #[derive(Clone, Copy)]
@@ -331,8 +329,7 @@ impl Watch {
                     self.state = State::Connected(Connection {
                         id,
                         phase: Phase::FirstFrame { until: now + self.context.limits.response },
-                        next_ping: now + PING_EVERY,
-                        pong_until: None,
+                        heartbeat: Heartbeat::new(now),
                     });
                 }
             }
@@ -340,7 +337,7 @@ impl Watch {
             WatchInput::Frame(id, text) if current == Some(id) => self.frame(now, &text),
             WatchInput::Pong(id) if current == Some(id) => {
                 if let State::Connected(connection) = &mut self.state {
-                    connection.pong_until = None;
+                    connection.heartbeat.pong();
                 }
             }
             WatchInput::Lost(id, loss) if current == Some(id) => self.lost(now, loss),
@@ -357,12 +354,12 @@ impl Watch {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        let (until, why) = match &self.state {
+        let (until, why) = match &mut self.state {
             State::Idle => (now, WatchWait::Backoff),
             State::Pausing { until } => (*until, WatchWait::Backoff),
             State::Connecting { until, .. } => (*until, WatchWait::Connection),
             State::Refreshing { until, .. } => (*until, WatchWait::Credential),
-            State::Connected(connection) => connection.wait(),
+            State::Connected(connection) => connection.wait(now),
             State::Stopped => {
                 let detail = "the watch was polled past its end";
                 return WatchOutput::Stopped(Err(Error::with_detail(ErrorKind::Internal, detail)));
@@ -381,18 +378,14 @@ impl Watch {
             }
             State::Refreshing { until, .. } if *until <= now => self.credential(now, None),
             State::Connected(connection) => {
-                let overdue = match connection.phase {
-                    Phase::FirstFrame { until } => until <= now,
-                    _ => false,
-                };
-                if overdue || connection.pong_until.is_some_and(|until| until <= now) {
+                let beat = connection.heartbeat.poll(now);
+                let late = matches!(connection.phase, Phase::FirstFrame { until } if until <= now);
+                if late || beat == Beat::Overdue {
                     self.close();
                     self.lost(now, Loss::Failed(FailureCause::Timeout(TimeoutPhase::Response)));
                     return;
                 }
-                if connection.next_ping <= now {
-                    connection.next_ping = now + PING_EVERY;
-                    connection.pong_until.get_or_insert(now + PONG_WITHIN);
+                if beat == Beat::Ping {
                     self.outputs.push_back(WatchOutput::Ping(connection.id));
                 }
                 if matches!(connection.phase, Phase::Settling { until } if until <= now) {
@@ -583,8 +576,8 @@ impl Watch {
 
     fn snapshot(&mut self, observed: Observed, starting_over: bool) {
         if starting_over {
+            // It is back, but not where it was.
             self.away = false;
-            self.outputs.push_back(WatchOutput::Event(WatchEvent::Resynchronized));
         }
         self.starting_over = false;
         self.stalls = 0;
@@ -592,6 +585,9 @@ impl Watch {
         self.recent.insert(&observed.place);
         self.place = Some(observed.place.clone());
         self.settled();
+        if starting_over {
+            self.outputs.push_back(WatchOutput::Event(WatchEvent::Resynchronized));
+        }
         self.outputs.push_back(WatchOutput::Event(WatchEvent::Snapshot(observed)));
     }
 
@@ -606,6 +602,7 @@ impl Watch {
         self.since = None;
         self.failures = 0;
         self.may_refresh = self.context.access.has_credential();
+        self.outputs.push_back(WatchOutput::Event(WatchEvent::Live));
         if std::mem::take(&mut self.away) {
             self.outputs.push_back(WatchOutput::Event(WatchEvent::Resumed));
         }
@@ -650,10 +647,12 @@ impl Watch {
 const MAX_EVENT_ID: usize = 1024;
 
 impl Connection {
-    fn wait(&self) -> (Instant, WatchWait) {
-        let ping = match self.pong_until {
-            Some(until) if until <= self.next_ping => (until, WatchWait::Pong),
-            _ => (self.next_ping, WatchWait::Ping),
+    fn wait(&mut self, now: Instant) -> (Instant, WatchWait) {
+        let ping = match self.heartbeat.poll(now) {
+            Beat::WaitForPong(until) => (until, WatchWait::Pong),
+            Beat::WaitToPing(until) => (until, WatchWait::Ping),
+            // What is due was said before.
+            Beat::Ping | Beat::Overdue => (now, WatchWait::Ping),
         };
         match self.phase {
             Phase::FirstFrame { until } if until <= ping.0 => (until, WatchWait::FirstFrame),

@@ -16,7 +16,7 @@ use proptest::test_runner::TestRunner;
 use sekisho_core::call::CallLimits;
 use sekisho_core::cursor::{CursorKey, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
-use sekisho_core::feed::{Encoder, Feed, FeedLimits, Item, Join, Next, Viewer};
+use sekisho_core::feed::{Encoder, Feed, FeedLimits, FeedPosition, Item, Join, Next};
 use sekisho_core::id::WorkerRef;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
@@ -43,7 +43,7 @@ const SUBSCRIBER_BUFFER: usize = 24;
 const PEOPLE: usize = 6;
 
 /// The most that a watch may say before it waits: after one input, or at its time.
-const MAX_OUTPUTS: usize = 6;
+const MAX_OUTPUTS: usize = 7;
 
 fn worker() -> WorkerRef {
     let parsed = ("rt".parse(), "w".parse());
@@ -504,7 +504,7 @@ enum Stage {
     Waiting,
     /// Alone with a watch of its own; the last place of it that went to the viewer.
     Replaying(Box<Link>, Option<UpstreamCursor>),
-    Following(Viewer),
+    Following(FeedPosition),
     Ended(ErrorKind),
     Away,
 }
@@ -839,7 +839,7 @@ impl World {
         if let Some((link, feed)) = &mut self.shared {
             let said = link.drain(self.now, &mut self.runtime);
             for event in said.events {
-                let item = self.encoder.encode(event);
+                let Some(item) = self.encoder.encode(event) else { continue };
                 if let Some(place) = item.place() {
                     self.newest = Some(self.runtime.places[place.as_str()]);
                 }
@@ -885,7 +885,7 @@ impl World {
             Stage::Replaying(link, passed) => {
                 let said = link.drain(self.now, &mut self.runtime);
                 for event in said.events {
-                    let item = self.encoder.encode(event);
+                    let Some(item) = self.encoder.encode(event) else { continue };
                     *passed = item.place().cloned().or(passed.take());
                     person.outbox.push_back(item);
                 }
@@ -908,7 +908,7 @@ impl World {
         }
     }
 
-    fn follow(&mut self, who: usize, viewer: Viewer, opening: Option<Item>) {
+    fn follow(&mut self, who: usize, viewer: FeedPosition, opening: Option<Item>) {
         let person = &mut self.people[who];
         assert_eq!(opening.is_some(), person.from.is_none() && matches!(person.stage, Stage::Waiting));
         person.outbox.extend(opening);
@@ -1256,7 +1256,7 @@ impl Listener {
                 WatchOutput::Close(id) => assert_eq!(self.open.take(), Some(id)),
                 WatchOutput::RefreshCredential => assert_eq!(self.open, None),
                 WatchOutput::Event(event) => {
-                    let item = self.encoder.encode(event);
+                    let Some(item) = self.encoder.encode(event) else { continue };
                     assert!(serde_json::from_slice::<Value>(item.text()).is_ok());
                     let text = String::from_utf8_lossy(item.text());
                     assert!(!text.contains(['\n', '\r']) && !text.contains("first-token"), "{text}");

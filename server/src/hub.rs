@@ -226,10 +226,10 @@ async fn pump(
         };
         match event {
             Ok(event) => {
-                if matches!(event, WatchEvent::Snapshot(_) | WatchEvent::Resumed) {
+                if event == WatchEvent::Live {
                     gateway.observed(worker, Ok(()), watching.take_refreshed());
                 }
-                let item = encoder.encode(event);
+                let Some(item) = encoder.encode(event) else { continue };
                 watched.feed.borrow_mut().apply(item.clone());
                 // Between the last viewer's going and the stream's end nobody is told.
                 let _ = watched.told.send(FeedUpdate::Item(item));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sekisho_core::browser_api::StreamRequest;
 use sekisho_core::cursor::UpstreamCursor;
 use sekisho_core::error::{Error, ErrorKind};
-use sekisho_core::feed::{Encoder, Feed, Item, Join, Next, Viewer, caught_up};
+use sekisho_core::feed::{Encoder, Feed, FeedPosition, Item, Join, Next, caught_up};
 use sekisho_core::id::WorkerRef;
 use sekisho_transport_tokio::WatchDriver;
 use tokio::time::timeout;
@@ -34,7 +34,7 @@ enum Position {
     /// On a stream of its own, until it meets the feed.
     Private(Box<WatchDriver>, Option<UpstreamCursor>),
     /// In the feed.
-    Live(Viewer),
+    Live(FeedPosition),
 }
 
 impl Viewing {
@@ -71,7 +71,7 @@ impl Viewing {
             };
             match event {
                 Ok(Ok(event)) => {
-                    let item = self.encoder.encode(event);
+                    let Some(item) = self.encoder.encode(event) else { continue };
                     // It may be over when this viewer is in the feed, which then would not say so.
                     if item.is_notice() {
                         continue;
@@ -124,7 +124,7 @@ impl Viewing {
     }
 }
 
-fn next(feed: &Feed, viewer: &mut Viewer) -> Result<Option<Item>, Error> {
+fn next(feed: &Feed, viewer: &mut FeedPosition) -> Result<Option<Item>, Error> {
     match feed.next(viewer) {
         Next::Frame(item) => Ok(Some(item)),
         Next::CaughtUp => Ok(Some(caught_up())),

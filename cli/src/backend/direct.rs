@@ -146,13 +146,17 @@ pub(crate) struct Watched {
 
 impl Stream for Watched {
     fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>> {
-        Some(match self.watching.next_event_until(instant)? {
-            Ok(event) => match Frame::from_text(self.encoder.encode(event).text()) {
+        loop {
+            let event = match self.watching.next_event_until(instant)? {
+                Ok(event) => event,
+                Err(end) => return Some(Err(end.map_err(|error| Problem::from(&error).into()))),
+            };
+            let Some(item) = self.encoder.encode(event) else { continue };
+            return Some(match Frame::from_text(item.text()) {
                 Some(Frame::Event(envelope)) => Ok(GatewayEvent::Event(envelope)),
                 Some(Frame::Notice(notice)) => Ok(GatewayEvent::Notice(notice)),
                 None => Err(Err(Problem::unexpected_body().into())),
-            },
-            Err(end) => Err(end.map_err(|error| Problem::from(&error).into())),
-        })
+            });
+        }
     }
 }

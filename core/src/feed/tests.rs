@@ -20,20 +20,24 @@ fn observed(at: &str, payload: &str) -> Observed {
     Observed { place: place(at), event_id: at.into(), payload: Bytes::copy_from_slice(payload.as_bytes()) }
 }
 
+fn encode(event: WatchEvent) -> Item {
+    encoder(100).encode(event).unwrap()
+}
+
 fn snapshot(at: &str) -> Item {
-    encoder(100).encode(WatchEvent::Snapshot(observed(at, "{}")))
+    encode(WatchEvent::Snapshot(observed(at, "{}")))
 }
 
 fn event(at: &str) -> Item {
-    encoder(100).encode(WatchEvent::Event(observed(at, "{}")))
+    encode(WatchEvent::Event(observed(at, "{}")))
 }
 
 fn away() -> Item {
-    encoder(100).encode(WatchEvent::Disconnected { retry_after: Duration::from_millis(50) })
+    encode(WatchEvent::Disconnected { retry_after: Duration::from_millis(50) })
 }
 
 fn gap() -> Item {
-    encoder(100).encode(WatchEvent::Resynchronized)
+    encode(WatchEvent::Resynchronized)
 }
 
 fn feed(max_frames: usize, items: impl IntoIterator<Item = Item>) -> Feed {
@@ -43,7 +47,7 @@ fn feed(max_frames: usize, items: impl IntoIterator<Item = Item>) -> Feed {
 }
 
 /// What a viewer is given now, in short.
-fn given(feed: &Feed, viewer: &mut Viewer) -> Vec<String> {
+fn given(feed: &Feed, viewer: &mut FeedPosition) -> Vec<String> {
     let mut given = Vec::new();
     loop {
         given.push(match feed.next(viewer) {
@@ -67,7 +71,7 @@ fn code(item: &Item) -> String {
 }
 
 #[track_caller]
-fn ready(feed: &Feed, at: Option<&str>) -> (Viewer, Option<Item>) {
+fn ready(feed: &Feed, at: Option<&str>) -> (FeedPosition, Option<Item>) {
     match feed.join(at.map(place).as_ref()) {
         Join::Ready(viewer, opening) => (viewer, opening),
         other => panic!("{other:?}"),
@@ -78,7 +82,7 @@ fn ready(feed: &Feed, at: Option<&str>) -> (Viewer, Option<Item>) {
 fn frames_are_as_the_contract_has_them() {
     let mut encoder = encoder(100);
     let event = WatchEvent::Event(observed("c\"1", "{\"event\":\"x\",\n\"data\":[1, 2]}"));
-    let item = encoder.encode(event);
+    let item = encoder.encode(event).unwrap();
     let text: Value = serde_json::from_slice(item.text()).unwrap();
     let expected = json!({"kind": "event", "envelope": {"cursor": item.cursor().unwrap(), "event_id": "c\"1",
         "runtime_id": "rt", "worker_id": "w", "payload": {"event": "x", "data": [1, 2]}}});
@@ -102,7 +106,7 @@ fn frames_are_as_the_contract_has_them() {
 #[test]
 fn an_event_that_is_too_large_has_a_placeholder_and_its_cursor() {
     let mut encoder = encoder(100);
-    let item = encoder.encode(WatchEvent::Event(observed("c1", &format!("\"{}\"", "x".repeat(99)))));
+    let item = encoder.encode(WatchEvent::Event(observed("c1", &format!("\"{}\"", "x".repeat(99))))).unwrap();
     let text: Value = serde_json::from_slice(item.text()).unwrap();
     let payload = json!({"event": "sekisho.event_too_large", "data": {"bytes": 101}});
     assert_eq!(text["envelope"]["payload"], payload);
@@ -115,7 +119,7 @@ fn cursor_faults_have_their_kinds() {
     assert_eq!(encoder.open("nonsense").unwrap_err().kind(), ErrorKind::CursorMalformed);
     let other = CursorKey::from_bytes([8; CursorKey::LENGTH]);
     let mut other = Encoder::new(&other, worker(), Arc::new(AllowAll), 100);
-    let foreign = other.encode(WatchEvent::Event(observed("c1", "{}")));
+    let foreign = other.encode(WatchEvent::Event(observed("c1", "{}"))).unwrap();
     assert_eq!(encoder.open(foreign.cursor().unwrap()).unwrap_err().kind(), ErrorKind::CursorUnknown);
 }
 
@@ -173,6 +177,23 @@ fn the_ring_is_bounded_by_bytes_too() {
         assert!(feed.retained().1 <= 1000);
     }
     assert_eq!(feed.retained().1, feed.ring.iter().map(|item| item.text.len()).sum::<usize>());
+}
+
+#[test]
+fn the_newest_frame_is_kept_however_large_it_is() {
+    let limits = FeedLimits { max_bytes: 600, ..FeedLimits::default() };
+    let mut feed = Feed::new(limits);
+    feed.apply(snapshot("c0"));
+    let (mut viewer, _) = ready(&feed, None);
+    assert_eq!(given(&feed, &mut viewer), ["caught up"]);
+    let text = format!("\"{}\"", "x".repeat(700));
+    let large = encoder(1000).encode(WatchEvent::Event(observed("c1", &text))).unwrap();
+    assert!(large.text().len() > limits.max_bytes);
+    feed.apply(large);
+    assert_eq!(given(&feed, &mut viewer), ["c1"], "a viewer that keeps up has not lagged");
+    assert_eq!(feed.retained().0, 1);
+    feed.apply(event("c2"));
+    assert_eq!((given(&feed, &mut viewer), feed.retained().0), (vec!["c2".to_owned()], 1));
 }
 
 #[test]

@@ -78,12 +78,22 @@ impl Scene {
         self.watch.handle(self.now, WatchInput::Refused(self.id, response));
     }
 
+    /// What it says next, but that it is live: that has tests of its own.
+    fn poll(&mut self) -> WatchOutput {
+        loop {
+            match self.watch.poll(self.now) {
+                WatchOutput::Event(WatchEvent::Live) => {}
+                output => return output,
+            }
+        }
+    }
+
     /// What it says now, up to where it waits; in short.
     #[track_caller]
     fn says(&mut self, expected: &[&str]) {
         let mut said = Vec::new();
         for text in expected {
-            said.push(match self.watch.poll(self.now) {
+            said.push(match self.poll() {
                 WatchOutput::Event(WatchEvent::Snapshot(it)) => format!("snapshot {}", it.place.as_str()),
                 WatchOutput::Event(WatchEvent::Event(it)) => format!("event {}", it.place.as_str()),
                 WatchOutput::Event(WatchEvent::Disconnected { .. }) => "disconnected".into(),
@@ -103,7 +113,7 @@ impl Scene {
     /// Lets the time pass that it says it waits for.
     #[track_caller]
     fn waits(&mut self, reason: WatchWait) -> Duration {
-        match self.watch.poll(self.now) {
+        match self.poll() {
             WatchOutput::Wait { until, why } if why == reason => {
                 let pause = until - self.now;
                 self.now = until;
@@ -156,6 +166,36 @@ fn a_snapshot_comes_first_and_events_follow() {
     }
     scene.says(&["event c1", "event c2"]);
     assert_eq!(scene.watch.place(), UpstreamCursor::new("c2").as_ref());
+}
+
+#[test]
+fn each_connection_that_serves_the_stream_is_live_before_what_it_brings() {
+    let live = |scene: &mut Scene| match scene.watch.poll(scene.now) {
+        WatchOutput::Event(WatchEvent::Live) => {}
+        other => panic!("{other:?}"),
+    };
+    let mut scene = Scene::follow();
+    scene.opens(None);
+    scene.frame(&snapshot("c0"));
+    live(&mut scene);
+    scene.says(&["snapshot c0"]);
+    // Back, and quiet: nothing but that it is live tells that the place is good.
+    scene.loses(Loss::Ended);
+    scene.says(&["disconnected"]);
+    scene.waits(WatchWait::Backoff);
+    scene.opens(Some("c0"));
+    scene.frame(&snapshot("c0"));
+    scene.waits(WatchWait::Settling);
+    live(&mut scene);
+    scene.says(&["resumed"]);
+    // Back, but elsewhere.
+    scene.loses(Loss::Ended);
+    scene.says(&["disconnected"]);
+    scene.waits(WatchWait::Backoff);
+    scene.opens(Some("c0"));
+    scene.frame(&snapshot("d0"));
+    live(&mut scene);
+    scene.says(&["resynchronized", "snapshot d0"]);
 }
 
 #[test]

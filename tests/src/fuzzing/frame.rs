@@ -46,6 +46,7 @@ fn watch(data: &[u8]) -> (Vec<WatchEvent>, Option<ErrorKind>) {
     let snapshot = br#"{"kind":"event","envelope":{"cursor":"c","event_id":"snapshot:c","worker_id":"worker-00000001","payload":{}}}"#;
     watch.handle(now, WatchInput::Opened(connect.id));
     watch.handle(now, WatchInput::Frame(connect.id, Bytes::from_static(snapshot)));
+    let WatchOutput::Event(WatchEvent::Live) = watch.poll(now) else { panic!("not live") };
     let WatchOutput::Event(WatchEvent::Snapshot(_)) = watch.poll(now) else { panic!("no snapshot") };
     watch.handle(now, WatchInput::Frame(connect.id, Bytes::copy_from_slice(data)));
     let mut events = Vec::new();
@@ -107,7 +108,7 @@ fn assert_observed(envelope: &Envelope<'_>, events: &[WatchEvent], ended: Option
 fn assert_encoded(observed: &Observed) {
     let key = CursorKey::from_bytes([7; CursorKey::LENGTH]);
     let mut encoder = Encoder::new(&key, worker(), Arc::new(AllowAll), MAX_EVENT);
-    let item = encoder.encode(WatchEvent::Event(observed.clone()));
+    let item = encoder.encode(WatchEvent::Event(observed.clone())).unwrap();
     assert_eq!(encoder.open(item.cursor().unwrap()).as_ref(), Ok(&observed.place));
     let text = std::str::from_utf8(item.text()).unwrap();
     assert!(!text.contains(['\n', '\r']), "{text}");

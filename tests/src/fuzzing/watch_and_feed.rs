@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sekisho_core::cursor::{CursorKey, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind};
-use sekisho_core::feed::{Encoder, Feed, FeedLimits, Item, Join, Next, Viewer};
+use sekisho_core::feed::{Encoder, Feed, FeedLimits, FeedPosition, Item, Join, Next};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::Registry;
 use sekisho_core::transport::Loss;
@@ -56,7 +56,7 @@ enum Stage {
     /// Until there is something to join.
     Waiting,
     Replaying(Box<Link>),
-    Following(Viewer),
+    Following(FeedPosition),
 }
 
 struct World {
@@ -101,7 +101,7 @@ impl Seat {
     }
 
     /// Where the feed has that place.
-    fn joined(&self, feed: &Feed) -> Option<Viewer> {
+    fn joined(&self, feed: &Feed) -> Option<FeedPosition> {
         match feed.join(Some(&self.place()?)) {
             Join::Ready(viewer, None) => Some(viewer),
             _ => None,
@@ -246,7 +246,7 @@ impl World {
         if let Some((link, feed)) = &mut self.shared {
             let (events, error) = link.drain(self.now, &self.runtime);
             for event in events {
-                feed.apply(self.encoder.encode(event));
+                self.encoder.encode(event).into_iter().for_each(|item| feed.apply(item));
                 let (frames, bytes) = feed.retained();
                 assert!(frames <= RING.max_frames && bytes <= RING.max_bytes, "{frames} {bytes}");
             }
@@ -290,7 +290,7 @@ impl World {
         // The feed, too, may have come to where the replay is.
         let mut joined = seat.joined(feed);
         for event in events {
-            let item = self.encoder.encode(event);
+            let Some(item) = self.encoder.encode(event) else { continue };
             if joined.is_none() && !item.is_notice() {
                 seat.see(&item, &mut self.encoder, &self.runtime);
                 joined = seat.joined(feed);

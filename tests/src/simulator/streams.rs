@@ -87,11 +87,11 @@ impl World<'_> {
             return;
         }
         let stream = &mut self.streams[number];
-        let item = stream.encoder.encode(event);
+        let Some(item) = stream.encoder.encode(event) else { return };
         stream.feed.apply(item);
         let (frames, bytes) = stream.feed.retained();
         let limits = self.gateways[stream.gateway].limits;
-        if frames > limits.max_frames || bytes > limits.max_bytes {
+        if frames > limits.max_frames || (frames > 1 && bytes > limits.max_bytes) {
             self.violate(Invariant::Bounded, || format!("a ring of {frames} frames and {bytes} bytes"));
         }
         self.wake_viewers(number);

@@ -5,7 +5,7 @@ use http::Request;
 use sekisho_core::browser_api::Observation;
 use sekisho_core::cursor::{Sealer, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind};
-use sekisho_core::feed::{Encoder, Feed, Item, Join, Next, Viewer, caught_up, closing_diagnostic};
+use sekisho_core::feed::{Encoder, Feed, FeedPosition, Item, Join, Next, caught_up, closing_diagnostic};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::watch::OnExpiredCursor;
 
@@ -65,7 +65,7 @@ enum Position {
     /// On a stream of its own, until it meets the feed.
     Private(usize, Option<UpstreamCursor>),
     /// In the feed.
-    Live(Viewer),
+    Live(FeedPosition),
 }
 
 impl Person {
@@ -227,7 +227,7 @@ impl World<'_> {
             let Some(stay) = &mut self.viewers[viewer].stay else { return };
             match advance {
                 Advance::Event(event) => {
-                    let item = stay.encoder.encode(event);
+                    let Some(item) = stay.encoder.encode(event) else { continue };
                     // It may be over when this viewer is in the feed, which then would not say so.
                     if item.is_notice() {
                         continue;
@@ -499,7 +499,7 @@ impl World<'_> {
     }
 }
 
-fn next(feed: &Feed, viewer: &mut Viewer) -> Result<Option<Item>, Error> {
+fn next(feed: &Feed, viewer: &mut FeedPosition) -> Result<Option<Item>, Error> {
     match feed.next(viewer) {
         Next::Frame(item) => Ok(Some(item)),
         Next::CaughtUp => Ok(Some(caught_up())),

@@ -17,7 +17,7 @@ use super::planted::Planted;
 use super::world::{Event, World};
 
 /// The most that a watch may say after one input, or at its time.
-const MAX_OUTPUTS: usize = 6;
+const MAX_OUTPUTS: usize = 7;
 
 /// How long a driver oversleeps that does.
 const OVERSLEPT: Time = Time::from_secs(70);
@@ -302,7 +302,7 @@ impl World<'_> {
     fn learn_from_watch(&mut self, number: usize, event: &WatchEvent) {
         let run = &mut self.watches[number];
         let is_shared = matches!(run.owner, Owner::Stream(_));
-        if is_shared && matches!(event, WatchEvent::Snapshot(_) | WatchEvent::Resumed) {
+        if is_shared && *event == WatchEvent::Live {
             let token = run.watch.take_refreshed();
             let WatchRun { gateway, of_loop, runtime, .. } = *run;
             let (now, runtime_id) = (self.instant(), &self.sites[runtime].runtime_id);

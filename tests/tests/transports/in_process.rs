@@ -71,6 +71,7 @@ pub(crate) fn live(make: Make, by: Loop) -> Seen {
     let watch = registry.watch(Instant::now(), &worker, None, OnExpiredCursor::Stop).unwrap();
     let mut events = Vec::new();
     side.watch(watch, &mut |next| match next {
+        Ok(WatchEvent::Live) => Wish::More,
         Ok(WatchEvent::Snapshot(_)) => {
             events.push("snapshot".to_owned());
             runtime.handle(&input(&worker_id).request(&access));

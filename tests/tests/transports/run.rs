@@ -238,6 +238,10 @@ pub(crate) fn stream(scenario: &streams::Scenario, way: Way, make: Make, stretch
     let side = make(To::Network(Arc::new(Tokens(scenario.source))));
     let mut told = Vec::new();
     side.watch(watch, &mut |next: Next| {
+        // That the stream is served is told by what it brings.
+        if matches!(next, Ok(WatchEvent::Live)) {
+            return Wish::More;
+        }
         let (line, ended) = say(&next);
         told.push(line);
         match ended {

@@ -12,7 +12,7 @@ use sekisho_core::watch::{Watch, WatchEvent, WatchInput, WatchOutput};
 use super::runtime::{Runtime, Wire};
 
 /// The most that a watch may say before it waits.
-const MAX_OUTPUTS: usize = 6;
+const MAX_OUTPUTS: usize = 7;
 
 /// A watch and its connection.
 pub(super) struct Link {

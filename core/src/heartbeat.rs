@@ -1,0 +1,70 @@
+//! Whether the peer of a connection is still there: a ping at a fixed interval, and a bound for the pong.
+//!
+//! [`Watch`](crate::watch::Watch), [`ViewerSession`](crate::viewer::ViewerSession) and
+//! [`GatewayStream`](crate::gateway_client::GatewayStream) keep their connections alive by this one rule. Other traffic
+//! neither postpones a ping nor replaces a pong (RFC 6455, 5.5.2 and 5.5.3).
+
+use std::time::{Duration, Instant};
+
+/// The time between two pings, whatever else is sent.
+pub const PING_EVERY: Duration = Duration::from_secs(15);
+
+/// The longest time that the peer may take to answer a ping.
+pub const PONG_WITHIN: Duration = Duration::from_secs(15);
+
+/// The pings and pongs of one connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Heartbeat {
+    next_ping: Instant,
+    /// When the oldest ping without an answer is overdue.
+    pong_until: Option<Instant>,
+}
+
+/// What is due for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beat {
+    /// Send a ping.
+    Ping,
+    /// A pong is overdue: the peer is gone.
+    Overdue,
+    /// Nothing before this instant, at which the next ping is due.
+    WaitToPing(Instant),
+    /// Nothing before this instant, by which a pong must have come.
+    WaitForPong(Instant),
+}
+
+impl Heartbeat {
+    /// For a connection that is open from `now` on.
+    pub fn new(now: Instant) -> Self {
+        Self { next_ping: now + PING_EVERY, pong_until: None }
+    }
+
+    /// Takes a pong. It answers all pings before it (RFC 6455, 5.5.3).
+    pub fn pong(&mut self) {
+        self.pong_until = None;
+    }
+
+    /// Gives the peer this much more time for its pong: for a driver that could not read while it was writing.
+    pub fn extend(&mut self, time: Duration) {
+        self.pong_until = self.pong_until.map(|until| until + time);
+    }
+
+    /// What is due. [`Beat::Ping`] is said once for each ping.
+    pub fn poll(&mut self, now: Instant) -> Beat {
+        if self.pong_until.is_some_and(|until| until <= now) {
+            return Beat::Overdue;
+        }
+        if self.next_ping <= now {
+            self.next_ping = now + PING_EVERY;
+            self.pong_until.get_or_insert(now + PONG_WITHIN);
+            return Beat::Ping;
+        }
+        match self.pong_until {
+            Some(until) if until <= self.next_ping => Beat::WaitForPong(until),
+            _ => Beat::WaitToPing(self.next_ping),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+use super::*;
+
+#[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
+fn epoch() -> Instant {
+    Instant::now()
+}
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_ping_is_due_at_each_interval_while_pongs_come() {
+    let mut now = epoch();
+    let mut heartbeat = Heartbeat::new(now);
+    for _ in 0..3 {
+        assert_eq!(heartbeat.poll(now), Beat::WaitToPing(now + PING_EVERY));
+        assert_eq!(heartbeat.poll(now + PING_EVERY - MOMENT), Beat::WaitToPing(now + PING_EVERY));
+        now += PING_EVERY;
+        assert_eq!(heartbeat.poll(now), Beat::Ping);
+        assert_eq!(heartbeat.poll(now), Beat::WaitForPong(now + PONG_WITHIN), "a ping is said once");
+        heartbeat.pong();
+    }
+}
+
+#[test]
+fn a_missing_pong_is_overdue_at_its_bound() {
+    let start = epoch();
+    let mut heartbeat = Heartbeat::new(start);
+    let pinged = start + PING_EVERY;
+    assert_eq!(heartbeat.poll(pinged), Beat::Ping);
+    assert_eq!(
+        heartbeat.poll(pinged + PONG_WITHIN - MOMENT),
+        Beat::WaitForPong(pinged + PONG_WITHIN),
+        "the wait ends with the pong's bound, and not with the next ping"
+    );
+    assert_eq!(heartbeat.poll(pinged + PONG_WITHIN), Beat::Overdue);
+}
+
+#[test]
+fn time_in_which_pongs_could_not_be_read_does_not_count() {
+    let start = epoch();
+    let mut heartbeat = Heartbeat::new(start);
+    heartbeat.extend(PONG_WITHIN);
+    let pinged = start + PING_EVERY;
+    assert_eq!(heartbeat.poll(pinged), Beat::Ping, "there was no pong to wait for yet");
+    heartbeat.extend(Duration::from_secs(40));
+    let blocked = pinged + Duration::from_secs(40);
+    assert_eq!(heartbeat.poll(blocked), Beat::Ping, "the next ping was due all the same");
+    assert_eq!(heartbeat.poll(blocked), Beat::WaitForPong(blocked + PONG_WITHIN));
+    assert_eq!(heartbeat.poll(blocked + PONG_WITHIN), Beat::Overdue, "the bound is that of the first ping");
+}
