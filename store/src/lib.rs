@@ -1,0 +1,28 @@
+//! The stores of worker runtimes that are on this machine, as their readers see them.
+//!
+//! | module | what it reads |
+//! |---|---|
+//! | [`deployed`] | the file store of deployed runtimes, schema 1 |
+//!
+//! A reader implements [`archive::Archive`]: a runtime's record, its workers, their transcripts. It may read while the
+//! store's owner writes, changes nothing, takes no lock, and shows no path in anything that it says.
+//!
+//! ```
+//! use sekisho_store::archive::{Archive, Window};
+//! use sekisho_store::deployed::DeployedStore;
+//!
+//! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/deployed-schema1");
+//! let store = DeployedStore::new(folder, "archive".parse()?);
+//! let listed = store.workers()?;
+//! assert_eq!(listed.workers.len(), 3);
+//!
+//! let window = Window { start: 0, limit: 1, max_bytes: 1 << 20 };
+//! let page = store.transcript(&"worker-00000001".parse()?, window)?.expect("there is such a worker");
+//! assert_eq!((page.total, page.next), (3, Some(1)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod archive;
+pub mod deployed;
+pub mod problem;
