@@ -230,6 +230,8 @@ impl TranscriptLine {
             role: self.role,
             content: self.content,
             event_id: self.event_id,
+            at: None,
+            cont: false,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use sekisho_core::id::RuntimeId;
 use sekisho_core::runtime_api::{
-    Capability, Intent, Profile, Reference, RuntimeLimits, RuntimeStatus, WireRef, WorkerDetail, WorkerStatus,
+    Capability, Intent, Profile, Reference, RuntimeLimits, RuntimeStatus, WireRef, WorkerDetail, WorkerFacts,
+    WorkerStatus,
 };
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -147,6 +148,7 @@ impl WorkerFile {
             mount_refs: Vec::new(),
             transcript_len,
             last_event_id: self.last_event_id,
+            facts: WorkerFacts::default(),
         }
     }
 }
