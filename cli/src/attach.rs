@@ -45,7 +45,8 @@ use self::terminal::Terminal;
 use crate::backend::Backend;
 use crate::commands;
 use crate::failure::Failure;
-use crate::show::{BAD, FAINT, STRONG, Show, WARNING, painted, safe};
+use crate::show::Show;
+use crate::text::{BAD, FAINT, STRONG, WARNING, painted, safe};
 
 /// How long the rest of a key that begins with Escape may take, over a slow connection. Escape by itself means nothing.
 const ESCAPE: Duration = Duration::from_millis(500);

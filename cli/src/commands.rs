@@ -14,7 +14,8 @@ use sekisho_core::runtime_api::{
 use crate::args::{Command, Create, Named};
 use crate::backend::{Backend, read};
 use crate::failure::Failure;
-use crate::show::{BAD, FAINT, GOOD, STRONG, Show, Table, WARNING, safe, safe_line};
+use crate::show::{Show, Table};
+use crate::text::{BAD, FAINT, GOOD, STRONG, WARNING, painted, safe, safe_line};
 use crate::views::{
     AckReply, Diagnostic, Items, Runtime, RuntimeReply, Transcript, TranscriptReply, Worker, WorkerReply,
 };
@@ -63,7 +64,7 @@ pub(crate) fn run(backend: Arc<dyn Backend>, command: Command, show: Show) -> Re
 fn runtimes(backend: &dyn Backend, show: Show) -> Result<(), Failure> {
     let body = backend.ask(&Action::Runtimes)?;
     if show.json {
-        return show.line(&body);
+        return show.json_text(&body);
     }
     let Items { items, diagnostics } = read::<Items<Runtime>>(&body)?;
     let mut table = Table::new(&["RUNTIME", "NAME", "KIND", "REACHABLE", "STATUS", "ACTIVE", "ALL"]);
@@ -89,7 +90,7 @@ fn runtimes(backend: &dyn Backend, show: Show) -> Result<(), Failure> {
 fn runtime(backend: &dyn Backend, runtime_id: RuntimeId, show: Show) -> Result<(), Failure> {
     let body = backend.ask(&Action::Runtime(runtime_id))?;
     if show.json {
-        return show.line(&body);
+        return show.json_text(&body);
     }
     let RuntimeReply { runtime } = read(&body)?;
     let mut lines = vec![
@@ -121,7 +122,7 @@ fn workers(backend: &dyn Backend, runtime_id: Option<RuntimeId>, show: Show) -> 
         Some(runtime_id) => Action::Command { runtime_id, command: RuntimeCommand::Workers },
     })?;
     if show.json {
-        return show.line(&body);
+        return show.json_text(&body);
     }
     let Items { items, diagnostics } = read::<Items<Worker>>(&body)?;
     let mut table = Table::new(&["WORKER", "STATUS", "PROFILE", "ITEMS", "INTENT"]);
@@ -142,7 +143,7 @@ fn workers(backend: &dyn Backend, runtime_id: Option<RuntimeId>, show: Show) -> 
 fn worker(backend: &dyn Backend, worker: &WorkerRef, show: Show) -> Result<(), Failure> {
     let body = backend.ask(&of(worker, RuntimeCommand::Worker(worker.worker_id.clone())))?;
     if show.json {
-        return show.line(&body);
+        return show.json_text(&body);
     }
     let WorkerReply { worker } = read(&body)?;
     let mut lines = vec![
@@ -183,7 +184,7 @@ fn create(backend: &Arc<dyn Backend>, create: Create, show: Show) -> Result<(), 
     let body = backend.ask(&Action::Command { runtime_id: runtime_id.clone(), command })?;
     let WorkerReply { worker } = read(&body)?;
     if show.json {
-        show.line(&body)?;
+        show.json_text(&body)?;
     } else {
         show.line(safe_line(&format!("{}/{}", worker.runtime_id, worker.worker_id)))?;
     }
@@ -236,7 +237,7 @@ fn acknowledged(
 ) -> Result<(), Failure> {
     let body = backend.ask(action)?;
     if show.json {
-        return show.line(&body);
+        return show.json_text(&body);
     }
     show.line(safe_line(&acknowledgement(worker, &body)?))
 }
@@ -262,7 +263,7 @@ pub(crate) fn transcript(
             if show.json {
                 show.json_line(item)?;
             } else {
-                let role = crate::show::painted(show.color, FAINT, &safe_line(&item.role));
+                let role = painted(show.color, FAINT, &safe_line(&item.role));
                 show.line(format!("{role}  {}", safe(&item.content)))?;
             }
         }
@@ -310,8 +311,8 @@ pub(crate) fn of(worker: &WorkerRef, command: RuntimeCommand) -> Action {
 fn sheet(show: Show, lines: Vec<(&str, String, Style)>) -> Result<(), Failure> {
     let width = lines.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
     for (name, value, style) in lines {
-        let name = crate::show::painted(show.color, FAINT, &format!("{name:width$}"));
-        show.line(format!("{name}  {}", crate::show::painted(show.color, style, &safe_line(&value))))?;
+        let name = painted(show.color, FAINT, &format!("{name:width$}"));
+        show.line(format!("{name}  {}", painted(show.color, style, &safe_line(&value))))?;
     }
     Ok(())
 }

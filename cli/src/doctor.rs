@@ -16,7 +16,8 @@ use serde::Serialize;
 use crate::args::Global;
 use crate::backend::{Direct, Stream, read_configuration};
 use crate::failure::{Failure, exit_status};
-use crate::show::{BAD, FAINT, GOOD, STRONG, Show, Table, painted};
+use crate::show::{Show, Table};
+use crate::text::{BAD, FAINT, GOOD, STRONG, painted};
 
 /// How long a stream may take to show a worker's state.
 const OBSERVE_WITHIN: Duration = Duration::from_secs(5);

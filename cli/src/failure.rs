@@ -126,7 +126,7 @@ fn said(problem: &Problem) -> String {
     if let Some(seconds) = problem.retry_after {
         text.push_str(&format!("; worth another try in {seconds} s"));
     }
-    crate::show::safe(&text)
+    crate::text::safe(&text)
 }
 
 #[cfg(test)]

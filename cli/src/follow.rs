@@ -14,7 +14,8 @@ use crate::backend::{Backend, read};
 use crate::commands;
 use crate::failure::Failure;
 use crate::render::Renderer;
-use crate::show::{GOOD, Show, WARNING};
+use crate::show::Show;
+use crate::text::{GOOD, WARNING};
 use crate::views::WorkerReply;
 
 /// How long a stream must be quiet before it is asked whether the worker has ended. What it still had to say has come
@@ -76,7 +77,7 @@ pub(crate) fn watch(
 ) -> Result<(), Failure> {
     let mut renderer = Renderer::new(show.color);
     until_the_end(backend, worker, cursor, |moment| match moment {
-        Moment::Event(envelope) if show.json => show.line(&envelope.text),
+        Moment::Event(envelope) if show.json => show.json_text(&envelope.text),
         Moment::Event(envelope) => show.text(&renderer.event(&envelope.payload)),
         other => beside(other, show),
     })

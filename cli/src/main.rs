@@ -10,6 +10,7 @@ mod follow;
 mod reference;
 mod render;
 mod show;
+mod text;
 mod views;
 
 use std::process::ExitCode;
@@ -18,7 +19,8 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
-use crate::show::{BAD, Show};
+use crate::show::Show;
+use crate::text::{BAD, json_safe};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -50,7 +52,7 @@ fn report(failure: &Failure, show: Show) {
         Failure::NobodyReads | Failure::Unwell(_) => {}
         Failure::Problem(problem) if show.json => {
             if let Ok(json) = serde_json::to_string(problem) {
-                eprintln!("{json}");
+                eprintln!("{}", json_safe(&json));
             }
         }
         failure => show.note(BAD, &failure.to_string()),

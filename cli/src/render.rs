@@ -4,7 +4,7 @@ use anstyle::Style;
 use bytes::Bytes;
 use serde_json::Value;
 
-use crate::show::{BAD, FAINT, SAID, WARNING, painted, safe, safe_line};
+use crate::text::{BAD, FAINT, SAID, WARNING, painted, safe, safe_line};
 
 /// How much of an event is shown that nothing is known of, in characters.
 const MAX_UNKNOWN: usize = 160;

@@ -1,10 +1,12 @@
-//! The configuration of the gateway (BROWSER-API.md, "Configuration"), read and checked before anything else
-//! happens.
+//! The configuration of sekisho's programs, read and checked before anything else happens.
 //!
-//! One file serves two readers. A server takes [`Config`], all of it; a program that goes to the runtimes by itself
-//! takes [`Runtimes`], and what concerns the door alone (where to listen, who may come in) need not even be readable
-//! to it. Either is checked whole: an unknown key, a doubled id, an address that is none, a token that cannot be read
-//! is a [`ConfigError`] that names the key and repeats nothing that may be a secret.
+//! One crate for all of them. A server takes [`Config`]; a program that goes to the runtimes by itself takes
+//! [`Runtimes`] of the same file, and what concerns only a server (where to listen, who may come in) is looked at for
+//! its form alone; a runtime of its own takes [`RuntimeSettings`]. What workers are ([`Workers`]) is the same everywhere.
+//!
+//! All of it is checked: an unknown key, a duplicate id, an address that is none, a token that cannot be read is a
+//! [`ConfigError`] that names the file and the key. Where TOML cannot be read it shows the line, without its value.
+//! `docs/configuration.md` lists every key.
 //!
 //! ```
 //! use sekisho_config::Runtimes;
@@ -22,13 +24,24 @@
 //! # Ok::<(), sekisho_config::ConfigError>(())
 //! ```
 
-mod config;
-mod cursor_key;
+mod error;
+mod file;
+mod gateway;
+mod gateway_file;
+mod key_file;
+mod runtime;
 mod runtimes;
 mod tls;
 mod token_file;
+mod toml_text;
+mod workers;
 
-pub use config::{Config, ConfigError, DEFAULT_LISTEN};
+pub use error::{ConfigError, Place};
+pub use file::ReadError;
+pub use gateway::Config;
+pub use gateway_file::DEFAULT_LISTEN;
+pub use runtime::{Listen, RuntimeFlags, RuntimeSettings, TlsFiles};
 pub use runtimes::{Embedded, MAX_IN_FLIGHT, Remote, Runtimes};
-pub use tls::{TlsError, trusting_pem, trusting_the_system};
+pub use tls::{TlsError, TlsFileError, trusting_file, trusting_the_system};
 pub use token_file::{TokenFile, TokenFileError};
+pub use workers::{Profile, Workers};

@@ -1,9 +1,7 @@
 //! Which runtimes there are, and how to get to them.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +11,14 @@ use sekisho_core::cursor::CursorKey;
 use sekisho_core::id::RuntimeId;
 use sekisho_core::registry::{RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::{Access, BaseUrl, Token};
-use sekisho_runtime::{ProcessProfile, RuntimeConfig};
-use serde::Deserialize;
-use toml::Spanned;
 
-use crate::config::{ConfigError, File, at, bytes, parse, positive, time, token};
-use crate::cursor_key::cursor_key;
+use crate::error::ConfigError;
+use crate::gateway_file::{EmbeddedTable, GatewayFile, KeyPlace, RemoteTable};
+use crate::key_file::{self, KeyFile};
 use crate::tls;
 use crate::token_file::TokenFile;
+use crate::toml_text::{count, positive, read_file, timeout, token, value};
+use crate::workers::Workers;
 
 /// How many commands may be under way to one runtime, where nothing else is configured.
 pub const MAX_IN_FLIGHT: u64 = 64;
@@ -38,7 +36,12 @@ pub struct Runtimes {
     pub max_event_bytes: usize,
     /// How long a stream that was lost is tried again.
     pub give_up_after: Duration,
+    /// What an operator should be told at the start although it works: each is one line that names its key.
+    pub warnings: Vec<String>,
 }
+
+/// The largest `max_event_bytes`: half of what is kept of a worker's stream for its viewers.
+const MAX_EVENT_BYTES: u64 = 4 << 20;
 
 /// The runtime in this process.
 #[derive(Debug)]
@@ -47,10 +50,8 @@ pub struct Embedded {
     pub runtime_id: RuntimeId,
     /// Its name for people.
     pub display_name: String,
-    /// The first is the default.
-    pub profiles: Vec<ProcessProfile>,
-    /// Variables that hold tokens, which workers must not find in their environment.
-    pub hidden_variables: Vec<String>,
+    /// What its workers are.
+    pub workers: Workers,
 }
 
 /// A runtime elsewhere.
@@ -81,36 +82,51 @@ impl std::fmt::Debug for Remote {
 }
 
 impl Runtimes {
-    /// Reads and checks a configuration for who goes to the runtimes by himself: the text of the file, empty for all
-    /// defaults. Files and variables that it names for the runtimes are read, too.
+    /// Reads and checks a configuration for a program that goes to the runtimes by itself: the text of the file, empty
+    /// for all defaults. Files and variables that it names for the runtimes are read, too. Where it names no
+    /// `cursor_key_file`, cursors last as long as the process.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Self::checked(File::from_toml(text)?)
+        Self::checked(GatewayFile::parse(text)?, KeyPlace::Process)
     }
 
-    pub(crate) fn checked(file: File) -> Result<Self, ConfigError> {
+    /// The same of a file. Where it names no `cursor_key_file`, the key is kept in the state directory.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_file(path)?;
+        GatewayFile::parse(&text)
+            .and_then(|file| Self::checked(file, KeyPlace::StateDirectory))
+            .map_err(|error| error.in_file(path))
+    }
+
+    pub(crate) fn checked(file: GatewayFile, key_place: KeyPlace) -> Result<Self, ConfigError> {
+        if file.max_event_bytes.get() > MAX_EVENT_BYTES {
+            return Err(ConfigError::at("max_event_bytes", format!("is over {MAX_EVENT_BYTES}")));
+        }
+        let give_up_after = timeout("give_up_after_ms", file.give_up_after_ms)?;
+        let mut warnings = Vec::new();
         let remote_variables = file.remote.iter().flat_map(|remote| &remote.token_env);
         let variables = file.access_token_env.iter().chain(remote_variables).cloned().collect();
-        let max_response_body = bytes(file.max_response_bytes);
         let embedded = embedded(file.embedded, variables)?;
         let mut taken: Vec<RuntimeId> = embedded.iter().map(|embedded| embedded.runtime_id.clone()).collect();
         let mut remotes = Vec::with_capacity(file.remote.len());
-        let mut system_trust = None;
+        let mut trust = Trust { max_response_body: count(file.max_response_bytes), system: None };
         for (index, table) in file.remote.into_iter().enumerate() {
             let key = format!("remote[{}]", index + 1);
-            let remote = remote(&key, table, max_response_body, &mut system_trust)?;
+            let remote = remote(&key, table, &mut trust, &mut warnings)?;
             if taken.contains(&remote.runtime_id) {
-                return Err(at(format!("{key}.runtime_id"), format!("{} stands twice", remote.runtime_id)));
+                let reason = format!("{} is a duplicate", remote.runtime_id);
+                return Err(ConfigError::at(format!("{key}.runtime_id"), reason));
             }
             taken.push(remote.runtime_id.clone());
             remotes.push(remote);
         }
-        Ok(Self {
-            embedded,
-            remotes,
-            cursor_key: cursor_key(file.cursor_key_file.as_deref())?,
-            max_event_bytes: bytes(file.max_event_bytes),
-            give_up_after: time("give_up_after_ms", file.give_up_after_ms)?,
-        })
+        let KeyFile { key: cursor_key, warning } = match (&file.cursor_key_file, key_place) {
+            (Some(path), _) => key_file::read_or_make(path)?,
+            (None, KeyPlace::StateDirectory) => key_file::default_key()?,
+            (None, KeyPlace::Process) => KeyFile { key: key_file::fresh()?, warning: None },
+        };
+        warnings.extend(warning);
+        let max_event_bytes = count(file.max_event_bytes);
+        Ok(Self { embedded, remotes, cursor_key, max_event_bytes, give_up_after, warnings })
     }
 
     /// What a [`Registry`](sekisho_core::registry::Registry) is made of: the embedded runtime first.
@@ -138,125 +154,81 @@ impl Runtimes {
     }
 }
 
-impl Embedded {
-    /// What the runtime is started with.
-    pub fn runtime_config(&self) -> RuntimeConfig {
-        let mut config = RuntimeConfig::new(self.runtime_id.clone());
-        config.display_name = Some(self.display_name.clone());
-        config.profiles = self.profiles.clone();
-        config.hidden_variables = self.hidden_variables.clone();
-        config
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct EmbeddedTable {
-    enabled: bool,
-    runtime_id: String,
-    display_name: String,
-    profiles: BTreeMap<Spanned<String>, ProfileTable>,
-}
-
-impl Default for EmbeddedTable {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            runtime_id: "embedded".into(),
-            display_name: "Embedded runtime".into(),
-            profiles: BTreeMap::new(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProfileTable {
-    command: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RemoteTable {
-    runtime_id: String,
-    display_name: Option<String>,
-    base_url: String,
-    token_env: Option<String>,
-    token_file: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
-    connect_timeout_ms: Option<NonZeroU64>,
-    response_timeout_ms: Option<NonZeroU64>,
-    max_in_flight: Option<NonZeroU64>,
-    #[serde(default)]
-    allow_plaintext: bool,
-}
-
-fn embedded(table: EmbeddedTable, hidden_variables: Vec<String>) -> Result<Option<Embedded>, ConfigError> {
-    let mut tables: Vec<_> = table.profiles.into_iter().collect();
-    // In the order of the file: the first is the default.
-    tables.sort_by_key(|(name, _)| name.span().start);
-    let mut profiles = Vec::with_capacity(tables.len());
-    for (name, ProfileTable { command }) in tables {
-        let name = name.into_inner();
-        if command.first().is_none_or(String::is_empty) {
-            return Err(at(format!("embedded.profiles.{name}.command"), "there is no command"));
-        }
-        profiles.push(ProcessProfile { name, command });
-    }
-    let runtime_id = parse("embedded.runtime_id", &table.runtime_id)?;
+fn embedded(table: EmbeddedTable, token_variables: Vec<String>) -> Result<Option<Embedded>, ConfigError> {
+    let mut workers = Workers::from_tables("embedded.profiles", table.profiles)?;
+    workers.hidden_variables.extend(token_variables);
+    let runtime_id = value("embedded.runtime_id", &table.runtime_id)?;
     let display_name = table.display_name;
-    Ok(table.enabled.then_some(Embedded { runtime_id, display_name, profiles, hidden_variables }))
+    Ok(table.enabled.then_some(Embedded { runtime_id, display_name, workers }))
+}
+
+/// What the tables of all remote runtimes share.
+struct Trust {
+    max_response_body: usize,
+    /// The roots of this system, once they have been read.
+    system: Option<Arc<ClientConfig>>,
 }
 
 fn remote(
     key: &str,
     table: RemoteTable,
-    max_response_body: usize,
-    system_trust: &mut Option<Arc<ClientConfig>>,
+    trust: &mut Trust,
+    warnings: &mut Vec<String>,
 ) -> Result<Remote, ConfigError> {
     let under = |name: &str| format!("{key}.{name}");
-    let base_url: BaseUrl = parse(under("base_url"), &table.base_url)?;
-    let token = token((&under("token_file"), &table.token_file), (&under("token_env"), &table.token_env))?;
-    if token.is_some() && base_url.exposes_token() && !table.allow_plaintext {
+    let base_url: BaseUrl = value(under("base_url"), &table.base_url)?;
+    let named = token((&under("token_file"), &table.token_file), (&under("token_env"), &table.token_env))?;
+    if named.is_some() && base_url.exposes_token() && !table.allow_plaintext {
         let reason = "would send the token in the clear: use https, or set allow_plaintext = true";
-        return Err(at(under("base_url"), reason));
+        return Err(ConfigError::at(under("base_url"), reason));
     }
-    let tls = match (&table.ca_file, base_url.is_https()) {
-        (Some(_), false) => return Err(at(under("ca_file"), "the base_url is not https")),
-        (Some(path), true) => {
-            let pem = fs::read(path).map_err(|_| at(under("ca_file"), "the file cannot be read"))?;
-            Some(tls::trusting_pem(&pem).map_err(|error| at(under("ca_file"), error))?)
-        }
-        (None, true) => {
-            let trust = match system_trust.take() {
-                Some(trust) => trust,
-                None => tls::trusting_the_system().map_err(|error| {
-                    at(under("ca_file"), format!("is needed, as this system's own roots give {error}"))
-                })?,
-            };
-            *system_trust = Some(trust.clone());
-            Some(trust)
-        }
-        (None, false) => None,
-    };
-    let timeout = |name: &str, value: Option<NonZeroU64>, default| match value {
-        Some(value) => time(&under(name), value),
+    let tls = client_tls(&under("ca_file"), table.ca_file.as_deref(), &base_url, trust)?;
+    let time = |name: &str, value: Option<NonZeroU64>, default| match value {
+        Some(value) => timeout(&under(name), value),
         None => Ok(default),
     };
     let default = CallLimits::default();
-    let (token, token_file) = token.unzip();
+    let (token, token_file) = match named {
+        Some(named) => {
+            warnings.extend(named.warning);
+            (Some(named.token), named.file.map(Arc::new))
+        }
+        None => (None, None),
+    };
     Ok(Remote {
-        runtime_id: parse(under("runtime_id"), &table.runtime_id)?,
+        runtime_id: value(under("runtime_id"), &table.runtime_id)?,
         display_name: table.display_name,
         base_url,
         token,
-        token_file: token_file.flatten().map(Arc::new),
+        token_file,
         tls,
         limits: CallLimits {
-            connect: timeout("connect_timeout_ms", table.connect_timeout_ms, default.connect)?,
-            response: timeout("response_timeout_ms", table.response_timeout_ms, default.response)?,
-            max_response_body,
+            connect: time("connect_timeout_ms", table.connect_timeout_ms, default.connect)?,
+            response: time("response_timeout_ms", table.response_timeout_ms, default.response)?,
+            max_response_body: trust.max_response_body,
         },
-        max_in_flight: bytes(table.max_in_flight.unwrap_or(positive(MAX_IN_FLIGHT))),
+        max_in_flight: count(table.max_in_flight.unwrap_or(positive(MAX_IN_FLIGHT))),
     })
+}
+
+/// The certificates to trust for a base URL that is https.
+fn client_tls(
+    key: &str,
+    ca_file: Option<&Path>,
+    base_url: &BaseUrl,
+    trust: &mut Trust,
+) -> Result<Option<Arc<ClientConfig>>, ConfigError> {
+    let fault = |reason: &dyn ToString| ConfigError::at(key, reason.to_string());
+    match (ca_file, base_url.is_https()) {
+        (Some(_), false) => Err(fault(&"the base_url is not https")),
+        (Some(path), true) => tls::trusting_file(path).map(Some).map_err(|error| fault(&error)),
+        (None, true) if trust.system.is_some() => Ok(trust.system.clone()),
+        (None, true) => {
+            let system = tls::trusting_the_system()
+                .map_err(|error| fault(&format!("is needed, as this system's own roots give {error}")))?;
+            trust.system = Some(system.clone());
+            Ok(Some(system))
+        }
+        (None, false) => Ok(None),
+    }
 }

@@ -1,14 +1,15 @@
-//! Tokens in files that somebody may replace.
+//! Tokens in files that may be replaced while the program runs.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use sekisho_core::secret::{MAX_TOKEN_LENGTH, Token, TokenError};
 use sekisho_core::transport::TokenSource;
+
+use crate::file::{self, Content, ReadError};
 
 /// How often a file is looked at, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,16 +32,21 @@ struct Seen {
     stamp: Option<(SystemTime, u64)>,
 }
 
-/// Why a file gives no token. It names neither the file nor what is in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+/// Why a file gives no token. It names the file and nothing of what is in it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenFileError {
-    /// The file is not there, or may not be read.
-    #[error("the token file cannot be read")]
-    Unreadable,
-    /// What is in it is not a token.
+    /// The file is not there, or cannot be read.
     #[error(transparent)]
-    NotAToken(#[from] TokenError),
+    Unreadable(#[from] ReadError),
+    /// What is in it is not a token.
+    #[error("{}: {error}", path.display())]
+    NotAToken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its content.
+        error: TokenError,
+    },
 }
 
 impl TokenFile {
@@ -53,11 +59,18 @@ impl TokenFile {
         Ok((file, token))
     }
 
+    /// What to warn of where other users of the machine may read or change the file.
+    pub fn exposure(&self) -> Option<String> {
+        self.content().ok()?.exposure(&self.path)
+    }
+
+    fn content(&self) -> Result<Content, ReadError> {
+        file::read(&self.path, MAX_FILE)
+    }
+
     fn token(&self) -> Result<Token, TokenFileError> {
-        let mut text = String::new();
-        let file = File::open(&self.path).map_err(|_| TokenFileError::Unreadable)?;
-        file.take(MAX_FILE).read_to_string(&mut text).map_err(|_| TokenFileError::Unreadable)?;
-        Ok(text.parse()?)
+        let text = self.content()?.into_text(&self.path)?;
+        text.parse().map_err(|error| TokenFileError::NotAToken { path: self.path.clone(), error })
     }
 
     fn stamp(&self) -> Option<(SystemTime, u64)> {
@@ -71,8 +84,8 @@ impl TokenSource for TokenFile {
         self.token().ok()
     }
 
-    /// Looks at the file at most once a second. One that is unreadable or holds no token is one that somebody is
-    /// writing just now: it is looked at again.
+    /// Looks at the file at most once a second. One that is unreadable or holds no token may be
+    /// in the middle of being written: it is looked at again.
     fn changed(&self, now: Instant) -> Option<Token> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.looked_at.is_some_and(|looked_at| now.saturating_duration_since(looked_at) < LOOK_EVERY) {
@@ -122,12 +135,14 @@ mod tests {
     fn what_gives_no_token() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("token");
-        assert_eq!(TokenFile::open(path.clone()).unwrap_err(), TokenFileError::Unreadable);
-        for text in ["", "two words", &"x".repeat(9000)] {
+        let missing = TokenFile::open(path.clone()).unwrap_err().to_string();
+        assert_eq!(missing, format!("cannot read {}: there is no such file", path.display()));
+        for text in ["", "two words", &"x".repeat(4100)] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(TokenFile::open(path.clone()).unwrap_err(), TokenFileError::NotAToken(_)));
+            assert!(matches!(TokenFile::open(path.clone()).unwrap_err(), TokenFileError::NotAToken { .. }));
         }
+        fs::write(&path, "two words of hunter2").unwrap();
         let printed = format!("{:?}", TokenFile::open(path).unwrap_err());
-        assert!(!printed.contains("xxx") && !printed.contains("token\""), "{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
     }
 }

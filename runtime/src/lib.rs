@@ -93,6 +93,8 @@
 
 mod bounded;
 mod config;
+#[cfg(feature = "config")]
+mod configured;
 mod cursor;
 mod event;
 mod frame;

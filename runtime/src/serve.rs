@@ -13,16 +13,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use sekisho_config::{ConfigError, RuntimeSettings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::Runtime;
+use crate::{Runtime, RuntimeConfig};
 use connection::AccessGuard;
 use listener::{BindError, Listener};
-use settings::{Flags, Settings, SettingsError};
+use settings::Flags;
 
 /// How many connections are open at most that are no streams; more wait to be accepted. Streams have a bound of their
 /// own, [`MAX_SUBSCRIPTIONS`](crate::MAX_SUBSCRIPTIONS).
@@ -37,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] crate::StartError),
     #[error(transparent)]
@@ -53,7 +54,7 @@ enum ServeError {
 pub fn main() -> ExitCode {
     let flags = Flags::parse();
     log_to_stderr();
-    match Settings::from_flags(flags).map_err(ServeError::from).and_then(serve) {
+    match RuntimeSettings::read(flags.into()).map_err(ServeError::from).and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sekisho-runtime: {error}");
@@ -76,8 +77,9 @@ fn log_to_stderr() {
     let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
-fn serve(settings: Settings) -> Result<(), ServeError> {
-    let runtime = Runtime::start(settings.runtime.clone())?;
+fn serve(settings: RuntimeSettings) -> Result<(), ServeError> {
+    settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let runtime = Runtime::start(RuntimeConfig::from(&settings))?;
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     executor.block_on(accept(&settings, &runtime))?;
     // What could not be drained is cut off here, before the workers go.
@@ -87,17 +89,16 @@ fn serve(settings: Settings) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn accept(settings: &Settings, runtime: &Runtime) -> Result<(), ServeError> {
+async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), ServeError> {
     let mut ends = Ends::new()?;
     let listener = Listener::bind(settings)?;
     // Whoever waits for this line may connect as soon as it is there.
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on {}", listener.url())?;
     stdout.flush()?;
-    tracing::info!(runtime_id = %settings.runtime.runtime_id, "ready");
+    tracing::info!(runtime_id = %settings.runtime_id, "ready");
 
-    let door =
-        Arc::new(AccessGuard { runtime: runtime.clone(), has_token: settings.runtime.token.is_some() });
+    let door = Arc::new(AccessGuard { runtime: runtime.clone(), has_token: settings.token.is_some() });
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (drain, draining) = watch::channel(false);
     loop {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sekisho_server::{Config, ConfigError, Server};
+use sekisho_server::{Config, Server};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -40,14 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let text = match &args.config {
-        Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError {
-            key: Some("--config".into()),
-            reason: error.kind().to_string(),
-        })?,
-        None => String::new(),
-    };
-    let mut config = Config::from_toml(&text)?;
+    let mut config = Config::read(args.config.as_deref())?;
     if let Some(address) = &args.listen {
         config = config.listen_on(address)?;
     }

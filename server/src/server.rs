@@ -15,7 +15,7 @@ use sekisho_core::feed::FeedLimits;
 use sekisho_core::id::RuntimeId;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{DuplicateRuntime, Registry};
-use sekisho_runtime::Runtime;
+use sekisho_runtime::{Runtime, RuntimeConfig};
 use sekisho_transport_tokio::{HttpClient, Transport};
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, LocalOptions};
@@ -72,7 +72,12 @@ impl Server {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Config { listen, mut allowed_hosts, allowed_origins, access_token, runtimes, .. } = config;
         let registry = Registry::new(runtimes.specs(), RandomState::new().hash_one("sekisho"))?;
-        let start = |embedded: &Embedded| Runtime::start(embedded.runtime_config());
+        runtimes.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let start = |embedded: &Embedded| {
+            let mut config = RuntimeConfig::with_workers(embedded.runtime_id.clone(), &embedded.workers);
+            config.display_name = Some(embedded.display_name.clone());
+            Runtime::start(config)
+        };
         let embedded = runtimes.embedded.as_ref().map(start).transpose()?;
         let limits = FeedLimits { max_event: runtimes.max_event_bytes, ..FeedLimits::default() };
 

@@ -34,6 +34,8 @@ impl Process {
 
     /// The same where it may listen on something else than a port.
     pub fn start_anywhere(command: &mut Command) -> Self {
+        // No test leaves a key in the state directory of the user who runs it.
+        command.env("STATE_DIRECTORY", "/dev/null/none");
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();

@@ -6,7 +6,7 @@
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::show::{painted, safe};
+use crate::text::{painted, safe};
 
 /// A terminal that understands it shows nothing of what is between the two, but the result.
 const BEGIN_UPDATE: &str = "\x1b[?2026h";

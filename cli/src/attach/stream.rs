@@ -10,7 +10,8 @@ use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::follow::{Moment, until_the_end};
 use crate::render::{Renderer, said_by_user};
-use crate::show::{FAINT, Show};
+use crate::show::Show;
+use crate::text::FAINT;
 
 /// What the thread that reads the stream knows.
 pub(super) struct Stream {

@@ -1,14 +1,13 @@
 //! Straight to the runtimes: what a server does with a request, in this process.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use sekisho_config::{ConfigError, Runtimes};
+use sekisho_config::Runtimes;
 use sekisho_core::browser_api::{Action, Exchange, Now};
 use sekisho_core::call::Call;
 use sekisho_core::cursor::CursorKey;
@@ -20,7 +19,7 @@ use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::Registry;
 use sekisho_core::runtime_api::{Command, Reply};
 use sekisho_core::watch::OnExpiredCursor;
-use sekisho_runtime::Runtime;
+use sekisho_runtime::{Runtime, RuntimeConfig};
 use sekisho_transport_blocking::{Ended, HttpClient, Transport, WatchDriver, drive};
 
 use super::{Backend, Stream, seed};
@@ -36,9 +35,7 @@ pub(crate) struct Direct {
 
 /// The runtimes of a configuration file.
 pub(crate) fn read_configuration(path: &Path) -> Result<Runtimes, Failure> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| ConfigError { key: Some("--config".into()), reason: error.kind().to_string() })?;
-    Ok(Runtimes::from_toml(&text)?)
+    Ok(Runtimes::read(path)?)
 }
 
 impl Direct {
@@ -47,7 +44,9 @@ impl Direct {
         let registry = Registry::new(runtimes.specs(), seed()).map_err(|error| usage(&error))?;
         let mut transports = BTreeMap::new();
         if let Some(embedded) = &runtimes.embedded {
-            let runtime = Runtime::start(embedded.runtime_config()).map_err(|error| usage(&error))?;
+            let mut config = RuntimeConfig::with_workers(embedded.runtime_id.clone(), &embedded.workers);
+            config.display_name = Some(embedded.display_name.clone());
+            let runtime = Runtime::start(config).map_err(|error| usage(&error))?;
             transports.insert(embedded.runtime_id.clone(), Arc::new(Transport::InProcess(Box::new(runtime))));
         }
         for remote in runtimes.remotes {

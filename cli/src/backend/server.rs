@@ -1,12 +1,11 @@
 //! Through a server.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use sekisho_config::{DEFAULT_LISTEN, TokenFile, trusting_pem, trusting_the_system};
+use sekisho_config::{DEFAULT_LISTEN, TokenFile, trusting_file, trusting_the_system};
 use sekisho_core::browser_api::Action;
 use sekisho_core::gateway_client::{self, Gateway, GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerRef};
@@ -45,9 +44,8 @@ impl ThroughServer {
             (None, false) => None,
             (Some(_), false) => return Err(Failure::Usage("--ca-file: the server is not https".into())),
             (Some(path), true) => {
-                let pem =
-                    fs::read(path).map_err(|_| Failure::Usage("--ca-file: it cannot be read".into()))?;
-                Some(trusting_pem(&pem).map_err(|error| Failure::Usage(format!("--ca-file: {error}")))?)
+                let trusted = trusting_file(path);
+                Some(trusted.map_err(|error| Failure::Usage(format!("--ca-file: {error}")))?)
             }
             (None, true) => Some(trusting_the_system().map_err(|error| {
                 Failure::Usage(format!("--ca-file is needed, as this system's own roots give {error}"))

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{FAINT, painted, safe_line};
+use crate::text::{FAINT, painted, safe_line};
 
 /// What stands between two columns.
 const GAP: &str = "  ";

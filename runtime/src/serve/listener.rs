@@ -12,13 +12,13 @@ use rustix::process::umask;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sekisho_config::{Listen, RuntimeSettings, TlsFiles};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{AccessGuard, serve};
-use super::settings::{Listen, Settings, TlsFiles};
 
 /// How long a client may take for its side of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ pub(super) enum Stream {
 
 impl Listener {
     /// Has to be called within a tokio runtime, while the process has no other thread yet that makes files.
-    pub(super) fn bind(settings: &Settings) -> Result<Self, BindError> {
+    pub(super) fn bind(settings: &RuntimeSettings) -> Result<Self, BindError> {
         let tls = settings.tls.as_ref().map(acceptor).transpose()?;
         let failed = |error: io::Error| BindError::Listen(error.kind());
         match &settings.listen {

@@ -1,0 +1,114 @@
+//! What a server is configured with.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+
+use sekisho_core::browser_api::{AllowedHost, AllowedOrigin};
+use sekisho_core::secret::Token;
+
+use crate::error::ConfigError;
+use crate::gateway_file::{GatewayFile, KeyPlace};
+use crate::runtimes::Runtimes;
+use crate::toml_text::{count, read_file, token, values};
+use crate::workers::{self, Profile};
+
+/// Everything that a server needs to know, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen: loopback, unless there is an access token or none is wanted expressly.
+    pub listen: SocketAddr,
+    insecure_no_access_token: bool,
+    /// What a `Host` header may say, besides the names of loopback.
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// What an `Origin` header may say, besides the same origin.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// What every request must present.
+    pub access_token: Option<Token>,
+    /// The largest request body, in bytes.
+    pub max_request_bytes: usize,
+    /// How many viewers there may be.
+    pub max_viewers: usize,
+    /// The runtimes that the gateway leads to.
+    pub runtimes: Runtimes,
+}
+
+impl Config {
+    /// Reads and checks a configuration: the text of the file, empty for all defaults. Files and variables that
+    /// it names are read, too. Where it names no `cursor_key_file`, cursors last as long as the process.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Self::checked(GatewayFile::parse(text)?, KeyPlace::Process)
+    }
+
+    /// Reads and checks the configuration of a program: a file, or all defaults. Where it names no `cursor_key_file`,
+    /// the key is kept in the state directory of the user or of the systemd unit.
+    pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Self::checked(GatewayFile::default(), KeyPlace::StateDirectory) };
+        let text = read_file(path)?;
+        GatewayFile::parse(&text)
+            .and_then(|file| Self::checked(file, KeyPlace::StateDirectory))
+            .map_err(|error| error.in_file(path))
+    }
+
+    fn checked(file: GatewayFile, key_place: KeyPlace) -> Result<Self, ConfigError> {
+        let access_token = token(
+            ("access_token_file", &file.access_token_file),
+            ("access_token_env", &file.access_token_env),
+        )?;
+        let listen = file.listen.clone();
+        let mut config = Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            insecure_no_access_token: file.insecure_no_access_token,
+            allowed_hosts: values("allowed_hosts", &file.allowed_hosts)?,
+            allowed_origins: values("allowed_origins", &file.allowed_origins)?,
+            access_token: None,
+            max_request_bytes: count(file.max_request_bytes),
+            max_viewers: count(file.max_viewers),
+            runtimes: Runtimes::checked(file, key_place)?,
+        };
+        if let Some(named) = access_token {
+            config.access_token = Some(named.token);
+            config.runtimes.warnings.extend(named.warning);
+        }
+        config.set_listen("listen", &listen)?;
+        Ok(config)
+    }
+
+    /// Listens there instead. The same rules hold as for the key `listen`.
+    pub fn listen_on(mut self, address: &str) -> Result<Self, ConfigError> {
+        self.set_listen("--listen", address)?;
+        Ok(self)
+    }
+
+    fn set_listen(&mut self, key: &str, address: &str) -> Result<(), ConfigError> {
+        let unresolved = || ConfigError::at(key, "not an address and port, as in 127.0.0.1:8787");
+        let listen = address.to_socket_addrs().map_err(|_| unresolved())?.next().ok_or_else(unresolved)?;
+        if !listen.ip().is_loopback() && self.access_token.is_none() && !self.insecure_no_access_token {
+            let reason = "not a loopback address: set access_token_file or access_token_env, or \
+                          insecure_no_access_token = true to let everyone in who can reach it";
+            return Err(ConfigError::at(key, reason));
+        }
+        self.listen = listen;
+        Ok(())
+    }
+
+    /// Makes a command line the default profile of the embedded runtime.
+    pub fn exec(mut self, command_line: &str) -> Result<Self, ConfigError> {
+        let command = workers::split(command_line).map_err(|reason| ConfigError::at(EXEC_FLAG, reason))?;
+        let embedded = self
+            .runtimes
+            .embedded
+            .as_mut()
+            .ok_or_else(|| ConfigError::at(EXEC_FLAG, "the embedded runtime is turned off"))?;
+        embedded.workers.insert_default(Profile { name: EXEC_PROFILE.to_owned(), command });
+        Ok(self)
+    }
+}
+
+/// The flag that makes a command line the default profile.
+const EXEC_FLAG: &str = "--exec";
+
+/// The name of the profile that it makes.
+const EXEC_PROFILE: &str = "exec";
+
+#[cfg(test)]
+mod tests;
