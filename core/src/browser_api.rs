@@ -9,13 +9,13 @@
 //! 5. [`Exchange::begin`] says which calls to drive; drive them all at once.
 //! 6. [`Exchange::response`] says what to answer.
 //!
-//! A request that [`Observation::parse`] makes something of wants a stream instead, which a
-//! [`Feed`](crate::feed::Feed) provides.
+//! A request that [`Observation::parse`] makes something of wants a stream instead: [`crate::viewer`] says how.
 //!
 //! Every step may end in an [`Error`](crate::error::Error), of which [`problem`] makes the response.
 
 mod access_guard;
 mod exchange;
+mod limits;
 mod observation;
 mod problem;
 mod request;
@@ -23,6 +23,7 @@ mod view;
 
 pub use access_guard::{AccessGuard, Admission, AllowedHost, AllowedOrigin, Decision, InvalidAllowance};
 pub use exchange::{Exchange, Now};
+pub use limits::{BODY_TIMEOUT, HEAD_TIMEOUT, MAX_REQUEST_HEAD, WRITE_TIMEOUT};
 pub use observation::{
     Form, Observation, SUBPROTOCOL, StreamRequest, event_stream, server_sent_event, switching_protocols,
 };

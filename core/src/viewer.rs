@@ -92,6 +92,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod limits;
 mod quota;
 mod replica;
 mod shared_stream;
@@ -99,10 +100,14 @@ mod shared_stream;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+pub use limits::{
+    CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, EVENTS_AHEAD, FIRST_FRAME_TIMEOUT, FRAGMENT, GATHER, GOING_AWAY_EACH,
+    GOING_AWAY_OVER, LINGER, MAX_UPDATES_BEHIND, MAX_VIEWER_MESSAGE, VIEWER_READ_BUFFER,
+};
 pub use replica::{FeedCopy, FeedReplica, FeedUpdate};
-pub use shared_stream::{LINGER, SharedStream, SharedStreamInput, SharedStreamOutput, SharedStreamWait};
+pub use shared_stream::{SharedStream, SharedStreamInput, SharedStreamOutput, SharedStreamWait};
 
 use crate::browser_api::StreamRequest;
 use crate::cursor::{CursorKey, UpstreamCursor};
@@ -114,30 +119,6 @@ use crate::policy::Policy;
 use crate::registry::Registry;
 use crate::watch::{OnExpiredCursor, WatchEvent};
 use quota::{Permit, Quota};
-
-/// The longest time that a replay stream may be open and silent without having come to a cursor that the feed has. It is
-/// longer than it takes to notice that the connection of the feed is gone, and to make another.
-pub const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The longest time over which viewers are told to go when the gateway shuts down, so that not all come back at once.
-pub const GOING_AWAY_OVER: Duration = Duration::from_secs(5);
-
-/// How much of that time each viewer adds, so that few viewers do not wait for as long as thousands.
-pub const GOING_AWAY_EACH: Duration = Duration::from_millis(2);
-
-/// The longest time for the last frame and the closing handshake (RFC 6455, 7.1.1).
-pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The longest time for which the head of a stream of server-sent events waits for the first frame, so that an error
-/// before it can be an HTTP error.
-pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The largest message of a viewer that a driver needs to take, in bytes. Whatever it says ends its stream.
-pub const MAX_VIEWER_MESSAGE: usize = 4 << 10;
-
-/// How many bytes of frames a driver gathers before it writes them, and the largest piece of a message that it writes at
-/// once; a longer message is fragmented (RFC 6455, 5.4).
-pub const WRITE_CHUNK: usize = 8 << 10;
 
 /// What all streams of a gateway are made with, and how many viewers there are.
 pub struct StreamContext {

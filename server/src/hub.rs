@@ -1,98 +1,77 @@
-//! One stream per worker, however many viewers, on however many loops.
+//! One stream per worker, however many viewers there are, on however many loops.
 //!
-//! The worker's name says which loop [watches](Hub::watch) it. The other loops [follow](FeedReplica): each gets the feed
-//! as it is and then one message per frame, and keeps a ring of its own for its own viewers. The frames themselves are
-//! shared.
+//! The worker's name says which loop has its [stream](SharedStream). Each loop with viewers of the worker has a
+//! [replica](Replica) of the feed: it begins with a copy, and gets one message for each frame. The frames are shared.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use sekisho_core::cursor::{CursorKey, UpstreamCursor};
-use sekisho_core::error::{Error, ErrorKind};
-use sekisho_core::feed::{Encoder, Feed, FeedLimits, Item};
+use sekisho_core::error::Error;
+use sekisho_core::feed::Feed;
 use sekisho_core::id::WorkerRef;
-use sekisho_core::watch::{OnExpiredCursor, WatchEvent};
+use sekisho_core::viewer::{
+    FeedCopy, FeedReplica, FeedUpdate, MAX_UPDATES_BEHIND, SharedStream, SharedStreamInput,
+    SharedStreamOutput, StreamContext,
+};
+use sekisho_core::watch::WatchEvent;
 use sekisho_transport_tokio::WatchDriver;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::sleep_until;
 
-use crate::gateway::Gateway;
+use crate::upstreams::Upstreams;
 
-/// How long a stream outlives its last viewer.
-const LINGER: Duration = Duration::from_secs(30);
-
-/// How many frames a loop may lag behind the one that watches, before it asks for the feed as a whole again.
-const MAX_BEHIND: usize = 256;
-
-/// How many loops may wait for an answer of one that watches.
+/// How many loops may wait for an answer of one that has streams.
 pub(crate) const MAX_SUBSCRIBING: usize = 1024;
 
-/// Asks the loop that watches a worker for its stream.
+/// Asks the loop that has a worker's stream for its feed.
 pub(crate) struct Subscribe {
     worker: WorkerRef,
     reply: oneshot::Sender<Subscription>,
 }
 
 struct Subscription {
-    /// Which of the worker's streams it is: frames are numbered anew in each.
-    stream: u64,
-    /// What the feed has now.
-    feed: Feed,
-    /// What it gets from now on.
-    told: broadcast::Receiver<FeedUpdate>,
+    copy: FeedCopy,
+    /// What follows the copy.
+    updates: broadcast::Receiver<FeedUpdate>,
 }
 
-#[derive(Clone)]
-enum FeedUpdate {
-    Item(Item),
-    Ended(Error),
-}
-
-/// What all hubs are made with.
-#[derive(Clone)]
-pub(crate) struct Streams {
-    pub(crate) key: CursorKey,
-    pub(crate) limits: FeedLimits,
-    /// How each loop is asked.
-    pub(crate) loops: Arc<[mpsc::Sender<Subscribe>]>,
-}
-
-/// The streams of one loop: those that it watches, and those that its viewers see.
+/// The streams and replicas of one loop.
 pub(crate) struct Hub {
-    streams: Streams,
-    watched: RefCell<BTreeMap<WorkerRef, Rc<Watched>>>,
-    followed: RefCell<BTreeMap<WorkerRef, Weak<FeedReplica>>>,
-    /// How many streams this loop has begun to watch.
-    begun: Cell<u64>,
+    upstreams: Rc<Upstreams>,
+    context: Arc<StreamContext>,
+    /// How each loop is asked.
+    loops: Arc<[mpsc::Sender<Subscribe>]>,
+    streams: RefCell<BTreeMap<WorkerRef, Rc<Stream>>>,
+    replicas: RefCell<BTreeMap<WorkerRef, Weak<Replica>>>,
+    generations: Cell<u64>,
 }
 
-/// A worker that this loop watches.
-struct Watched {
-    stream: u64,
-    feed: RefCell<Feed>,
-    told: broadcast::Sender<FeedUpdate>,
-    /// How often somebody has come.
-    arrivals: Cell<u64>,
+/// A worker's stream that this loop has.
+struct Stream {
+    shared: RefCell<SharedStream>,
+    updates: broadcast::Sender<FeedUpdate>,
+    /// Says that a replica has come.
+    viewed: Notify,
 }
 
 /// A worker's feed on a loop that has viewers of it.
-pub(crate) struct FeedReplica {
-    feed: RefCell<Feed>,
+pub(crate) struct Replica {
+    state: RefCell<FeedReplica>,
     changed: Notify,
-    ended: RefCell<Option<Error>>,
-    /// Tells the task that follows when the last viewer has gone.
+    /// Ends the task that copies the feed when the last viewer drops this.
     _viewed: oneshot::Sender<()>,
 }
 
-impl FeedReplica {
+impl Replica {
     /// The feed as it is.
-    pub(crate) fn feed(&self) -> std::cell::Ref<'_, Feed> {
-        self.feed.borrow()
+    pub(crate) fn feed(&self) -> Ref<'_, Feed> {
+        Ref::map(self.state.borrow(), FeedReplica::feed)
     }
 
     /// Says when the feed has changed or ended.
@@ -102,219 +81,167 @@ impl FeedReplica {
 
     /// Why it has ended, if it has.
     pub(crate) fn ended(&self) -> Option<Error> {
-        self.ended.borrow().clone()
-    }
-
-    fn end(&self, error: Error) {
-        self.ended.borrow_mut().get_or_insert(error);
-        self.changed.notify_waiters();
+        self.state.borrow().ended().cloned()
     }
 }
 
 impl Hub {
-    pub(crate) fn new(streams: Streams) -> Self {
-        Self { streams, watched: RefCell::default(), followed: RefCell::default(), begun: Cell::new(0) }
+    pub(crate) fn new(
+        upstreams: Rc<Upstreams>,
+        context: Arc<StreamContext>,
+        loops: Arc<[mpsc::Sender<Subscribe>]>,
+    ) -> Self {
+        let (streams, replicas) = Default::default();
+        Self { upstreams, context, loops, streams, replicas, generations: Cell::new(0) }
     }
 
-    /// Makes the frames of a worker.
-    pub(crate) fn encoder(&self, gateway: &Gateway, worker: &WorkerRef) -> Encoder {
-        let Streams { key, limits, .. } = &self.streams;
-        Encoder::new(key, worker.clone(), gateway.policy(), limits.max_event)
+    pub(crate) fn context(&self) -> &Arc<StreamContext> {
+        &self.context
     }
 
-    /// A stream of its own for one viewer, from `place` or, without one, from a snapshot.
-    pub(crate) fn private(
-        &self,
-        gateway: &Gateway,
-        worker: &WorkerRef,
-        place: Option<UpstreamCursor>,
-    ) -> Result<WatchDriver, Error> {
-        let at_lost_place = match place {
-            Some(_) => OnExpiredCursor::Stop,
-            None => OnExpiredCursor::Resynchronize,
-        };
-        gateway.watch(worker, place, at_lost_place)
-    }
-
-    /// The feed of a worker for a viewer on this loop.
-    pub(crate) fn follow(gateway: &Rc<Gateway>, worker: &WorkerRef) -> Rc<FeedReplica> {
-        let hub = gateway.hub();
-        let mut followed = hub.followed.borrow_mut();
-        if let Some(local) =
-            followed.get(worker).and_then(Weak::upgrade).filter(|local| local.ended().is_none())
-        {
-            return local;
+    /// The feed of a worker for viewers on this loop.
+    pub(crate) fn replica(self: &Rc<Self>, worker: &WorkerRef) -> Rc<Replica> {
+        let mut replicas = self.replicas.borrow_mut();
+        let known = replicas.get(worker).and_then(Weak::upgrade);
+        if let Some(replica) = known.filter(|replica| replica.ended().is_none()) {
+            return replica;
         }
         let (viewed, unviewed) = oneshot::channel();
-        let local = Rc::new(FeedReplica {
-            feed: Feed::new(hub.streams.limits).into(),
-            changed: Notify::new(),
-            ended: RefCell::default(),
-            _viewed: viewed,
+        let state = FeedReplica::new(self.context.limits()).into();
+        let replica = Rc::new(Replica { state, changed: Notify::new(), _viewed: viewed });
+        replicas.retain(|_, replica| replica.strong_count() > 0);
+        replicas.insert(worker.clone(), Rc::downgrade(&replica));
+        let (hub, worker, weak) = (self.clone(), worker.clone(), Rc::downgrade(&replica));
+        spawn_local(async move {
+            tokio::select! {
+                () = hub.copy(&worker, &weak) => {}
+                _ = unviewed => {}
+            }
         });
-        followed.retain(|_, local| local.strong_count() > 0);
-        followed.insert(worker.clone(), Rc::downgrade(&local));
-        spawn_local(follow(gateway.clone(), worker.clone(), Rc::downgrade(&local), unviewed));
-        local
+        replica
     }
 
-    fn watching_loop(&self, worker: &WorkerRef) -> &mpsc::Sender<Subscribe> {
+    /// Keeps a replica as the stream's feed is, until the stream has ended.
+    async fn copy(&self, worker: &WorkerRef, replica: &Weak<Replica>) {
+        while let Some(mut subscription) = self.subscribe(worker).await {
+            if has_ended(replica, |state| state.begin(subscription.copy)) {
+                return;
+            }
+            loop {
+                let update = match subscription.updates.recv().await {
+                    Ok(update) => update,
+                    // Another copy has what was missed.
+                    Err(broadcast::error::RecvError::Lagged(_)) => break,
+                    Err(broadcast::error::RecvError::Closed) => {
+                        has_ended(replica, FeedReplica::disconnect);
+                        return;
+                    }
+                };
+                if has_ended(replica, |state| state.apply(update)) {
+                    return;
+                }
+            }
+        }
+        has_ended(replica, FeedReplica::disconnect);
+    }
+
+    /// Asks the loop that has a worker's stream; `None` where that loop is gone.
+    async fn subscribe(&self, worker: &WorkerRef) -> Option<Subscription> {
         let mut hasher = DefaultHasher::new();
         worker.hash(&mut hasher);
-        let loops = &self.streams.loops;
-        &loops[hasher.finish() as usize % loops.len()]
-    }
-
-    /// Answers loops that ask for workers which this one watches, until there are none to ask.
-    pub(crate) async fn answer(gateway: Rc<Gateway>, mut asked: mpsc::Receiver<Subscribe>) {
-        while let Some(Subscribe { worker, reply }) = asked.recv().await {
-            // Whoever asked may be gone by now.
-            let _ = reply.send(Self::watch(&gateway, worker));
-        }
-    }
-
-    fn watch(gateway: &Rc<Gateway>, worker: WorkerRef) -> Subscription {
-        let hub = gateway.hub();
-        let mut watched = hub.watched.borrow_mut();
-        let known = watched.get(&worker).cloned();
-        let watched = known.unwrap_or_else(|| {
-            hub.begun.set(hub.begun.get() + 1);
-            let entry = Rc::new(Watched {
-                stream: hub.begun.get(),
-                feed: Feed::new(hub.streams.limits).into(),
-                told: broadcast::Sender::new(MAX_BEHIND),
-                arrivals: Cell::new(0),
-            });
-            watched.insert(worker.clone(), entry.clone());
-            spawn_local(watch(gateway.clone(), worker, entry.clone()));
-            entry
-        });
-        watched.arrivals.set(watched.arrivals.get() + 1);
-        Subscription {
-            stream: watched.stream,
-            feed: watched.feed.borrow().clone(),
-            told: watched.told.subscribe(),
-        }
-    }
-}
-
-/// Watches a worker until its stream ends, or nobody has wanted to see it for [`LINGER`].
-async fn watch(gateway: Rc<Gateway>, worker: WorkerRef, watched: Rc<Watched>) {
-    let end = match gateway.watch(&worker, None, OnExpiredCursor::Resynchronize) {
-        Ok(watching) => pump(&gateway, &worker, &watched, watching).await,
-        Err(error) => Err(error),
-    };
-    gateway.hub().watched.borrow_mut().remove(&worker);
-    if let Err(error) = end {
-        // Nobody may be there to hear it.
-        let _ = watched.told.send(FeedUpdate::Ended(error));
-    }
-}
-
-async fn pump(
-    gateway: &Gateway,
-    worker: &WorkerRef,
-    watched: &Watched,
-    mut watching: WatchDriver,
-) -> Result<(), Error> {
-    let mut encoder = gateway.hub().encoder(gateway, worker);
-    let mut abandoned = std::pin::pin!(abandoned(watched));
-    loop {
-        let event = tokio::select! {
-            event = watching.next() => event,
-            () = &mut abandoned => return Ok(()),
-        };
-        match event {
-            Ok(event) => {
-                if event == WatchEvent::Live {
-                    gateway.observed(worker, Ok(()), watching.take_refreshed());
-                }
-                let Some(item) = encoder.encode(event) else { continue };
-                watched.feed.borrow_mut().apply(item.clone());
-                // Between the last viewer's going and the stream's end nobody is told.
-                let _ = watched.told.send(FeedUpdate::Item(item));
-            }
-            Err(end) => {
-                gateway.observed(worker, end.as_ref().copied(), watching.take_refreshed());
-                return end;
-            }
-        }
-    }
-}
-
-async fn abandoned(watched: &Watched) {
-    loop {
-        watched.told.closed().await;
-        let arrivals = watched.arrivals.get();
-        sleep(LINGER).await;
-        if watched.told.receiver_count() == 0 && watched.arrivals.get() == arrivals {
-            return;
-        }
-    }
-}
-
-/// Keeps a loop's feed of a worker as the loop that watches has it, until nobody views it or the stream has ended.
-async fn follow(
-    gateway: Rc<Gateway>,
-    worker: WorkerRef,
-    local: Weak<FeedReplica>,
-    unviewed: oneshot::Receiver<()>,
-) {
-    let error = tokio::select! {
-        error = copy(&gateway, &worker, &local) => error,
-        _ = unviewed => return,
-    };
-    with(&local, |local| local.end(error));
-}
-
-async fn copy(gateway: &Gateway, worker: &WorkerRef, local: &Weak<FeedReplica>) -> Error {
-    let mut stream = None;
-    loop {
+        let owner = &self.loops[hasher.finish() as usize % self.loops.len()];
         let (reply, subscribed) = oneshot::channel();
-        let subscribe = Subscribe { worker: worker.clone(), reply };
-        // The loop that watches ends when all of them do.
-        let gone = || Error::new(ErrorKind::GoingAway);
-        if gateway.hub().watching_loop(worker).send(subscribe).await.is_err() {
-            return gone();
+        owner.send(Subscribe { worker: worker.clone(), reply }).await.ok()?;
+        subscribed.await.ok()
+    }
+
+    /// Answers loops that ask for the feeds of this one's streams.
+    pub(crate) async fn answer(self: Rc<Self>, mut asked: mpsc::Receiver<Subscribe>) {
+        while let Some(Subscribe { worker, reply }) = asked.recv().await {
+            // The viewers may have left by now.
+            let _ = reply.send(self.subscription(worker));
         }
-        let Ok(mut subscription) = subscribed.await else { return gone() };
-        if *stream.get_or_insert(subscription.stream) != subscription.stream {
-            return Error::new(ErrorKind::ViewerLagged);
-        }
-        with(local, |local| {
-            *local.feed.borrow_mut() = subscription.feed;
-            local.changed.notify_waiters();
+    }
+
+    fn subscription(self: &Rc<Self>, worker: WorkerRef) -> Subscription {
+        let known = self.streams.borrow().get(&worker).cloned();
+        let stream = known.unwrap_or_else(|| self.open(worker));
+        let updates = stream.updates.subscribe();
+        let mut shared = stream.shared.borrow_mut();
+        shared.handle(Instant::now(), SharedStreamInput::Viewed);
+        stream.viewed.notify_one();
+        Subscription { copy: shared.copy(), updates }
+    }
+
+    fn open(self: &Rc<Self>, worker: WorkerRef) -> Rc<Stream> {
+        let generation = self.generations.get() + 1;
+        self.generations.set(generation);
+        let shared = SharedStream::new(Instant::now(), &self.context, worker.clone(), generation);
+        let stream = Rc::new(Stream {
+            shared: shared.into(),
+            updates: broadcast::Sender::new(MAX_UPDATES_BEHIND),
+            viewed: Notify::new(),
         });
+        self.streams.borrow_mut().insert(worker.clone(), stream.clone());
+        let (hub, opened) = (self.clone(), stream.clone());
+        spawn_local(async move {
+            hub.drive(&worker, &opened).await;
+            hub.streams.borrow_mut().remove(&worker);
+        });
+        stream
+    }
+
+    /// Drives a stream to its end.
+    async fn drive(&self, worker: &WorkerRef, stream: &Stream) {
+        let watch = stream.shared.borrow().watch(Instant::now(), &mut self.upstreams.registry_mut());
+        let mut watch = watch.and_then(|watch| self.upstreams.carry(watch));
         loop {
-            match subscription.told.recv().await {
-                Ok(FeedUpdate::Item(item)) => with(local, |local| {
-                    local.feed.borrow_mut().apply(item);
-                    local.changed.notify_waiters();
-                }),
-                Ok(FeedUpdate::Ended(error)) => return error,
-                // The feed as a whole has what was missed, or its viewers have lagged.
-                Err(broadcast::error::RecvError::Lagged(_)) => break,
-                Err(broadcast::error::RecvError::Closed) => return gone(),
-            }
+            let until = loop {
+                let output = stream.shared.borrow_mut().poll(Instant::now());
+                match output {
+                    SharedStreamOutput::Observed(result) => {
+                        let token = watch.as_mut().ok().and_then(WatchDriver::take_refreshed);
+                        self.upstreams.observed(worker, result.as_ref().copied(), token);
+                    }
+                    SharedStreamOutput::Update(update) => {
+                        // While it lingers there is no replica.
+                        let _ = stream.updates.send(update);
+                    }
+                    SharedStreamOutput::Wait { until, .. } => break until,
+                    SharedStreamOutput::End => return,
+                }
+            };
+            let lingering = async {
+                match until {
+                    Some(until) => sleep_until(until.into()).await,
+                    None => pending().await,
+                }
+            };
+            let input = tokio::select! {
+                event = next_event(&mut watch) => match event {
+                    Ok(event) => SharedStreamInput::Watch(event),
+                    Err(end) => SharedStreamInput::WatchEnded(end),
+                },
+                () = stream.updates.closed(), if until.is_none() => SharedStreamInput::Unviewed,
+                () = stream.viewed.notified() => continue,
+                () = lingering => continue,
+            };
+            stream.shared.borrow_mut().handle(Instant::now(), input);
         }
     }
 }
 
-fn with(local: &Weak<FeedReplica>, act: impl FnOnce(&FeedReplica)) {
-    if let Some(local) = local.upgrade() {
-        act(&local);
+async fn next_event(watch: &mut Result<WatchDriver, Error>) -> Result<WatchEvent, Result<(), Error>> {
+    match watch {
+        Ok(watch) => watch.next().await,
+        Err(error) => Err(Err(error.clone())),
     }
 }
 
-impl Gateway {
-    pub(crate) fn watch(
-        &self,
-        worker: &WorkerRef,
-        place: Option<UpstreamCursor>,
-        at_lost_place: OnExpiredCursor,
-    ) -> Result<WatchDriver, Error> {
-        let watch = self.registry().borrow_mut().watch(Instant::now(), worker, place, at_lost_place)?;
-        let transport = self.transport(&worker.runtime_id).ok_or_else(|| Error::new(ErrorKind::Internal))?;
-        Ok(WatchDriver::new(watch, transport))
-    }
+/// Changes a replica and tells its viewers. Whether it has ended, or has no viewer any more.
+fn has_ended(replica: &Weak<Replica>, change: impl FnOnce(&mut FeedReplica)) -> bool {
+    let Some(replica) = replica.upgrade() else { return true };
+    change(&mut replica.state.borrow_mut());
+    replica.changed.notify_waiters();
+    replica.ended().is_some()
 }

@@ -18,13 +18,16 @@
 //!
 //! [`Registry`]: sekisho_core::registry::Registry
 
+mod drain;
 mod event_loop;
 mod gateway;
 mod hub;
+mod reply_body;
+mod respond;
 mod server;
 mod stall;
-mod viewer_io;
-mod viewing;
+mod upstreams;
+mod viewer;
 
 pub use sekisho_config::{Config, ConfigError};
 pub use server::{DRAIN_TIME, Server, StartError};

@@ -13,18 +13,23 @@ use sekisho_config::{Config, Embedded, Remote};
 use sekisho_core::browser_api::AccessGuard;
 use sekisho_core::feed::FeedLimits;
 use sekisho_core::id::RuntimeId;
-use sekisho_core::policy::AllowAll;
+use sekisho_core::policy::{AllowAll, Policy};
 use sekisho_core::registry::{DuplicateRuntime, Registry};
+use sekisho_core::viewer::StreamContext;
 use sekisho_runtime::{Runtime, RuntimeConfig};
 use sekisho_transport_tokio::{HttpClient, Transport};
 use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::spawn_local;
 use tracing::info;
 
-use crate::event_loop::{self, Busy};
-use crate::gateway::{Gateway, Shared, Viewers};
-use crate::hub::{Hub, MAX_SUBSCRIBING, Streams};
+use crate::drain::Drain;
+use crate::event_loop;
+use crate::gateway::Gateway;
+use crate::hub::{Hub, MAX_SUBSCRIBING, Subscribe};
+use crate::respond::Service;
+use crate::upstreams::{Changes, Upstreams};
 
 /// How long what is in flight may take to finish once the server is to go.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
@@ -67,85 +72,55 @@ pub enum StartError {
     Duplicate(#[from] DuplicateRuntime),
 }
 
+/// What all event loops are made with.
+#[derive(Clone)]
+struct Shared {
+    access_guard: Arc<AccessGuard>,
+    max_request_bytes: usize,
+    policy: Arc<dyn Policy>,
+    streams: Arc<StreamContext>,
+    subscribe: Arc<[mpsc::Sender<Subscribe>]>,
+    changes: Changes,
+    drain: Drain,
+    registry: Registry,
+    embedded: Option<(RuntimeId, Runtime)>,
+    remotes: Arc<[Remote]>,
+}
+
 impl Server {
     /// Listens and serves, on threads of its own.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Config { listen, mut allowed_hosts, allowed_origins, access_token, runtimes, .. } = config;
         let registry = Registry::new(runtimes.specs(), RandomState::new().hash_one("sekisho"))?;
         runtimes.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let start = |embedded: &Embedded| {
-            let mut config = RuntimeConfig::with_workers(embedded.runtime_id.clone(), &embedded.workers);
-            config.display_name = Some(embedded.display_name.clone());
-            Runtime::start(config)
-        };
-        let embedded = runtimes.embedded.as_ref().map(start).transpose()?;
-        let limits = FeedLimits { max_event: runtimes.max_event_bytes, ..FeedLimits::default() };
-
+        let embedded = runtimes.embedded.as_ref().map(start_embedded).transpose()?;
         let count = thread::available_parallelism().map_or(1, usize::from);
-        let mut address = listen;
-        let mut sockets = Vec::with_capacity(count);
-        let failed = |error: io::Error| StartError::Listen { address: listen, kind: error.kind() };
-        // The sockets below share their port with whoever shares, another server included: that one is found here.
-        drop(std::net::TcpListener::bind(listen).map_err(failed)?);
-        for _ in 0..count {
-            let socket = bind(address).map_err(failed)?;
-            // With port 0 the first socket finds the port that the others share.
-            address = socket.local_addr().map_err(failed)?;
-            sockets.push(socket);
-        }
+        let (address, sockets) = bind_all(listen, count)
+            .map_err(|error| StartError::Listen { address: listen, kind: error.kind() })?;
         if !address.ip().is_unspecified() {
             allowed_hosts.extend(address.to_string().parse());
         }
-
-        let (asking, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(MAX_SUBSCRIBING)).unzip();
+        let policy: Arc<dyn Policy> = Arc::new(AllowAll);
+        let limits = FeedLimits { max_event: runtimes.max_event_bytes, ..FeedLimits::default() };
+        let streams = StreamContext::new(runtimes.cursor_key, policy.clone(), limits, config.max_viewers);
+        let (subscribe, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(MAX_SUBSCRIBING)).unzip();
         let drain = watch::Sender::new(false);
         let shared = Shared {
-            streams: Streams { key: runtimes.cursor_key, limits, loops: asking.into() },
-            busy: Arc::new(Busy::default()),
-            drain: drain.subscribe(),
-            viewers: Arc::new(Viewers::new(config.max_viewers)),
             access_guard: Arc::new(AccessGuard::new(allowed_hosts, allowed_origins, access_token)),
-            policy: Arc::new(AllowAll),
             max_request_bytes: config.max_request_bytes,
+            policy,
+            streams: Arc::new(streams),
+            subscribe: subscribe.into(),
             changes: broadcast::Sender::new(MAX_CHANGES),
+            drain: Drain::new(drain.subscribe()),
+            registry,
+            embedded: embedded.clone(),
+            remotes: runtimes.remotes.into(),
         };
+        let embedded = embedded.map(|(_, runtime)| runtime);
         let mut server = Self { local_addr: address, drain, loops: Vec::new(), embedded };
-        let remotes = Arc::new(runtimes.remotes);
         for (number, (socket, asked)) in sockets.into_iter().zip(asked).enumerate() {
-            let (shared, registry) = (shared.clone(), registry.clone());
-            let (remotes, embedded) = (remotes.clone(), server.embedded.clone());
-            let embedded_id = runtimes.embedded.as_ref().map(|embedded| embedded.runtime_id.clone());
-            let changes = shared.changes.subscribe();
-            let (ready, is_ready) = std::sync::mpsc::channel();
-            let serve = move || {
-                // Not a `LocalSet`: each time one of its tasks is woken, it wakes itself through the kernel.
-                let runtime =
-                    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-                let transports = transports(embedded_id.zip(embedded), &remotes);
-                let gateway = Rc::new(Gateway::new(number, shared, registry, transports));
-                runtime.block_on(async {
-                    let listener = socket.listen(BACKLOG)?;
-                    let _ = ready.send(());
-                    let (following, pruning) = (gateway.clone(), gateway.clone());
-                    tokio::task::spawn_local(async move { following.follow(changes).await });
-                    tokio::task::spawn_local(async move { pruning.prune().await });
-                    tokio::task::spawn_local(Hub::answer(gateway.clone(), asked));
-                    event_loop::run(gateway, listener, DRAIN_TIME).await;
-                    io::Result::Ok(())
-                })?;
-                // A name that is still being resolved is not waited for.
-                runtime.shutdown_background();
-                Ok(())
-            };
-            let name = format!("sekisho-loop-{number}");
-            let failed = |error: io::Error| StartError::Loop(error.kind());
-            let event_loop = thread::Builder::new().name(name).spawn(serve).map_err(failed)?;
-            if is_ready.recv().is_err() {
-                // It has ended before it listened.
-                let error = event_loop.join().ok().and_then(Result::err);
-                return Err(failed(error.unwrap_or(io::ErrorKind::Other.into())));
-            }
-            server.loops.push(event_loop);
+            server.loops.push(shared.clone().start_loop(number, socket, asked)?);
         }
         info!(loops = count, "serving");
         Ok(server)
@@ -177,6 +152,85 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+impl Shared {
+    /// Starts one event loop, and returns once it listens.
+    fn start_loop(
+        self,
+        number: usize,
+        socket: TcpSocket,
+        asked: mpsc::Receiver<Subscribe>,
+    ) -> Result<JoinHandle<io::Result<()>>, StartError> {
+        let failed = |error: io::Error| StartError::Loop(error.kind());
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let run = move || {
+            // The thread that starts the loops waits for it.
+            let ready = || ready.send(()).unwrap_or_default();
+            self.run_loop(number, socket, asked, ready)
+        };
+        let name = format!("sekisho-loop-{number}");
+        let event_loop = thread::Builder::new().name(name).spawn(run).map_err(failed)?;
+        match is_ready.recv() {
+            Ok(()) => Ok(event_loop),
+            // It has ended before it listened.
+            Err(_) => {
+                let error = event_loop.join().ok().and_then(Result::err);
+                Err(failed(error.unwrap_or(io::ErrorKind::Other.into())))
+            }
+        }
+    }
+
+    fn run_loop(
+        self,
+        number: usize,
+        socket: TcpSocket,
+        asked: mpsc::Receiver<Subscribe>,
+        ready: impl FnOnce(),
+    ) -> io::Result<()> {
+        // Not a `LocalSet`: each time one of its tasks is woken, it wakes itself through the kernel.
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(async {
+            let listener = socket.listen(BACKLOG)?;
+            let changes = self.changes.subscribe();
+            let transports = transports(self.embedded, &self.remotes);
+            let upstreams = Rc::new(Upstreams::new(number, self.registry, transports, self.changes));
+            let hub = Rc::new(Hub::new(upstreams.clone(), self.streams, self.subscribe));
+            ready();
+            let (learning, pruning) = (upstreams.clone(), upstreams.clone());
+            spawn_local(async move { learning.apply_changes(changes).await });
+            spawn_local(async move { pruning.prune().await });
+            spawn_local(hub.clone().answer(asked));
+            let gateway = Rc::new(Gateway::new(upstreams, hub, self.policy, self.drain));
+            let service = Service::new(gateway, self.access_guard, self.max_request_bytes);
+            event_loop::run(Rc::new(service), listener, DRAIN_TIME).await;
+            io::Result::Ok(())
+        })?;
+        // A name that is still being resolved is not waited for.
+        runtime.shutdown_background();
+        Ok(())
+    }
+}
+
+fn start_embedded(embedded: &Embedded) -> Result<(RuntimeId, Runtime), sekisho_runtime::StartError> {
+    let mut config = RuntimeConfig::with_workers(embedded.runtime_id.clone(), &embedded.workers);
+    config.display_name = Some(embedded.display_name.clone());
+    Ok((embedded.runtime_id.clone(), Runtime::start(config)?))
+}
+
+/// One socket for each loop, which share an address, and that address.
+fn bind_all(listen: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpSocket>)> {
+    // The sockets share their port with any that shares it, another server's included: that one is found here.
+    drop(std::net::TcpListener::bind(listen)?);
+    let mut address = listen;
+    let mut sockets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = bind(address)?;
+        // With port 0 the first socket finds the port that the others share.
+        address = socket.local_addr()?;
+        sockets.push(socket);
+    }
+    Ok((address, sockets))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpSocket> {

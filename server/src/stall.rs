@@ -3,16 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
+use sekisho_core::browser_api::WRITE_TIMEOUT;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// How long a client may take no byte of its response.
-const WRITE_STALL: Duration = Duration::from_secs(30);
-
-/// A connection that fails once the client has read nothing of what it was sent for [`WRITE_STALL`].
+/// A connection that fails once the client has read nothing of what it was sent for [`WRITE_TIMEOUT`].
 pub(crate) struct StallGuard {
     stream: TcpStream,
     stalled: Option<Pin<Box<Sleep>>>,
@@ -28,7 +25,7 @@ impl StallGuard {
             self.stalled = None;
             return progress;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL)));
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -96,7 +93,7 @@ mod tests {
             }
         };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(started.elapsed() >= WRITE_STALL);
+        assert!(started.elapsed() >= WRITE_TIMEOUT);
         drop(client);
     }
 }

@@ -2,17 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{FeedCopy, FeedUpdate, StreamContext};
+use super::{FeedCopy, FeedUpdate, LINGER, StreamContext};
 use crate::error::{Error, ErrorKind};
 use crate::feed::{Encoder, Feed};
 use crate::id::WorkerRef;
 use crate::registry::Registry;
 use crate::watch::{OnExpiredCursor, Watch, WatchEvent};
-
-/// How long a stream outlives its last viewer.
-pub const LINGER: Duration = Duration::from_secs(30);
 
 /// What a shared stream hears.
 #[derive(Clone, Debug)]

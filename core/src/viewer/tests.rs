@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::call::CallLimits;
 use crate::heartbeat::PONG_WITHIN;

@@ -1,0 +1,42 @@
+//! The bounds of streams to viewers.
+
+use std::time::Duration;
+
+/// The longest time that a replay stream may be open and silent without having come to a cursor that the feed has. It is
+/// longer than it takes to notice that the connection of the feed is gone, and to make another.
+pub const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a shared stream outlives its last viewer.
+pub const LINGER: Duration = Duration::from_secs(30);
+
+/// The longest time over which viewers are told to go when the gateway shuts down, so that not all come back at once.
+pub const GOING_AWAY_OVER: Duration = Duration::from_secs(5);
+
+/// How much of that time each viewer adds, so that few viewers do not wait for as long as thousands.
+pub const GOING_AWAY_EACH: Duration = Duration::from_millis(2);
+
+/// The longest time for the last frame and the closing handshake (RFC 6455, 7.1.1).
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest time for which the head of a stream of server-sent events waits for the first frame, so that an error
+/// before it can be an HTTP error.
+pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest message of a viewer that is read, in bytes. Any message ends the stream.
+pub const MAX_VIEWER_MESSAGE: usize = 4 << 10;
+
+/// How many bytes of a viewer are read at once: it sends nothing but pings, pongs and a close.
+pub const VIEWER_READ_BUFFER: usize = 512;
+
+/// How many bytes of small frames are gathered before they are written.
+pub const GATHER: usize = 4 << 10;
+
+/// The largest piece of a message that is written at once, in bytes; a longer message is fragmented (RFC 6455, 5.4), as
+/// WebSocket libraries keep a buffer of the largest size that they once needed, for each viewer.
+pub const FRAGMENT: usize = 8 << 10;
+
+/// How many server-sent events may wait for a client that reads slowly.
+pub const EVENTS_AHEAD: usize = 4;
+
+/// How many updates a [replica](super::FeedReplica) may be behind before it takes another copy of the feed.
+pub const MAX_UPDATES_BEHIND: usize = 256;

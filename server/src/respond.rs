@@ -1,0 +1,96 @@
+//! From a request to its response.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use sekisho_core::browser_api::{AccessGuard, BODY_TIMEOUT, Decision, Observation, Route, problem};
+use sekisho_core::error::Error;
+use tokio::time::timeout;
+use tracing::debug;
+
+use crate::drain::Drain;
+use crate::gateway::Gateway;
+use crate::reply_body::ReplyBody;
+use crate::viewer;
+
+/// What answers the requests of one event loop.
+pub(crate) struct Service {
+    gateway: Rc<Gateway>,
+    access_guard: Arc<AccessGuard>,
+    max_request_bytes: usize,
+}
+
+impl Service {
+    pub(crate) fn new(
+        gateway: Rc<Gateway>,
+        access_guard: Arc<AccessGuard>,
+        max_request_bytes: usize,
+    ) -> Self {
+        Self { gateway, access_guard, max_request_bytes }
+    }
+
+    pub(crate) fn drain(&self) -> &Drain {
+        self.gateway.drain()
+    }
+
+    /// Answers one request.
+    pub(crate) async fn respond(&self, mut request: Request<Incoming>) -> Response<ReplyBody> {
+        let started = Instant::now();
+        let upgrade = hyper::upgrade::on(&mut request);
+        let (head, body) = request.into_parts();
+        let admission = self.access_guard.examine(&head);
+        let mut template = "";
+        let mut response = match &admission.decision {
+            Decision::Preflight(answer) => answer.clone().map(ReplyBody::whole),
+            Decision::Refused(error) => problem(error).map(ReplyBody::whole),
+            Decision::Admitted => match Observation::parse(&head) {
+                Some(Ok(observation)) => {
+                    template = observation.template();
+                    viewer::respond(self.gateway.clone(), &head, observation, upgrade).await
+                }
+                Some(Err(error)) => problem(&error).map(ReplyBody::whole),
+                None => match self.answer(&head, body, &mut template).await {
+                    Ok(response) => response.map(ReplyBody::whole),
+                    Err(error) => problem(&error).map(ReplyBody::whole),
+                },
+            },
+        };
+        admission.add_cors_headers(response.headers_mut());
+        let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+        debug!(method = %head.method, route = template, status, ?elapsed, "answered");
+        response
+    }
+
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        template: &mut &'static str,
+    ) -> Result<Response<Bytes>, Error> {
+        let route = Route::parse(head)?;
+        *template = route.template();
+        let body = match route.takes_body() {
+            true => read_body(body, self.max_request_bytes).await?,
+            false => Bytes::new(),
+        };
+        let action = route.action(&body)?;
+        Ok(self.gateway.perform(action).await)
+    }
+}
+
+async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Error> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Route::body_too_large(limit));
+    }
+    match timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Route::body_too_large(limit)),
+        Ok(Err(_)) | Err(_) => Err(Route::body_incomplete()),
+    }
+}

@@ -1,0 +1,165 @@
+//! The runtimes of one event loop: what its registry knows of them, and the transports that reach them.
+
+use std::cell::{Ref, RefCell, RefMut};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sekisho_core::call::Call;
+use sekisho_core::cursor::UpstreamCursor;
+use sekisho_core::error::{Error, ErrorKind};
+use sekisho_core::id::{RuntimeId, WorkerRef};
+use sekisho_core::registry::{Change, Registry};
+use sekisho_core::runtime_api::Reply;
+use sekisho_core::secret::Token;
+use sekisho_core::watch::{OnExpiredCursor, Watch};
+use sekisho_transport_tokio::{Transport, WatchDriver, drive};
+use tokio::sync::broadcast;
+use tokio::task::spawn_local;
+use tokio::time::interval;
+use tracing::warn;
+
+/// How often idle connections are looked at.
+///
+/// That a loop's next wake-up is always this near has another effect: a deadline of a request lies behind it, and setting
+/// one takes no system call.
+const PRUNE_EVERY: Duration = Duration::from_millis(500);
+
+/// What one loop's registry has learned, under the loop's number.
+pub(crate) type Changes = broadcast::Sender<(usize, Change)>;
+
+/// The runtimes as one loop knows them.
+pub(crate) struct Upstreams {
+    number: usize,
+    registry: RefCell<Registry>,
+    transports: BTreeMap<RuntimeId, Arc<Transport>>,
+    changes: Changes,
+}
+
+impl Upstreams {
+    pub(crate) fn new(
+        number: usize,
+        registry: Registry,
+        transports: BTreeMap<RuntimeId, Arc<Transport>>,
+        changes: Changes,
+    ) -> Self {
+        Self { number, registry: registry.into(), transports, changes }
+    }
+
+    pub(crate) fn registry(&self) -> Ref<'_, Registry> {
+        self.registry.borrow()
+    }
+
+    pub(crate) fn registry_mut(&self) -> RefMut<'_, Registry> {
+        self.registry.borrow_mut()
+    }
+
+    /// Takes over what the other loops learn, for as long as they are there.
+    pub(crate) async fn apply_changes(&self, mut changes: broadcast::Receiver<(usize, Change)>) {
+        loop {
+            match changes.recv().await {
+                Ok((number, change)) if number != self.number => self.registry_mut().apply(change),
+                // What was missed is learned again from the next calls.
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Closes connections that have been idle for too long, for as long as the loop runs.
+    pub(crate) async fn prune(&self) {
+        let mut ticks = interval(PRUNE_EVERY);
+        loop {
+            ticks.tick().await;
+            self.transports.values().for_each(|transport| transport.prune());
+        }
+    }
+
+    /// Uses tokens whose files have changed since they were last looked at.
+    pub(crate) fn refresh_tokens(&self, concerns: impl Fn(&RuntimeId) -> bool) {
+        let now = Instant::now();
+        let concerned = self.transports.iter().filter(|(runtime_id, _)| concerns(runtime_id));
+        for (runtime_id, transport) in concerned {
+            if let Some(token) = transport.changed_credential(now) {
+                let change = self.registry_mut().rotate(runtime_id, token);
+                self.tell(change);
+            }
+        }
+    }
+
+    /// Drives calls to their ends, all at once.
+    pub(crate) async fn drive_all(self: &Rc<Self>, calls: Vec<Call>) -> Vec<Result<Reply, Error>> {
+        // One call, as most requests are, needs no task of its own.
+        let calls = match <[Call; 1]>::try_from(calls) {
+            Ok([call]) => return vec![self.drive(call).await],
+            Err(calls) => calls,
+        };
+        let spawn = |call| {
+            let upstreams = self.clone();
+            spawn_local(async move { upstreams.drive(call).await })
+        };
+        let driven: Vec<_> = calls.into_iter().map(spawn).collect();
+        let mut ends = Vec::with_capacity(driven.len());
+        for end in driven {
+            ends.push(end.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal))));
+        }
+        ends
+    }
+
+    async fn drive(&self, mut call: Call) -> Result<Reply, Error> {
+        let Some(transport) = self.transports.get(call.runtime_id()) else {
+            return Err(Error::new(ErrorKind::Internal));
+        };
+        let end = drive(&mut call, transport).await;
+        if let Err(error) = &end {
+            report(error, call.attempts());
+        }
+        let change = self.registry_mut().finish(Instant::now(), call);
+        self.tell(change);
+        end
+    }
+
+    /// A stream of a worker of its own.
+    pub(crate) fn open_stream(
+        &self,
+        worker: &WorkerRef,
+        cursor: Option<UpstreamCursor>,
+        on_expired: OnExpiredCursor,
+    ) -> Result<WatchDriver, Error> {
+        let watch = self.registry_mut().watch(Instant::now(), worker, cursor, on_expired)?;
+        self.carry(watch)
+    }
+
+    /// The loop around a watch, with the transport of its runtime.
+    pub(crate) fn carry(&self, watch: Watch) -> Result<WatchDriver, Error> {
+        let transport = self.transports.get(&watch.worker().runtime_id);
+        let transport = transport.ok_or_else(|| Error::new(ErrorKind::Internal))?;
+        Ok(WatchDriver::new(watch, transport.clone()))
+    }
+
+    /// Learns from a stream.
+    pub(crate) fn observed(&self, worker: &WorkerRef, result: Result<(), &Error>, token: Option<Token>) {
+        if let Err(error) = result {
+            report(error, 0);
+        }
+        let change = self.registry_mut().observed(Instant::now(), &worker.runtime_id, result, token);
+        self.tell(change);
+    }
+
+    fn tell(&self, change: Option<Change>) {
+        if let Some(change) = change {
+            // A single loop has no other to tell.
+            let _ = self.changes.send((self.number, change));
+        }
+    }
+}
+
+fn report(error: &Error, attempts: u32) {
+    // An error of the client's is logged by the client.
+    if !error.kind().status().is_server_error() {
+        return;
+    }
+    let runtime_id = error.runtime_id().map(tracing::field::display);
+    warn!(runtime_id, code = error.kind().code(), phase = error.kind().phase(), attempts, "a call failed");
+}
