@@ -23,6 +23,7 @@ use crate::show::Show;
 use crate::text::{BAD, json_safe};
 
 fn main() -> ExitCode {
+    sekisho_runtime::launcher::run_if_asked();
     let cli = Cli::parse();
     let show = Show::new(&cli.global);
     match run(cli, show) {

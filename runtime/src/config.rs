@@ -1,5 +1,6 @@
 //! What a runtime is started with.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sekisho_core::id::RuntimeId;
@@ -24,6 +25,10 @@ pub struct RuntimeConfig {
     /// Environment variables that workers do not inherit, such as those that hold the embedding program's
     /// secrets: whoever may talk to a shell worker may read its environment.
     pub hidden_variables: Vec<String>,
+    /// The program that the helper processes of workers run: one that calls
+    /// [`launcher::run_if_asked`](crate::launcher::run_if_asked). Where there is none it is this program, which has to
+    /// have called it.
+    pub launcher: Option<PathBuf>,
     /// What tells this start from all others: ids and cursors of another incarnation mean nothing to it. Drawn by
     /// chance unless set, which is for simulations: they have to repeat themselves, and draw a new one for each start.
     pub incarnation: Option<u128>,
@@ -39,6 +44,7 @@ impl RuntimeConfig {
             profiles: Vec::new(),
             stop_grace: STOP_GRACE,
             hidden_variables: Vec::new(),
+            launcher: None,
             incarnation: None,
         }
     }

@@ -74,15 +74,10 @@
 //!
 //! # Nothing is left behind
 //!
-//! However the runtime ends, `kill -9` included, the processes of its workers end with it, their children too:
-//!
-//! 1. A worker begins as a shell that waits for one line, in a process group of its own.
-//! 2. The guardian, a small shell process that has the other end of a pipe of ours, is told of the group.
-//! 3. Only then is the line written, and the shell becomes the profile's program.
-//! 4. When the pipe ends, the guardian kills every group it knows of.
-//!
-//! When the program ends by itself, what is left of its group is killed before the number of the group can come to
-//! mean anybody else. A process that leaves its group on purpose (`setsid`) leaves this care, too.
+//! However the runtime ends, `kill -9` included, the processes of its workers end with it, and all that these started:
+//! helper processes see to it ([`launcher`]), which are the embedding program started again. For that it calls
+//! [`launcher::run_if_asked`] first thing in `main`, or names a program that does
+//! ([`RuntimeConfig::launcher`]); otherwise workers that are processes do not start.
 //!
 //! # Once only
 //!
@@ -98,8 +93,8 @@ mod configured;
 mod cursor;
 mod event;
 mod frame;
-mod guardian;
 mod idempotency;
+pub mod launcher;
 mod runtime;
 #[cfg(feature = "serve")]
 pub mod serve;
@@ -117,4 +112,4 @@ pub use runtime::{
 };
 pub use store::StoreError;
 pub use stream::{CATCH_UP, MAX_EVENT_BYTES, MAX_EVENTS, MAX_SUBSCRIPTIONS, Subscription};
-pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS};
+pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS, START_TIMEOUT};

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    sekisho_runtime::launcher::run_if_asked();
     sekisho_runtime::serve::main()
 }

@@ -5,6 +5,7 @@ mod observe;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -21,11 +22,13 @@ use crate::config::{RuntimeConfig, StartError, check_profiles};
 use crate::cursor::{Cursor, epoch_of};
 use crate::event::{Activity, ErrorCode, Event, NumberedEvent, RunResult};
 use crate::frame;
-use crate::guardian::Guardian;
 use crate::idempotency::{Answers, Fingerprints};
 use crate::store::{Change, Entry, MemoryStore, Role, Store, StoreError};
 use crate::stream::{Stream, Subscription, Subscriptions};
-use crate::worker::{Attended, End, Launch, Mailbox, Order, Unkept, attend};
+use crate::worker::{
+    Attended, End, Fragment, Handle as WorkerHandle, Launch, NotStarted, ProgramSpec, Source, Step,
+    Supervisor, Unkept, attend,
+};
 
 pub use answer::{BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_TRANSCRIPT_ITEMS};
 
@@ -63,7 +66,7 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.end_all(Order::Kill, DROP_WAIT);
+        self.shared.end_all(WorkerHandle::cancel, DROP_WAIT);
     }
 }
 
@@ -74,7 +77,7 @@ struct Shared {
     incarnation: String,
     epoch: String,
     store: Box<dyn Store>,
-    guardian: Arc<Guardian>,
+    supervisor: Arc<Supervisor>,
     fingerprints: Fingerprints,
     subscriptions: Subscriptions,
     state: Mutex<State>,
@@ -88,7 +91,7 @@ struct State {
     last_worker: u64,
     last_event_id: u64,
     /// The workers that have a thread. One that runs and has none needs no process.
-    threads: BTreeMap<WorkerId, Arc<Mailbox>>,
+    threads: BTreeMap<WorkerId, Arc<WorkerHandle>>,
     /// Of every worker.
     streams: BTreeMap<WorkerId, Arc<Stream>>,
     answers: Answers,
@@ -144,7 +147,7 @@ impl Runtime {
             epoch: epoch_of(&incarnation),
             incarnation,
             store: Box::new(MemoryStore::default()),
-            guardian: Arc::default(),
+            supervisor: Arc::new(Supervisor::new(config.launcher.clone())),
             fingerprints: Fingerprints::default(),
             subscriptions: Subscriptions::default(),
             state: Mutex::new(State {
@@ -199,8 +202,8 @@ impl Runtime {
             Command::Worker(worker_id) => shared.worker(&worker_id),
             Command::Create { worker, key } => shared.create(request, *worker, key),
             Command::Input { worker_id, input, key } => shared.input(request, &worker_id, input, key),
-            Command::Stop { worker_id, .. } => shared.end(&worker_id, Order::Stop),
-            Command::Cancel { worker_id, .. } => shared.end(&worker_id, Order::Kill),
+            Command::Stop { worker_id, .. } => shared.end(&worker_id, WorkerStatus::Stopped),
+            Command::Cancel { worker_id, .. } => shared.end(&worker_id, WorkerStatus::Cancelled),
             Command::Transcript { worker_id, start, limit } => shared.transcript(&worker_id, start, limit),
         };
         Ok(reply?)
@@ -222,7 +225,8 @@ impl Runtime {
     /// `runtime_stopped`; reading goes on. At its end the subscriptions end, too.
     pub fn shutdown(&self) {
         let shared = &self.handle.shared;
-        shared.end_all(Order::Stop, shared.config.stop_grace.saturating_add(KILL_WAIT));
+        let grace = shared.config.stop_grace;
+        shared.end_all(|worker| worker.stop(grace), grace.saturating_add(KILL_WAIT));
     }
 }
 
@@ -286,18 +290,15 @@ impl Shared {
     }
 
     /// Starts the thread of a worker that is on the list of threads already.
-    fn launch(self: &Arc<Self>, worker_id: &WorkerId, command: Arc<[String]>, mailbox: Arc<Mailbox>) {
-        let launch = Launch {
-            command,
-            hidden_variables: Arc::clone(&self.hidden_variables),
-            guardian: Arc::clone(&self.guardian),
-            stop_grace: self.config.stop_grace,
-        };
+    fn launch(self: &Arc<Self>, worker_id: &WorkerId, command: Arc<[String]>, worker: Arc<WorkerHandle>) {
+        let program =
+            ProgramSpec { hidden_variables: Arc::clone(&self.hidden_variables), ..ProgramSpec::new(command) };
+        let launch = Launch { program, supervisor: Arc::clone(&self.supervisor) };
         let place = Place { shared: Arc::clone(self), worker_id: worker_id.clone(), end: End::Unkept };
         let thread = thread::Builder::new().name(worker_id.to_string()).stack_size(STACK_SIZE);
         // Where there is no thread the place is dropped with what should have run in it, and that is its end.
         let _ = thread.spawn(move || {
-            let end = attend(&launch, &mailbox, &place);
+            let end = attend(&launch, &worker, &place);
             place.give_up(end);
         });
     }
@@ -316,7 +317,7 @@ impl Shared {
     }
 
     /// Ends the runtime and all of its workers, and waits until they are gone, but no longer than this.
-    fn end_all(&self, order: Order, at_most: Duration) {
+    fn end_all(&self, end: impl Fn(&WorkerHandle), at_most: Duration) {
         let mut locked = Locked::new(self.lock_anyway());
         locked.running = false;
         for worker in self.store.workers().unwrap_or_default() {
@@ -326,9 +327,7 @@ impl Shared {
                 let _ = self.publish(&mut locked, &worker.worker_id, event, change);
             }
         }
-        for mailbox in locked.threads.values() {
-            mailbox.order(order);
-        }
+        locked.threads.values().for_each(|worker| end(worker));
         drop(locked);
         let some_left = |state: &mut State| !state.threads.is_empty();
         drop(self.done.wait_timeout_while(self.lock_anyway(), at_most, some_left));
@@ -347,16 +346,33 @@ fn event_of(end: End) -> Event {
     match end {
         End::Exited(status) if status.success() => Event::RunEnd { result: RunResult::Finished },
         End::Exited(status) => match (status.code(), status.signal()) {
-            // The codes by which a shell says that it cannot run a program (POSIX, 2.8.2).
-            (Some(code @ (126 | 127)), _) => {
-                failure(format!("the process could not start: exit status {code}"))
-            }
             (Some(code), _) => failure(format!("the process ended with exit status {code}")),
             (None, Some(signal)) => failure(format!("the process was ended by signal {signal}")),
             (None, None) => failure("the process ended".to_owned()),
         },
-        End::NotStarted(kind) => failure(format!("the process could not start: {kind}")),
+        End::NeverWanted => failure("the worker was told to end before it was started".to_owned()),
+        End::NotStarted(refusal) => failure(not_started(refusal)),
+        End::HelperLost => {
+            failure("the process was killed, since one of the runtime's helper processes was".to_owned())
+        }
         End::Unkept => Event::failure(ErrorCode::Internal, "the runtime could not keep the worker"),
+    }
+}
+
+/// Why a program was not started, in words: what failed and the system's reason, but neither a command nor a path.
+fn not_started(NotStarted { step, errno }: NotStarted) -> String {
+    let step = match step {
+        Step::Helper => "a helper process could not start it",
+        Step::Terminal => "it could not be given its terminal",
+        Step::User => "it could not be given its user",
+        Step::Directory => "its directory could not be entered",
+        Step::Program => "its program could not be executed",
+    };
+    let reason = io::Error::from_raw_os_error(errno).to_string();
+    // The number of the error means something else on every system.
+    match reason.split_once(" (os error").filter(|_| errno != 0) {
+        Some((reason, _)) => format!("the process could not start: {step}: {reason}"),
+        None => format!("the process could not start: {step}"),
     }
 }
 
@@ -392,14 +408,20 @@ impl InProcess for Runtime {
 }
 
 impl Attended for Place {
-    fn output(&self, line: &str) -> Result<(), Unkept> {
-        let text: Arc<str> = line.into();
-        let said = Change::Said(Role::Assistant, Arc::clone(&text));
-        self.keep(Event::TextDelta { text }, Some(said))
-    }
+    fn started(&self, _pid: i32) {}
 
-    fn diagnostic(&self, line: &str) -> Result<(), Unkept> {
-        self.keep(Event::stderr(line.into()), None)
+    fn said(&self, source: Source, fragment: &Fragment) -> Result<(), Unkept> {
+        for line in fragment.lines() {
+            let text: Arc<str> = line.text.into();
+            match source {
+                Source::Output => {
+                    let said = Change::Said(Role::Assistant, Arc::clone(&text));
+                    self.keep(Event::TextDelta { text }, Some(said))?;
+                }
+                Source::Error => self.keep(Event::stderr(text), None)?,
+            }
+        }
+        Ok(())
     }
 
     fn has_room(&self) -> bool {

@@ -54,6 +54,10 @@ enum ServeError {
 pub fn main() -> ExitCode {
     let flags = Flags::parse();
     log_to_stderr();
+    // Before the token is read, which workers of the same user must not find in this process.
+    if let Err(error) = crate::launcher::conceal_process() {
+        tracing::warn!(%error, "workers of the same user can read this process");
+    }
     match RuntimeSettings::read(flags.into()).map_err(ServeError::from).and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

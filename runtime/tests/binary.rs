@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// Stands in the environment of everything that a server starts, but for its guardian.
+/// Stands in the environment of everything that a server starts, but for its helper processes.
 const MARK: &str = "SEKISHO_TEST_MARK";
 
 struct Server {
@@ -77,13 +77,15 @@ impl Server {
         pids().filter(|pid| *pid != self.process.id()).filter(marked).collect()
     }
 
-    fn guardian(&self) -> Option<u32> {
-        let parent = format!("PPid:\t{}", self.process.id());
-        pids().find(|pid| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            status.lines().any(|line| line == parent) && command.contains("sekisho-guardian")
-        })
+    /// All processes below the server: helpers, programs, and what these started.
+    fn tree(&self) -> Vec<u32> {
+        let mut tree = vec![self.process.id()];
+        let mut next = 0;
+        while let Some(parent) = tree.get(next).copied() {
+            tree.extend(pids().filter(|pid| parent_of(*pid) == Some(parent)));
+            next += 1;
+        }
+        tree.split_off(1)
     }
 }
 
@@ -102,6 +104,11 @@ fn command(arguments: &[&str]) -> Command {
 
 fn pids() -> impl Iterator<Item = u32> {
     fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }
 
 fn alive(pid: u32) -> bool {
@@ -258,11 +265,12 @@ fn nothing_survives_kill_9() {
     for worker_id in [server.create(), server.create()] {
         until("the tree", || server.transcript(&worker_id) == ["up"]);
     }
-    let guardian = server.guardian().unwrap();
     // What is just becoming another program has no environment to be seen.
     until("all of both trees", || server.marked().len() == 8);
+    let tree = server.tree();
+    assert_eq!(tree.len(), 1 + 2 + 8, "a supervisor, launchers, and what they look after");
     assert_eq!(server.end(Signal::KILL).code(), None);
-    until("the end of all", || server.marked().is_empty() && !alive(guardian));
+    until("the end of all", || !tree.iter().any(|pid| alive(*pid)));
 }
 
 #[test]
@@ -272,8 +280,9 @@ fn nothing_survives_kill_9_at_any_moment() {
         for _ in 0..moment {
             server.create();
         }
-        // Some of these are threads yet, some shells before their gate, some have passed it.
+        // Some of these are threads yet, some helpers, some programs.
+        let tree = server.tree();
         server.end(Signal::KILL);
-        until("the end of all", || server.marked().is_empty());
+        until("the end of all", || server.marked().is_empty() && !tree.iter().any(|pid| alive(*pid)));
     }
 }

@@ -17,7 +17,10 @@ use follower::{Follower, cursor};
 fn runtime(command: &[&str], stop_grace: Duration) -> Runtime {
     let command = command.iter().map(|part| (*part).to_owned()).collect();
     let profiles = vec![ProcessProfile { name: "main".into(), command }];
-    let config = RuntimeConfig { profiles, stop_grace, ..RuntimeConfig::new("rt".parse().unwrap()) };
+    // This program is a test's, which is no helper.
+    let launcher = Some(env!("CARGO_BIN_EXE_sekisho-runtime").into());
+    let config =
+        RuntimeConfig { profiles, stop_grace, launcher, ..RuntimeConfig::new("rt".parse().unwrap()) };
     Runtime::start(config).unwrap()
 }
 
@@ -114,8 +117,11 @@ fn failures_are_told() {
     for (command, message) in [
         (&["sh", "-c", "exit 3"][..], "the process ended with exit status 3"),
         (&["sh", "-c", "kill -9 $$"], "the process was ended by signal 9"),
-        (&["/no/such/program"], "the process could not start: exit status 127"),
-        (&["/dev/null"], "the process could not start: exit status 126"),
+        (
+            &["/no/such/program"],
+            "the process could not start: its program could not be executed: No such file or directory",
+        ),
+        (&["/dev/null"], "the process could not start: its program could not be executed: Permission denied"),
     ] {
         let runtime = runtime(command, LONG);
         let worker_id = create(&runtime);

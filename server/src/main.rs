@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use sekisho_server::{Config, Server};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -28,8 +28,13 @@ struct Args {
 }
 
 fn main() -> ExitCode {
+    sekisho_runtime::launcher::run_if_asked();
     let args = Args::parse();
     log_to_stderr();
+    // Before tokens are read, which workers of the same user must not find in this process.
+    if let Err(error) = sekisho_runtime::launcher::conceal_process() {
+        warn!(%error, "workers of the same user can read this process");
+    }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -16,7 +16,7 @@ use super::{Locked, MAX_PROCESSES, MAX_WORKERS, Shared, State, store_fault};
 use crate::event::{Activity, Event};
 use crate::idempotency::Conflict;
 use crate::store::{Change, Role, WorkerRecord};
-use crate::worker::{MAX_INPUT_BYTES, Mailbox, Order, Undeliverable};
+use crate::worker::{Handle as WorkerHandle, MAX_INPUT_BYTES, Undeliverable};
 
 /// How many items of a transcript are in one reply at most.
 pub const MAX_TRANSCRIPT_ITEMS: u64 = 256;
@@ -132,8 +132,8 @@ impl Shared {
                         format_args!("the runtime runs its {MAX_PROCESSES} processes and starts no more");
                     return Err(invalid(message));
                 }
-                let mailbox =
-                    Mailbox::new().map_err(|_| invalid("the runtime has no room for a process now"))?;
+                let mailbox = WorkerHandle::new(false)
+                    .map_err(|_| invalid("the runtime has no room for a process now"))?;
                 process = Some((command, Arc::new(mailbox)));
             }
             let event = Event::Status { status: Activity::Idle };
@@ -197,7 +197,7 @@ impl Shared {
             let published = self.publish(state, worker_id, event, Some(said)).map_err(store_fault)?;
             match mailbox {
                 // Only its own end can have come between, and that drops all that was not read.
-                Some(mailbox) => drop(mailbox.post(content)),
+                Some(mailbox) => drop(mailbox.write(content)),
                 None => {
                     let said = Change::Said(Role::Assistant, Arc::clone(&content));
                     let event = Event::TextDelta { text: content };
@@ -215,25 +215,24 @@ impl Shared {
 
     /// Stop and cancel. A worker that has ended keeps its status, but one that takes its time to stop can still
     /// be killed.
-    pub(super) fn end(&self, worker_id: &WorkerId, order: Order) -> Result<Reply, Fault> {
+    pub(super) fn end(&self, worker_id: &WorkerId, as_what: WorkerStatus) -> Result<Reply, Fault> {
         let mut state = self.lock().map_err(store_fault)?;
         let standing = self.store.standing(worker_id).map_err(store_fault)?;
         let standing = standing.ok_or_else(|| self.not_found(worker_id))?;
         let (status, event_id) = match standing.ended_by {
             Some(event_id) => (standing.status, event_id),
             None => {
-                let status = match order {
-                    Order::Stop => WorkerStatus::Stopped,
-                    Order::Kill => WorkerStatus::Cancelled,
-                };
                 let event = Event::Status { status: Activity::Paused };
-                let ended = Some(Change::Ended(status));
+                let ended = Some(Change::Ended(as_what));
                 let published = self.publish(&mut state, worker_id, event, ended).map_err(store_fault)?;
-                (status, published.event_id)
+                (as_what, published.event_id)
             }
         };
         if let Some(mailbox) = state.threads.get(worker_id) {
-            mailbox.order(order);
+            match as_what {
+                WorkerStatus::Cancelled => mailbox.cancel(),
+                _ => mailbox.stop(self.config.stop_grace),
+            }
         }
         drop(state);
         self.store.commit().map_err(store_fault)?;

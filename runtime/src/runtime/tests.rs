@@ -17,7 +17,10 @@ fn echo() -> Runtime {
 fn quiet() -> Runtime {
     let command = ["sh", "-c", "exec sleep 1000"].map(String::from).to_vec();
     let profiles = vec![ProcessProfile { name: "quiet".into(), command }];
-    Runtime::start(RuntimeConfig { profiles, ..config() }).unwrap()
+    // Beside the programs of tests are those that they test: `cargo test` builds both.
+    let launcher =
+        std::env::current_exe().unwrap().ancestors().nth(2).map(|folder| folder.join("sekisho-runtime"));
+    Runtime::start(RuntimeConfig { profiles, launcher, ..config() }).unwrap()
 }
 
 fn ask(runtime: &Runtime, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
@@ -321,12 +324,12 @@ fn ends_are_told_in_words() {
     for (end, event) in [
         (exited(0), Event::RunEnd { result: RunResult::Finished }),
         (exited(3), provider("the process ended with exit status 3")),
-        (exited(126), provider("the process could not start: exit status 126")),
-        (exited(127), provider("the process could not start: exit status 127")),
+        // A shell ran, whatever it found.
+        (exited(127), provider("the process ended with exit status 127")),
         (End::Exited(ExitStatus::from_raw(9)), provider("the process was ended by signal 9")),
         (
-            End::NotStarted(std::io::ErrorKind::PermissionDenied),
-            provider("the process could not start: permission denied"),
+            End::NotStarted(NotStarted { step: Step::Program, errno: 13 }),
+            provider("the process could not start: its program could not be executed: Permission denied"),
         ),
         (End::Unkept, Event::failure(ErrorCode::Internal, "the runtime could not keep the worker")),
     ] {

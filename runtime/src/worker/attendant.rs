@@ -1,461 +1,389 @@
 //! The thread that looks after one worker's process: it writes what the worker is told, reads what it says, passes
-//! orders on to it, and waits for its end. All of it is one loop around `poll`.
+//! orders on to its launcher, and waits for its end. All of it is one loop around `poll`.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
-use std::process::{ChildStdin, ExitStatus};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Signal;
 
-use super::lines::Lines;
-use super::process::{Pipes, Process};
-use super::{Mailbox, Order};
-use crate::guardian::Guardian;
+use super::handle::{Handle, Input, Order};
+use super::output::{Fragment, Pace};
+use super::process::{Ends, News, Process, Stream, write_some};
+use super::supervisor::Supervisor;
+use super::{NotStarted, ProgramSpec, terminal};
 
-/// How long the output of a process that has ended is waited for. Only a descendant that left its group can
-/// hold it open.
-const DRAIN: Duration = Duration::from_secs(1);
+/// How long the output of a process that is gone may be silent before it is given up: what holds it open then was handed
+/// the pipe by a worker and is no descendant of it. Output that goes on is read to its end.
+const MAX_SILENCE: Duration = Duration::from_secs(1);
 
-/// How often to ask for the end of a process where the system has nothing to wait on.
-const TICK: Duration = Duration::from_millis(50);
-
-/// How much is read at once, in bytes. Lines of two bytes from both streams fill half of a backlog then, not more.
-const READ_SIZE: usize = 8 * 1024;
+/// How much is read at once, in bytes: the most that one event tells, but for the beginning of a line before it.
+const READ_SIZE: usize = 16 * 1024;
 
 /// How often it is looked whether those who follow have caught up.
 const CROWDED_TICK: Duration = Duration::from_millis(5);
 
-/// What is to be started, and by which rules.
+/// What is to be started, and who starts it.
 pub(crate) struct Launch {
-    pub(crate) command: Arc<[String]>,
-    pub(crate) hidden_variables: Arc<[String]>,
-    pub(crate) guardian: Arc<Guardian>,
-    pub(crate) stop_grace: Duration,
+    pub(crate) program: ProgramSpec,
+    pub(crate) supervisor: Arc<Supervisor>,
 }
 
 /// What the worker said could not be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unkept;
 
-/// Whom the thread tells what the worker says.
+/// Which stream of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// Standard output, or the terminal.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// What is told by the thread of a worker.
 pub(crate) trait Attended {
-    /// A line of standard output.
-    fn output(&self, line: &str) -> Result<(), Unkept>;
-    /// A line of standard error.
-    fn diagnostic(&self, line: &str) -> Result<(), Unkept>;
-    /// Whether those who follow can take more now. It is asked before each read, and while they cannot, every
-    /// [`CROWDED_TICK`].
+    /// The program runs, under this process id. It is told before anything else, or never.
+    fn started(&self, pid: i32);
+    /// It wrote this.
+    fn said(&self, source: Source, fragment: &Fragment) -> Result<(), Unkept>;
+    /// Whether those who follow can take more now. It is asked before each read while the process runs, and while they
+    /// cannot, every [`CROWDED_TICK`].
     fn has_room(&self) -> bool;
 }
 
 /// How it ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
+    /// It was told to end before it was started.
+    NeverWanted,
     /// There was no process.
-    NotStarted(io::ErrorKind),
+    NotStarted(NotStarted),
     /// The process ended, by itself or by order.
     Exited(ExitStatus),
+    /// The process was killed because one of its helper processes was.
+    HelperLost,
     /// The process had to be killed because what it said could not be kept.
     Unkept,
 }
 
-/// Runs a worker's process to its end.
-pub(crate) fn attend(launch: &Launch, mailbox: &Mailbox, attended: &impl Attended) -> End {
-    let end = if mailbox.ordered().is_some() {
-        End::NotStarted(io::ErrorKind::Interrupted)
+/// Runs a worker's process to its end: on return nothing of it is left, and all that it said is told.
+pub(crate) fn attend(launch: &Launch, handle: &Handle, attended: &impl Attended) -> End {
+    let end = if handle.order().is_some() {
+        End::NeverWanted
     } else {
-        match Process::start(&launch.command, &launch.hidden_variables, &launch.guardian) {
-            Ok((process, pipes)) => {
-                Attendant::new(launch, mailbox, attended, pipes).run(process).unwrap_or(End::Unkept)
+        match Process::start(&launch.program, &launch.supervisor) {
+            Ok((process, ends, pid)) => {
+                attended.started(pid);
+                Attendant::new(handle, attended, ends).run(&process)
             }
-            Err(error) => End::NotStarted(error.kind()),
+            Err(refusal) => End::NotStarted(refusal),
         }
     };
-    mailbox.close();
+    handle.close();
     end
-}
-
-/// A stream of output, as long as it is open.
-struct Stream<R> {
-    end: Option<R>,
-    lines: Lines,
-}
-
-impl<R: Read> Stream<R> {
-    fn new(end: R) -> Self {
-        Self { end: Some(end), lines: Lines::default() }
-    }
-
-    /// Reads once.
-    fn read(&mut self, mut line: impl FnMut(&str) -> Result<(), Unkept>) -> Result<(), Unkept> {
-        let Some(end) = &mut self.end else { return Ok(()) };
-        let mut buffer = [0; READ_SIZE];
-        let mut kept = Ok(());
-        let count = match end.read(&mut buffer) {
-            Ok(count) => count,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Ok(());
-            }
-            Err(_) => 0,
-        };
-        match buffer.get(..count) {
-            None | Some([]) => self.end = None,
-            Some(bytes) => self.lines.push(bytes, |text| kept = kept.and_then(|()| line(text))),
-        }
-        if self.end.is_none() {
-            self.lines.finish(|text| kept = kept.and_then(|()| line(text)));
-        }
-        kept
-    }
-
-    /// Gives up on what is not there yet.
-    fn close(&mut self, line: impl FnOnce(&str) -> Result<(), Unkept>) -> Result<(), Unkept> {
-        self.end = None;
-        let mut kept = Ok(());
-        self.lines.finish(|text| kept = line(text));
-        kept
-    }
 }
 
 /// What `poll` watches.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum Watched {
     Bell,
-    Exit,
-    Stdin,
-    Stdout,
-    Stderr,
+    News,
+    Input,
+    Output,
+    Error,
 }
 
-/// How far the ending of the process has got.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What has been passed on of the order to end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
-    NotOrdered,
-    Asked { until: Instant },
+    None,
+    Asked,
     Killed,
 }
 
+/// What a turn of the loop came to.
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    /// Whether the launcher tells something.
+    has_news: bool,
+    /// Whether a stream yielded something, if only its end.
+    has_read: bool,
+}
+
+/// The input that is being written.
+struct Writing {
+    input: Input,
+    end: WritingEnd,
+    /// How much of both is.
+    written: usize,
+}
+
+/// What is written after an input.
+enum WritingEnd {
+    Nothing,
+    Line(&'static [u8]),
+    Character([u8; 1]),
+}
+
+impl WritingEnd {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::Line(bytes) => bytes,
+            Self::Character(character) => character,
+        }
+    }
+}
+
+impl Writing {
+    fn new(input: Input, file: &File, has_terminal: bool) -> Self {
+        let end = match input {
+            Input::Raw(_) => WritingEnd::Nothing,
+            Input::Line(_) if has_terminal => WritingEnd::Line(terminal::line_end(file)),
+            Input::Line(_) => WritingEnd::Line(b"\n"),
+            Input::End => WritingEnd::Character([terminal::end_of_file_character(file)]),
+        };
+        Self { input, end, written: 0 }
+    }
+}
+
 struct Attendant<'a, A> {
-    launch: &'a Launch,
-    mailbox: &'a Mailbox,
+    handle: &'a Handle,
     attended: &'a A,
-    stdin: Option<ChildStdin>,
-    stdout: Stream<std::process::ChildStdout>,
-    stderr: Stream<std::process::ChildStderr>,
-    /// The input that is being written, and how much of it and its end of line is.
-    writing: Option<(Arc<str>, usize)>,
+    has_terminal: bool,
+    input: Option<File>,
+    writing: Option<Writing>,
+    output: Stream,
+    error: Stream,
+    buffer: Box<[u8]>,
     ending: Ending,
+    kept: Result<(), Unkept>,
 }
 
 impl<'a, A: Attended> Attendant<'a, A> {
-    fn new(launch: &'a Launch, mailbox: &'a Mailbox, attended: &'a A, pipes: Pipes) -> Self {
+    fn new(handle: &'a Handle, attended: &'a A, Ends { input, output, error }: Ends) -> Self {
+        let has_terminal = error.is_none();
+        let pace = if has_terminal { Pace::TERMINAL } else { Pace::LINES };
         Self {
-            launch,
-            mailbox,
+            handle,
             attended,
-            stdin: Some(pipes.stdin),
-            stdout: Stream::new(pipes.stdout),
-            stderr: Stream::new(pipes.stderr),
+            has_terminal,
+            input: Some(input),
             writing: None,
-            ending: Ending::NotOrdered,
+            output: Stream::new(Some(output), pace),
+            error: Stream::new(error, pace),
+            buffer: vec![0; READ_SIZE].into(),
+            ending: Ending::None,
+            kept: Ok(()),
         }
     }
 
-    fn run(mut self, process: Process) -> Result<End, Unkept> {
-        while !process.has_ended() {
-            self.obey(&process);
+    fn run(mut self, process: &Process) -> End {
+        let news = loop {
+            self.obey(process);
             self.write();
-            let wait = match self.ending {
-                Ending::Asked { until } => Some(until.saturating_duration_since(Instant::now())),
-                Ending::NotOrdered | Ending::Killed => None,
-            };
-            let tick = process.exit().is_none().then_some(TICK);
-            self.wait(Some(&process), wait.into_iter().chain(tick).min())?;
+            if self.turn(Some(process), None).has_news {
+                break process.news();
+            }
+        };
+        self.close_input();
+        self.read_to_the_end();
+        match (self.kept, news) {
+            (Err(Unkept), _) => End::Unkept,
+            (Ok(()), News::Ended(status)) => End::Exited(ExitStatus::from_raw(status)),
+            (Ok(()), News::Lost) => End::HelperLost,
         }
-        self.close_stdin();
-        // Before the end is told, everything that was said is: for that the group has to be gone.
-        let status = process.conclude();
-        let until = Instant::now() + DRAIN;
-        while self.stdout.end.is_some() || self.stderr.end.is_some() {
-            let rest = until.saturating_duration_since(Instant::now());
+    }
+
+    /// The process is gone, and all that it started: what they wrote is still in the pipes.
+    fn read_to_the_end(&mut self) {
+        let mut silent_since = Instant::now();
+        while self.kept.is_ok() && (self.output.fd().is_some() || self.error.fd().is_some()) {
+            let rest = (silent_since + MAX_SILENCE).saturating_duration_since(Instant::now());
             if rest.is_zero() {
-                self.stdout.close(|line| self.attended.output(line))?;
-                self.stderr.close(|line| self.attended.diagnostic(line))?;
-            } else {
-                self.wait(None, Some(rest))?;
+                break;
+            }
+            if self.turn(None, Some(rest)).has_read {
+                silent_since = Instant::now();
             }
         }
-        Ok(match status {
-            Ok(status) => End::Exited(status),
-            Err(error) => End::NotStarted(error.kind()),
-        })
+        for source in [Source::Output, Source::Error] {
+            let rest = self.stream(source).output.finish();
+            self.tell(source, rest);
+        }
     }
 
-    /// Waits until something can be done, and reads what there is.
-    fn wait(&mut self, process: Option<&Process>, at_most: Option<Duration>) -> Result<(), Unkept> {
-        let mut sources = Vec::with_capacity(5);
-        let mut watched = Vec::with_capacity(5);
-        let mut watch = |source, end, flags| {
-            sources.push(source);
-            watched.push(PollFd::from_borrowed_fd(end, flags));
+    /// Waits until something can be done, reads what there is, and tells what is due.
+    fn turn(&mut self, process: Option<&Process>, at_most: Option<Duration>) -> Turn {
+        // What is not read makes the process wait, as in any pipe. When it is gone there is nobody to wait.
+        let has_room = process.is_none() || self.attended.has_room();
+        let ready = self.poll(process, at_most, has_room);
+        let mut turn = Turn::default();
+        for (watched, flags) in ready {
+            match watched {
+                Watched::Bell => self.handle.hush(),
+                Watched::News => turn.has_news = true,
+                // On a terminal this is told by its output.
+                Watched::Input if flags.contains(PollFlags::ERR) && !self.has_terminal => self.close_input(),
+                // The loop writes on.
+                Watched::Input => {}
+                Watched::Output => turn.has_read |= self.read(Source::Output),
+                Watched::Error => turn.has_read |= self.read(Source::Error),
+            }
+        }
+        let now = Instant::now();
+        for source in [Source::Output, Source::Error] {
+            let due = self.stream(source).output.tell_unfinished(now);
+            self.tell(source, due);
+        }
+        turn
+    }
+
+    fn poll(
+        &self,
+        process: Option<&Process>,
+        at_most: Option<Duration>,
+        has_room: bool,
+    ) -> Vec<(Watched, PollFlags)> {
+        let mut what = Vec::with_capacity(5);
+        let mut fds = Vec::with_capacity(5);
+        let mut watch = |watched, fd, flags| {
+            what.push(watched);
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
         if let Some(process) = process {
-            watch(Source::Bell, self.mailbox.ear(), PollFlags::IN);
-            if let Some(exit) = process.exit() {
-                watch(Source::Exit, exit, PollFlags::IN);
-            }
+            watch(Watched::Bell, self.handle.ear(), PollFlags::IN);
+            watch(Watched::News, process.news_fd(), PollFlags::IN);
         }
-        if let Some(stdin) = &self.stdin {
-            // Without a flag it still tells when nobody can read it any more.
-            let flags = if self.writing.is_some() { PollFlags::OUT } else { PollFlags::empty() };
-            watch(Source::Stdin, stdin.as_fd(), flags);
+        match &self.input {
+            Some(input) if self.writing.is_some() => watch(Watched::Input, input.as_fd(), PollFlags::OUT),
+            // Without a flag it still tells when no process can read it any more.
+            Some(input) if !self.has_terminal => watch(Watched::Input, input.as_fd(), PollFlags::empty()),
+            _ => {}
         }
-        // What is not read makes the process wait, as in any pipe.
-        let has_room = self.attended.has_room();
-        if let Some(stdout) = self.stdout.end.as_ref().filter(|_| has_room) {
-            watch(Source::Stdout, stdout.as_fd(), PollFlags::IN);
+        if let Some(output) = self.output.fd().filter(|_| has_room) {
+            watch(Watched::Output, output, PollFlags::IN);
         }
-        if let Some(stderr) = self.stderr.end.as_ref().filter(|_| has_room) {
-            watch(Source::Stderr, stderr.as_fd(), PollFlags::IN);
+        if let Some(error) = self.error.fd().filter(|_| has_room) {
+            watch(Watched::Error, error, PollFlags::IN);
         }
-        let at_most = if has_room { at_most } else { at_most.into_iter().chain([CROWDED_TICK]).min() };
+        let due = [&self.output, &self.error].into_iter().filter_map(|stream| stream.output.due()).min();
+        let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let until_looked = (!has_room).then_some(CROWDED_TICK);
+        let at_most = at_most.into_iter().chain(until_due).chain(until_looked).min();
         // A time that is too long for the system is as good as none.
         let timeout = at_most.and_then(|time| Timespec::try_from(time).ok());
-        if poll(&mut watched, timeout.as_ref()).is_err() {
+        if poll(&mut fds, timeout.as_ref()).is_err() {
             // Interrupted, or out of memory: the next turn asks again.
-            return Ok(());
+            return Vec::new();
         }
-        let ready: Vec<(Source, PollFlags)> =
-            sources.into_iter().zip(watched.iter().map(PollFd::revents)).collect();
-        for (source, flags) in ready.into_iter().filter(|(_, flags)| !flags.is_empty()) {
-            match source {
-                Source::Bell => self.mailbox.hush(),
-                // The loop asks the process itself.
-                Source::Exit => {}
-                Source::Stdin if flags.contains(PollFlags::ERR) => self.close_stdin(),
-                // The loop writes on.
-                Source::Stdin => {}
-                Source::Stdout => self.stdout.read(|line| self.attended.output(line))?,
-                Source::Stderr => self.stderr.read(|line| self.attended.diagnostic(line))?,
-            }
-        }
-        Ok(())
+        let ready = what.into_iter().zip(fds.iter().map(PollFd::revents));
+        ready.filter(|(_, flags)| !flags.is_empty()).collect()
     }
 
-    /// Carries out what was ordered, and what has become due.
-    fn obey(&mut self, process: &Process) {
-        let due = match (self.mailbox.ordered(), self.ending) {
-            (None, _) | (_, Ending::Killed) => return,
-            (Some(Order::Stop), Ending::NotOrdered) => {
-                process.signal(Signal::TERM);
-                self.mailbox.close();
-                // A time of grace that the clock cannot hold does not end.
-                if let Some(until) = Instant::now().checked_add(self.launch.stop_grace) {
-                    self.ending = Ending::Asked { until };
-                }
-                return;
-            }
-            (Some(Order::Stop), Ending::Asked { until }) => Instant::now() >= until,
-            (Some(Order::Kill), _) => true,
+    /// Reads once, and tells whether there was anything.
+    fn read(&mut self, source: Source) -> bool {
+        let stream = match source {
+            Source::Output => &mut self.output,
+            Source::Error => &mut self.error,
         };
-        if due {
-            process.signal(Signal::KILL);
-            self.ending = Ending::Killed;
+        let Some(bytes) = stream.read(&mut self.buffer) else { return false };
+        let fragment = match bytes {
+            [] => stream.output.finish(),
+            bytes => stream.output.push(Instant::now(), bytes),
+        };
+        self.tell(source, fragment);
+        true
+    }
+
+    fn tell(&mut self, source: Source, fragment: Option<Fragment>) {
+        if let Some(fragment) = fragment.filter(|_| self.kept.is_ok()) {
+            self.kept = self.attended.said(source, &fragment);
+        }
+    }
+
+    fn stream(&mut self, source: Source) -> &mut Stream {
+        match source {
+            Source::Output => &mut self.output,
+            Source::Error => &mut self.error,
+        }
+    }
+
+    /// Passes on what the process was told beside its input.
+    fn obey(&mut self, process: &Process) {
+        let order = if self.kept.is_err() { Some(Order::Cancel) } else { self.handle.order() };
+        match order {
+            Some(Order::Stop(grace)) if self.ending < Ending::Asked => {
+                self.ending = Ending::Asked;
+                self.handle.close();
+                process.stop(grace);
+            }
+            Some(Order::Cancel) if self.ending < Ending::Killed => {
+                self.ending = Ending::Killed;
+                self.handle.close();
+                process.cancel();
+            }
+            _ => {}
+        }
+        if let Some(size) = self.handle.take_size().filter(|_| self.has_terminal)
+            && let Some(terminal) = &self.input
+        {
+            // It has been hung up if this fails: there is nothing to see any more.
+            let _ = terminal::resize(terminal, size);
+        }
+        for _ in 0..self.handle.take_interrupts() {
+            self.interrupt(process);
+        }
+    }
+
+    fn interrupt(&mut self, process: &Process) {
+        let typed = match &mut self.input {
+            Some(terminal) if self.has_terminal => {
+                let character = [terminal::interrupt_character(&*terminal)];
+                matches!(write_some(terminal, &character, &[]), Ok(1))
+            }
+            _ => false,
+        };
+        // Where the program reads nothing, a terminal takes nothing in the end.
+        if !typed {
+            process.interrupt();
         }
     }
 
     /// Writes as much as the process takes.
     fn write(&mut self) {
-        while let Some(stdin) = &mut self.stdin {
+        while let Some(input) = &mut self.input {
             if self.writing.is_none() {
-                self.writing = self.mailbox.next_input().map(|input| (input, 0));
+                let next = self.handle.next_input();
+                if next == Some(Input::End) && !self.has_terminal {
+                    return self.close_input();
+                }
+                self.writing = next.map(|next| Writing::new(next, input, self.has_terminal));
             }
-            let Some((input, written)) = &mut self.writing else { return };
-            let rest = input.as_bytes().get(*written..).unwrap_or_default();
-            match stdin.write_vectored(&[IoSlice::new(rest), IoSlice::new(b"\n")]) {
+            let Some(Writing { input: text, end, written }) = &mut self.writing else { return };
+            let of_end = written.saturating_sub(text.bytes().len());
+            let rest = text.bytes().get(*written..).unwrap_or_default();
+            match write_some(input, rest, end.bytes().get(of_end..).unwrap_or_default()) {
                 Ok(count) => *written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.close_stdin(),
+                Err(_) => return self.close_input(),
             }
-            if *written > input.len() {
-                self.mailbox.delivered(input);
+            if *written >= text.bytes().len() + end.bytes().len() {
+                self.handle.delivered(text);
                 self.writing = None;
             }
         }
     }
 
-    fn close_stdin(&mut self) {
-        self.stdin = None;
+    fn close_input(&mut self) {
+        self.input = None;
         self.writing = None;
-        self.mailbox.close();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::os::unix::process::ExitStatusExt;
-
-    use super::super::Undeliverable;
-    use super::*;
-
-    /// Notes what is said, and can react to it.
-    struct Notes<F> {
-        said: RefCell<Vec<String>>,
-        react: F,
-    }
-
-    impl<F: Fn(&str) -> Result<(), Unkept>> Attended for Notes<F> {
-        fn output(&self, line: &str) -> Result<(), Unkept> {
-            self.said.borrow_mut().push(line.to_owned());
-            (self.react)(line)
-        }
-
-        fn diagnostic(&self, line: &str) -> Result<(), Unkept> {
-            self.said.borrow_mut().push(format!("! {line}"));
-            Ok(())
-        }
-
-        fn has_room(&self) -> bool {
-            true
-        }
-    }
-
-    fn run(
-        command: &[&str],
-        stop_grace: Duration,
-        prepare: impl Fn(&Mailbox),
-        react: impl Fn(&Mailbox, &str) -> Result<(), Unkept>,
-    ) -> (End, Vec<String>) {
-        let launch = Launch {
-            command: command.iter().map(|text| (*text).to_owned()).collect(),
-            hidden_variables: Arc::new([]),
-            guardian: Arc::new(Guardian::default()),
-            stop_grace,
-        };
-        let mailbox = Mailbox::new().unwrap();
-        prepare(&mailbox);
-        let notes = Notes { said: RefCell::default(), react: |line: &str| react(&mailbox, line) };
-        let end = attend(&launch, &mailbox, &notes);
-        assert_eq!(mailbox.post("late".into()), Err(Undeliverable::Closed));
-        (end, notes.said.into_inner())
-    }
-
-    fn nothing(_: &Mailbox) {}
-
-    fn silent(_: &Mailbox, _: &str) -> Result<(), Unkept> {
-        Ok(())
-    }
-
-    fn sh(script: &str) -> [&str; 3] {
-        ["sh", "-c", script]
-    }
-
-    fn exited(code: i32) -> End {
-        End::Exited(ExitStatus::from_raw(code << 8))
-    }
-
-    fn signalled(signal: i32) -> End {
-        End::Exited(ExitStatus::from_raw(signal))
-    }
-
-    const LONG: Duration = Duration::from_secs(1000);
-
-    #[test]
-    fn inputs_are_lines_and_so_are_outputs() {
-        let script = r#"read -r a; read -r b; echo "<$a> <$b>"; echo oh >&2; printf end; exit 3"#;
-        let post = |mailbox: &Mailbox| {
-            mailbox.post("one two".into()).unwrap();
-            mailbox.post("".into()).unwrap();
-        };
-        let (end, mut said) = run(&sh(script), LONG, post, silent);
-        // The two streams have no order between them.
-        said.sort();
-        assert_eq!((end, said), (exited(3), vec!["! oh".into(), "<one two> <>".into(), "end".into()]));
-    }
-
-    #[test]
-    fn a_process_that_reads_slowly_gets_everything() {
-        let input: Arc<str> = "x".repeat(500_000).into();
-        let post = |mailbox: &Mailbox| {
-            for _ in 0..4 {
-                mailbox.post(Arc::clone(&input)).unwrap();
-            }
-        };
-        let (end, said) = run(&sh("head -n 4 | wc -c; exec 0<&-"), LONG, post, silent);
-        assert_eq!((end, said), (exited(0), vec!["2000004".into()]));
-    }
-
-    #[test]
-    fn a_program_that_is_not_there_is_a_failure() {
-        let (end, said) = run(&["/no/such/program"], LONG, nothing, silent);
-        assert_eq!(end, exited(127));
-        assert!(said.iter().all(|line| line.starts_with("! ")), "{said:?}");
-    }
-
-    #[test]
-    fn closed_standard_input_is_noticed_while_the_process_runs() {
-        let told = |mailbox: &Mailbox, line: &str| {
-            match line {
-                "closed" => {
-                    // Noticed by then or with the next turn, in which this would be dropped.
-                    let _ = mailbox.post("x".into());
-                    mailbox.order(Order::Stop);
-                }
-                other => panic!("{other}"),
-            }
-            Ok(())
-        };
-        let (end, _) = run(&sh("exec 0<&-; echo closed; exec sleep 1000"), LONG, nothing, told);
-        assert_eq!(end, signalled(15));
-    }
-
-    #[test]
-    fn stop_asks_and_then_kills() {
-        let stop = |mailbox: &Mailbox, _: &str| {
-            mailbox.order(Order::Stop);
-            Ok(())
-        };
-        let polite = r#"trap "echo bye; exit 7" TERM; echo ready; while :; do sleep 1000 & wait; done"#;
-        let (end, said) = run(&sh(polite), LONG, nothing, stop);
-        assert_eq!((end, said), (exited(7), vec!["ready".into(), "bye".into()]));
-
-        let stubborn = r#"trap "" TERM; echo ready; while :; do sleep 1000; done"#;
-        let (end, _) = run(&sh(stubborn), Duration::from_millis(100), nothing, stop);
-        assert_eq!(end, signalled(9));
-    }
-
-    #[test]
-    fn a_kill_does_not_wait() {
-        let kill = |mailbox: &Mailbox, _: &str| {
-            mailbox.order(Order::Stop);
-            mailbox.order(Order::Kill);
-            Ok(())
-        };
-        let stubborn = r#"trap "" TERM; echo ready; while :; do sleep 1000; done"#;
-        assert_eq!(run(&sh(stubborn), LONG, nothing, kill).0, signalled(9));
-    }
-
-    #[test]
-    fn an_order_that_comes_first_starts_nothing() {
-        let (end, said) = run(&sh("echo x"), LONG, |mailbox| mailbox.order(Order::Stop), silent);
-        assert_eq!((end, said.len()), (End::NotStarted(io::ErrorKind::Interrupted), 0));
-    }
-
-    #[test]
-    fn what_a_leader_leaves_behind_is_killed() {
-        // The pipe would be open for as long as anything of the group lives.
-        let (end, said) = run(&sh("sleep 1000 & echo done"), LONG, nothing, silent);
-        assert_eq!((end, said), (exited(0), vec!["done".into()]));
-    }
-
-    #[test]
-    fn what_cannot_be_kept_ends_the_process() {
-        let (end, _) = run(&sh("while :; do echo x; done"), LONG, nothing, |_, _| Err(Unkept));
-        assert_eq!(end, End::Unkept);
+        self.handle.close();
     }
 }

@@ -1,212 +1,200 @@
-//! One child process with everything that it starts, and how neither outlives its keeper.
+//! One worker's program, as its thread holds it: the launcher's socket, and the ends of pipes or of the terminal.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::ioctl_fionbio;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use crate::guardian::Guardian;
+use super::output::{Output, Pace};
+use super::supervisor::Supervisor;
+use super::{NotStarted, ProgramSpec, START_TIMEOUT, Step, terminal};
+use crate::launcher::message::{Channel, Message};
 
-/// Waits for one line before it becomes the program. The line is sent when the guardian knows the group; should
-/// the runtime die before that, reading fails and nothing has run. `read` takes no byte beyond the line.
-const GATE: &str = r#"IFS= read -r _ && exec "$@""#;
-
-/// A process group under its guardian, by its leader.
+/// A program that runs. Dropping it ends it, and all that it started, without waiting for that.
 pub(super) struct Process {
-    leader: Child,
-    group: Pid,
-    guardian: Arc<Guardian>,
-    exit: Option<OwnedFd>,
-    concluded: bool,
+    control: Channel,
 }
 
-/// The ends of a process's pipes that are ours. None of them blocks.
-pub(super) struct Pipes {
-    pub(super) stdin: ChildStdin,
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: ChildStderr,
+/// What the launcher told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum News {
+    /// The program ended with this status of `wait`, and nothing is left of it.
+    Ended(i32),
+    /// Nothing is left of it, and how it ended is not known: a helper process was killed.
+    Lost,
+}
+
+/// The ends of pipes, or of the terminal, that are ours. None of them blocks.
+pub(super) struct Ends {
+    pub(super) input: File,
+    pub(super) output: File,
+    /// None on a terminal, where there is no difference.
+    pub(super) error: Option<File>,
+}
+
+/// Both sides of what a program reads and writes.
+struct Stdio {
+    ours: Ends,
+    theirs: Vec<OwnedFd>,
 }
 
 impl Process {
-    /// Starts a program in a process group of its own, which from its first instruction on dies with the runtime.
+    /// Starts a program, and returns when it runs, its process id with it, or when it is known that it does not: after
+    /// [`START_TIMEOUT`] at the latest.
     pub(super) fn start(
-        command: &[String],
-        hidden_variables: &[String],
-        guardian: &Arc<Guardian>,
-    ) -> io::Result<(Self, Pipes)> {
-        let mut gate = Command::new("/bin/sh");
-        gate.args(["-c", GATE, "sekisho-worker"]).args(command);
-        for variable in hidden_variables {
-            gate.env_remove(variable);
+        spec: &ProgramSpec,
+        supervisor: &Supervisor,
+    ) -> Result<(Self, Ends, i32), NotStarted> {
+        let stdio = Stdio::open(spec)?;
+        let start = Message::Start(Box::new(spec.program(std::env::vars_os())));
+        // The supervisor may have been killed when it was asked: then there is another by the next time.
+        let mut started = Self::ask(&start, &stdio.theirs, supervisor);
+        if let Err(None) = started {
+            started = Self::ask(&start, &stdio.theirs, supervisor);
         }
-        let mut leader = gate
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let pipes = (leader.stdin.take(), leader.stdout.take(), leader.stderr.take());
-        let group = Pid::from_child(&leader);
-        // From here on dropping the process ends it.
-        let process =
-            Self { leader, group, guardian: Arc::clone(guardian), exit: exit_of(group), concluded: false };
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        let no_helper = NotStarted { step: Step::Helper, errno: 0 };
+        let (process, pid) = started.map_err(|refusal| refusal.unwrap_or(no_helper))?;
+        Ok((process, stdio.ours, pid))
+    }
+
+    /// There is no reason where the helper process was gone before it could be asked.
+    fn ask(
+        start: &Message,
+        descriptors: &[OwnedFd],
+        supervisor: &Supervisor,
+    ) -> Result<(Self, i32), Option<NotStarted>> {
+        let helper = |error: io::Error| Some(NotStarted::helper(&error));
+        let control = supervisor.launcher().map_err(helper)?;
+        control.limit(START_TIMEOUT).map_err(helper)?;
+        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+        let sent = control.send_with(start, &descriptors);
+        // A supervisor that could not start a launcher has told so, though nothing could be sent.
+        match control.receive() {
+            Ok(Some((Message::Started(pid), _))) => Ok((Self { control }, pid)),
+            Ok(Some((Message::NotStarted(refusal), _))) => Err(Some(refusal)),
+            Ok(_) => match sent {
+                // Nobody can have read it, so that nothing was started.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(None),
+                Err(error) => Err(helper(error)),
+                Ok(()) => Err(Some(NotStarted { step: Step::Helper, errno: 0 })),
+            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let errno = rustix::io::Errno::TIMEDOUT.raw_os_error();
+                Err(Some(NotStarted { step: Step::Helper, errno }))
+            }
+            Err(error) => Err(helper(error)),
+        }
+    }
+
+    /// Readable when there are news.
+    pub(super) fn news_fd(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// What the launcher has told. To be asked when there are news, and not again after that.
+    pub(super) fn news(&self) -> News {
+        match self.control.receive() {
+            Ok(Some((Message::Ended(status), _))) => News::Ended(status),
+            _ => News::Lost,
+        }
+    }
+
+    /// Asks the program and all that it started to end, and ends what is left when this time is over.
+    pub(super) fn stop(&self, grace: Duration) {
+        self.tell(&Message::Stop(grace));
+    }
+
+    /// Ends the program and all that it started.
+    pub(super) fn cancel(&self) {
+        self.tell(&Message::Cancel);
+    }
+
+    /// Interrupts the program's process group.
+    pub(super) fn interrupt(&self) {
+        self.tell(&Message::Interrupt);
+    }
+
+    fn tell(&self, message: &Message) {
+        // A launcher that does not hear is gone, which is news.
+        let _ = self.control.send(message);
+    }
+}
+
+impl Stdio {
+    fn open(spec: &ProgramSpec) -> Result<Self, NotStarted> {
+        match &spec.terminal {
+            Some(settings) => {
+                let terminal = || {
+                    let (ours, theirs) = terminal::open(settings)?;
+                    ioctl_fionbio(&ours, true)?;
+                    let output = File::from(ours);
+                    let ours = Ends { input: output.try_clone()?, output, error: None };
+                    io::Result::Ok(Self { ours, theirs: vec![theirs] })
+                };
+                terminal().map_err(|error| NotStarted::new(Step::Terminal, &error))
+            }
+            None => Self::pipes().map_err(|error| NotStarted::helper(&error)),
+        }
+    }
+
+    fn pipes() -> io::Result<Self> {
+        let (stdin, input): (PipeReader, PipeWriter) = io::pipe()?;
+        let (output, stdout) = io::pipe()?;
+        let (error, stderr) = io::pipe()?;
+        let ours = Ends {
+            input: File::from(OwnedFd::from(input)),
+            output: File::from(OwnedFd::from(output)),
+            error: Some(File::from(OwnedFd::from(error))),
         };
-        guardian.watch(group)?;
-        stdin.write_all(b"\n")?;
-        for end in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()] {
+        for end in [&ours.input, &ours.output].into_iter().chain(&ours.error) {
             ioctl_fionbio(end, true)?;
         }
-        Ok((process, Pipes { stdin, stdout, stderr }))
-    }
-
-    /// Signals the whole group. Until [`conclude`](Self::conclude) the number cannot mean somebody else.
-    pub(super) fn signal(&self, signal: Signal) {
-        // The one thing that can fail is that nobody is left.
-        let _ = kill_process_group(self.group, signal);
-    }
-
-    /// Becomes readable when the leader has ended; where the system has no such thing, ask
-    /// [`has_ended`](Self::has_ended) now and then.
-    pub(super) fn exit(&self) -> Option<BorrowedFd<'_>> {
-        self.exit.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Whether the leader has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        // It is our own child and not reaped: an error would mean that there is nothing to wait for.
-        !matches!(waitid(WaitId::Pid(self.group), options), Ok(None))
-    }
-
-    /// Kills what is left of the group, and then reaps its leader.
-    pub(super) fn conclude(mut self) -> io::Result<ExitStatus> {
-        self.end()
-    }
-
-    /// The order matters: as long as the leader is not reaped, its number, which is the group's, is not given to
-    /// anybody else, be it us or the guardian that kills by it.
-    fn end(&mut self) -> io::Result<ExitStatus> {
-        self.concluded = true;
-        self.signal(Signal::KILL);
-        self.guardian.release(self.group);
-        self.leader.wait()
+        Ok(Self { ours, theirs: vec![stdin.into(), stdout.into(), stderr.into()] })
     }
 }
 
-#[cfg(target_os = "linux")]
-fn exit_of(leader: Pid) -> Option<OwnedFd> {
-    use rustix::process::{PidfdFlags, pidfd_open};
-    pidfd_open(leader, PidfdFlags::empty()).ok()
+/// A stream of output, as long as it is open.
+pub(super) struct Stream {
+    end: Option<File>,
+    pub(super) output: Output,
 }
 
-#[cfg(not(target_os = "linux"))]
-fn exit_of(_leader: Pid) -> Option<OwnedFd> {
-    None
-}
+impl Stream {
+    pub(super) fn new(end: Option<File>, pace: Pace) -> Self {
+        Self { end, output: Output::new(pace) }
+    }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        if !self.concluded {
-            let _ = self.end();
+    /// What to watch, as long as there can be more.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.end.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads once: what there was, or nothing at the end of the stream, which is closed by then, or none where there is
+    /// nothing yet.
+    pub(super) fn read<'b>(&mut self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        let count = match self.end.as_mut()?.read(buffer) {
+            Ok(count) => count,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return None;
+            }
+            // A terminal whose last program is gone says so by an error.
+            Err(_) => 0,
+        };
+        if count == 0 {
+            self.end = None;
         }
+        buffer.get(..count)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::io::Read;
-
-    use super::*;
-
-    fn start(command: &[&str], hidden: &[&str]) -> (Process, Pipes, Arc<Guardian>) {
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let guardian = Arc::new(Guardian::default());
-        let (process, pipes) = Process::start(&owned(command), &owned(hidden), &guardian).unwrap();
-        (process, pipes, guardian)
-    }
-
-    fn blocking(end: impl AsFd + Read) -> impl Read {
-        ioctl_fionbio(&end, false).unwrap();
-        end
-    }
-
-    #[test]
-    fn the_gate_passes_arguments_and_input_on_untouched() {
-        let script = r#"printf '%s|' "$@"; cat"#;
-        let (process, mut pipes, _guardian) =
-            start(&["sh", "-c", script, "sh", "a b", "$HOME", "'", ""], &[]);
-        pipes.stdin.write_all(b"line\nmore").unwrap();
-        drop(pipes.stdin);
-        let mut output = String::new();
-        blocking(pipes.stdout).read_to_string(&mut output).unwrap();
-        assert_eq!(output, "a b|$HOME|'||line\nmore");
-        assert_eq!(process.conclude().unwrap().code(), Some(0));
-    }
-
-    #[test]
-    fn hidden_variables_are_not_inherited() {
-        let (_process, pipes, _guardian) = start(&["sh", "-c", r#"echo "${PATH-none}""#], &["PATH"]);
-        let mut output = String::new();
-        blocking(pipes.stdout).read_to_string(&mut output).unwrap();
-        // A shell may set a path of its own, but it is not ours.
-        assert_ne!(output.trim(), std::env::var("PATH").unwrap());
-    }
-
-    #[test]
-    fn nobody_holds_pipes_that_are_not_theirs() {
-        let (first, first_pipes, guardian) = start(&["cat"], &[]);
-        let (second, _second_pipes, _) = start(&["cat"], &[]);
-        let handles = |pid: u32| -> Vec<String> {
-            let list = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-            list.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-                .map(|target| target.to_string_lossy().into_owned())
-                .filter(|target| target.starts_with("pipe:") || target.starts_with("socket:"))
-                .collect()
-        };
-        // Whoever runs the tests may let every process inherit something.
-        let mut bystander = Command::new("sleep")
-            .arg("1000")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let inherited = handles(bystander.id());
-        bystander.kill().unwrap();
-        bystander.wait().unwrap();
-        let pids = [first.leader.id(), second.leader.id(), guardian.pid().unwrap()];
-        let mut all: Vec<String> = pids.iter().flat_map(|pid| handles(*pid)).collect();
-        all.retain(|handle| !inherited.contains(handle));
-        let mut distinct = all.clone();
-        distinct.sort();
-        distinct.dedup();
-        assert_eq!(all.len(), 3 + 3 + 1, "{all:?}");
-        assert_eq!(distinct.len(), all.len(), "{all:?}");
-        drop(first_pipes);
-    }
-
-    #[test]
-    fn a_dropped_process_takes_its_children_along() {
-        let (process, pipes, _guardian) = start(&["sh", "-c", "sleep 1000 & echo $!; wait"], &[]);
-        let mut output = [0; 16];
-        let count = blocking(pipes.stdout).read(&mut output).unwrap();
-        let grandchild: i32 = String::from_utf8_lossy(&output[..count]).trim().parse().unwrap();
-        drop(process);
-        // Its parent is gone with it: whoever reaps it now may take a moment.
-        let gone = || match fs::read_to_string(format!("/proc/{grandchild}/stat")) {
-            Ok(stat) => stat.contains(") Z "),
-            Err(_) => true,
-        };
-        assert!((0..1_000_000).any(|_| gone() || {
-            std::thread::yield_now();
-            false
-        }));
+/// Writes as much of both as is taken at once, and tells how much that was.
+pub(super) fn write_some(end: &mut File, first: &[u8], second: &[u8]) -> io::Result<usize> {
+    loop {
+        match end.write_vectored(&[io::IoSlice::new(first), io::IoSlice::new(second)]) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            written => return written,
+        }
     }
 }

@@ -1,0 +1,217 @@
+//! What other threads tell a worker's thread.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS, TerminalSize};
+
+/// How many interrupts are remembered that were not passed on yet; one more would change nothing.
+const MAX_INTERRUPTS: u32 = 8;
+
+/// How a worker is told to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Order {
+    /// Ask its processes, and kill them when this time is over.
+    Stop(Duration),
+    /// Kill them.
+    Cancel,
+}
+
+/// Why an input was not queued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Undeliverable {
+    /// The queue is full.
+    Full,
+    /// The process takes no more input: it has closed its end, was told of the end, or ends.
+    Closed,
+}
+
+/// An input that waits for the process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Input {
+    /// A line, without its end.
+    Line(Arc<str>),
+    /// Bytes as they are.
+    Raw(Bytes),
+    /// The end of input.
+    End,
+}
+
+impl Input {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Line(text) => text.as_bytes(),
+            Self::Raw(bytes) => bytes,
+            Self::End => &[],
+        }
+    }
+}
+
+/// A worker's process, as others than its thread see it. Nothing in here waits for the process.
+pub(crate) struct Handle {
+    has_terminal: bool,
+    inside: Mutex<Inside>,
+    bell: UnixStream,
+    ear: UnixStream,
+}
+
+#[derive(Default)]
+struct Inside {
+    inputs: VecDeque<Input>,
+    /// Of the queued inputs and of the one that is being written.
+    bytes: usize,
+    closed: bool,
+    interrupts: u32,
+    size: Option<TerminalSize>,
+    order: Option<Order>,
+}
+
+impl Inside {
+    fn room_for(&self, length: usize) -> Result<(), Undeliverable> {
+        if self.closed {
+            Err(Undeliverable::Closed)
+        } else if self.inputs.len() >= MAX_QUEUED_INPUTS || self.bytes + length > MAX_QUEUED_BYTES {
+            Err(Undeliverable::Full)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Handle {
+    /// The handle of a process that is still to be started, with a terminal or without.
+    pub(crate) fn new(has_terminal: bool) -> io::Result<Self> {
+        let (bell, ear) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ear.set_nonblocking(true)?;
+        Ok(Self { has_terminal, inside: Mutex::default(), bell, ear })
+    }
+
+    /// Every change in here is complete before anything could panic, so that a poisoned lock guards sound data.
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an input of this length would be queued now. Where one thread at a time writes, room only grows
+    /// until it does.
+    pub(crate) fn room_for(&self, length: usize) -> Result<(), Undeliverable> {
+        self.inside().room_for(length)
+    }
+
+    /// Queues a line, which is written with its end: a newline, or what the Enter key is on its terminal.
+    pub(crate) fn write(&self, line: Arc<str>) -> Result<(), Undeliverable> {
+        self.queue(Input::Line(line))
+    }
+
+    /// Queues bytes, which are written as they are.
+    #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
+    pub(crate) fn write_raw(&self, bytes: Bytes) -> Result<(), Undeliverable> {
+        self.queue(Input::Raw(bytes))
+    }
+
+    /// Queues the end of input: standard input is closed, and takes nothing after that. On a terminal its end-of-file
+    /// character is typed, which ends what is read at that time only.
+    #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
+    pub(crate) fn close_input(&self) -> Result<(), Undeliverable> {
+        self.queue(Input::End)
+    }
+
+    fn queue(&self, input: Input) -> Result<(), Undeliverable> {
+        let length = input.bytes().len();
+        let mut inside = self.inside();
+        inside.room_for(length)?;
+        inside.bytes += length;
+        inside.closed |= input == Input::End && !self.has_terminal;
+        inside.inputs.push_back(input);
+        drop(inside);
+        self.ring();
+        Ok(())
+    }
+
+    /// Interrupts: SIGINT for the program's process group, or the interrupt character of its terminal. It does not wait
+    /// behind what is queued.
+    #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
+    pub(crate) fn interrupt(&self) {
+        let mut inside = self.inside();
+        inside.interrupts = (inside.interrupts + 1).min(MAX_INTERRUPTS);
+        drop(inside);
+        self.ring();
+    }
+
+    /// Changes the size of the terminal. Without one it does nothing.
+    #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
+    pub(crate) fn resize(&self, size: TerminalSize) {
+        self.inside().size = Some(size);
+        self.ring();
+    }
+
+    /// Asks the process, and all that it started, to end, and kills what is left when the time of grace is over.
+    /// Nothing happens where it was told to end before.
+    pub(crate) fn stop(&self, grace: Duration) {
+        self.inside().order.get_or_insert(Order::Stop(grace));
+        self.ring();
+    }
+
+    /// Kills the process and all that it started.
+    pub(crate) fn cancel(&self) {
+        self.inside().order = Some(Order::Cancel);
+        self.ring();
+    }
+
+    /// How it was told to end.
+    pub(crate) fn order(&self) -> Option<Order> {
+        self.inside().order
+    }
+
+    /// The next input. It counts as queued until it is [`delivered`](Self::delivered).
+    pub(super) fn next_input(&self) -> Option<Input> {
+        self.inside().inputs.pop_front()
+    }
+
+    pub(super) fn delivered(&self, input: &Input) {
+        let mut inside = self.inside();
+        inside.bytes = inside.bytes.saturating_sub(input.bytes().len());
+    }
+
+    /// How many interrupts there were since the last call.
+    pub(super) fn take_interrupts(&self) -> u32 {
+        std::mem::take(&mut self.inside().interrupts)
+    }
+
+    /// The size that was asked for since the last call.
+    pub(super) fn take_size(&self) -> Option<TerminalSize> {
+        self.inside().size.take()
+    }
+
+    /// Takes no more input, and forgets what is queued.
+    pub(super) fn close(&self) {
+        let mut inside = self.inside();
+        inside.closed = true;
+        inside.inputs.clear();
+    }
+
+    fn ring(&self) {
+        // Where the bell's buffer is full the thread is going to look anyway.
+        let _ = (&self.bell).write(&[0]);
+    }
+
+    /// Becomes readable when there may be news.
+    pub(super) fn ear(&self) -> BorrowedFd<'_> {
+        self.ear.as_fd()
+    }
+
+    /// Makes the bell silent again. The news are to be looked at afterwards.
+    pub(super) fn hush(&self) {
+        let mut rings = [0; 64];
+        while matches!((&self.ear).read(&mut rings), Ok(count) if count == rings.len()) {}
+    }
+}
