@@ -41,6 +41,7 @@ mod machine;
 mod plan;
 mod planted;
 mod scripted;
+mod sessions;
 mod shrink;
 mod streams;
 mod trace;

@@ -84,6 +84,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
             "upstream_resumed",
             "resynchronized",
             "dropped by a crash",
+            "ping",
             "at the end",
         ],
     ),
@@ -106,7 +107,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
             "worker_not_found",
         ],
     ),
-    ("gateway", &["crash", "change told to another loop", "token file noticed"]),
+    ("gateway", &["crash", "change told to another loop", "copied a feed again", "token file noticed"]),
     ("runtime", &["restart", "lost its state", "overran a subscriber", "repeated events"]),
     (
         "network",

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sekisho_core::cursor::CursorKey;
-use sekisho_core::feed::{Encoder, FeedLimits};
+use sekisho_core::feed::FeedLimits;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{Change, Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::{Access, Token};
+use sekisho_core::viewer::StreamContext;
 
 use super::clock::Time;
 use super::guise::TOKENS;
@@ -18,6 +19,9 @@ use super::world::{Site, World};
 /// The largest payload that is passed on, in bytes.
 pub(super) const MAX_EVENT: usize = 300;
 
+/// How many viewers a gateway may have: more than there are in any world.
+const MAX_VIEWERS: usize = 64;
+
 /// How often a token's file is looked at, at most.
 const LOOK_EVERY: Time = Time::from_secs(1);
 
@@ -27,6 +31,8 @@ pub(super) struct Gateway {
     pub(super) limits: FeedLimits,
     /// One registry for each event loop.
     pub(super) loops: Vec<Registry>,
+    /// What its streams are made with.
+    pub(super) streams_of: Arc<StreamContext>,
     /// Its streams, by the numbers of runtime and worker.
     pub(super) streams: BTreeMap<(usize, usize), usize>,
     /// How it stands with each runtime.
@@ -51,10 +57,12 @@ pub(super) struct Way {
 impl Gateway {
     pub(super) fn new(plan: &Plan, number: usize, key: u8, sites: &[Site]) -> Self {
         let ring = plan.gateways[number].ring;
+        let limits = FeedLimits { max_frames: ring, max_bytes: ring * 1000, max_event: MAX_EVENT };
         let mut gateway = Self {
             key,
-            limits: FeedLimits { max_frames: ring, max_bytes: ring * 1000, max_event: MAX_EVENT },
+            limits,
             loops: Vec::new(),
+            streams_of: context(key, limits),
             streams: BTreeMap::new(),
             ways: Vec::new(),
             starts: 0,
@@ -69,6 +77,7 @@ impl Gateway {
         let specs = sites.iter().map(Site::spec).collect();
         let registry = Registry::new(specs, plan.seed ^ (self.starts << 8) ^ number as u64);
         self.loops = vec![registry.expect("names of their own"); plan.gateways[number].loops];
+        self.streams_of = self.context(self.limits);
         self.streams.clear();
         self.ways = sites.iter().map(|site| Way { token: site.written, ..Way::default() }).collect();
     }
@@ -76,6 +85,16 @@ impl Gateway {
     pub(super) fn cursor_key(&self) -> CursorKey {
         CursorKey::from_bytes([self.key; CursorKey::LENGTH])
     }
+
+    /// What streams of these bounds are made with.
+    pub(super) fn context(&self, limits: FeedLimits) -> Arc<StreamContext> {
+        context(self.key, limits)
+    }
+}
+
+fn context(key: u8, limits: FeedLimits) -> Arc<StreamContext> {
+    let key = CursorKey::from_bytes([key; CursorKey::LENGTH]);
+    Arc::new(StreamContext::new(key, Arc::new(AllowAll), limits, MAX_VIEWERS))
 }
 
 impl Site {
@@ -107,13 +126,6 @@ impl RuntimePlan {
 }
 
 impl World<'_> {
-    /// Makes the frames of a worker's viewers.
-    pub(super) fn encoder(&self, gateway: usize, runtime: usize, worker: usize) -> Encoder {
-        let gateway = &self.gateways[gateway];
-        let worker = self.worker_ref(runtime, worker);
-        Encoder::new(&gateway.cursor_key(), worker, Arc::new(AllowAll), gateway.limits.max_event)
-    }
-
     /// Tells the other loops of a gateway what one has learned.
     pub(super) fn tell(&mut self, gateway: usize, from: usize, change: Option<Change>) {
         let Some(change) = change else { return };
@@ -168,17 +180,13 @@ impl World<'_> {
         self.census.count("gateway", "crash");
         self.drop_calls(gateway);
         self.drop_viewers(gateway);
-        let streams = std::mem::take(&mut self.gateways[gateway].streams);
-        for stream in streams.into_values() {
-            self.drop_watch(self.streams[stream].watch);
-            self.streams[stream].over = true;
+        self.drop_streams(gateway);
+        if self.is_planted(Planted::ForgetsKey) {
+            self.gateways[gateway].key += 100;
         }
         let plan = self.plan;
         self.gateways[gateway].start(plan, gateway, &self.sites);
         (0..self.sites.len()).for_each(|runtime| self.note_known_tokens(runtime));
-        if self.is_planted(Planted::ForgetsKey) {
-            self.gateways[gateway].key += 100;
-        }
     }
 
     /// A line of the log, where there is one.

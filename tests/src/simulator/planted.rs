@@ -51,11 +51,21 @@ pub enum Planted {
     LogsTarget,
     /// Delays follow from something else than the seed.
     TrueChance,
+    /// A session's driver does not say that a frame is written.
+    ForgetsWritten,
+    /// A session's driver does not pass pongs on.
+    LosesPongs,
+    /// A session's driver does not drop the replay stream.
+    KeepsReplay,
+    /// A session's driver does not say that the shared stream has ended.
+    HidesEnd,
+    /// A shared stream's driver does not wake it.
+    KeepsStream,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::FalselyUnsent,
         Self::SendsTwice,
         Self::MakesUpSuccess,
@@ -79,6 +89,11 @@ impl Planted {
         Self::LeaksByTiming,
         Self::LogsTarget,
         Self::TrueChance,
+        Self::ForgetsWritten,
+        Self::LosesPongs,
+        Self::KeepsReplay,
+        Self::HidesEnd,
+        Self::KeepsStream,
     ];
 
     /// The rules one of which it breaks first.
@@ -92,13 +107,15 @@ impl Planted {
             Self::SkipsSnapshot => &[Invariant::SnapshotFirst],
             Self::DropsResynchronized => &[Invariant::ResynchronizedBeforeJump],
             Self::ShowsDifferently => &[Invariant::SameForEverybody],
-            Self::EndsSilently => &[Invariant::TypedEnd],
+            Self::EndsSilently | Self::LosesPongs => &[Invariant::TypedEnd],
             Self::ForgetsKey => &[Invariant::CursorsHold],
             Self::OversleepsCall => &[Invariant::CallEnds],
             Self::OversleepsWatch => &[Invariant::WatchProgresses],
-            Self::DeafAfterReconnect => &[Invariant::ComesToRest],
+            Self::DeafAfterReconnect | Self::ForgetsWritten | Self::HidesEnd => &[Invariant::ComesToRest],
             Self::SlowClock => &[Invariant::NoPastDeadline],
-            Self::UnboundedRing | Self::UnboundedCalls => &[Invariant::Bounded],
+            Self::UnboundedRing | Self::UnboundedCalls | Self::KeepsReplay | Self::KeepsStream => {
+                &[Invariant::Bounded]
+            }
             Self::SpreadsFaults => &[Invariant::Isolation],
             Self::Misdirects => &[Invariant::CredentialStaysHome],
             Self::BypassesScrubber => &[Invariant::NothingSecretShown],

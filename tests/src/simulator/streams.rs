@@ -1,142 +1,262 @@
-//! One stream per worker and gateway, shared by its viewers, as the server holds it.
+//! One stream per worker and gateway, shared by its viewers, and a replica of its feed on each other loop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sekisho_core::error::{Error, ErrorKind};
-use sekisho_core::feed::{Encoder, Feed, FeedLimits};
+use sekisho_core::error::Error;
+use sekisho_core::feed::{Feed, FeedLimits};
+use sekisho_core::viewer::{
+    FeedReplica, FeedUpdate, LINGER, SharedStream, SharedStreamInput, SharedStreamOutput,
+};
 use sekisho_core::watch::{OnExpiredCursor, WatchEvent};
 
-use super::clock::Time;
+use super::clock::{Time, time};
 use super::invariants::Invariant;
 use super::planted::Planted;
 use super::watches::{Advance, Owner};
 use super::world::{Event, World};
 
-/// How long a stream outlives its last viewer.
-const LINGER: Time = Time::from_secs(30);
+/// The most that a stream may say before it waits.
+const MAX_OUTPUTS: u32 = 4;
+
+/// Of so many updates one does not reach the replicas, which take another copy of the feed a while later.
+const MISSED: u64 = 11;
+
+/// How much later.
+const COPIED_AFTER: Time = Time::from_millis(3);
 
 /// A worker's stream at one gateway.
 pub(super) struct Stream {
     gateway: usize,
+    /// On which loop it is.
+    of_loop: usize,
     runtime: usize,
     worker: usize,
     pub(super) watch: usize,
-    pub(super) feed: Feed,
-    encoder: Encoder,
+    shared: SharedStream,
+    /// The feed as the other loops have it.
+    replicas: BTreeMap<usize, FeedReplica>,
     pub(super) viewers: BTreeSet<usize>,
-    arrivals: u64,
+    /// Since when it has had no viewer.
+    unviewed_since: Option<Time>,
+    updates: u64,
+    /// Whether the replicas have missed an update, and hear of none until they have taken another copy.
+    behind: bool,
     pub(super) over: bool,
-    /// Why it has ended, if it has.
-    pub(super) ended: Option<Error>,
+    /// Names the wake-up that still counts.
+    wake: u64,
+}
+
+impl Stream {
+    /// The feed as one loop has it.
+    pub(super) fn feed(&self, of_loop: usize) -> &Feed {
+        self.replicas.get(&of_loop).map_or(self.shared.feed(), FeedReplica::feed)
+    }
+
+    /// Why it has ended, as one loop knows.
+    pub(super) fn ended(&self, of_loop: usize) -> Option<&Error> {
+        self.replicas.get(&of_loop).map_or(self.shared.ended(), FeedReplica::ended)
+    }
 }
 
 impl World<'_> {
     /// The stream of a worker for one more viewer.
-    pub(super) fn follow(
+    pub(super) fn view_stream(
         &mut self,
         viewer: usize,
         at: (usize, usize),
         of: (usize, usize),
     ) -> Result<usize, Error> {
-        let (gateway, (runtime, worker)) = (at.0, of);
-        let number = match self.gateways[gateway].streams.get(&of) {
+        let number = match self.gateways[at.0].streams.get(&of) {
             Some(number) => *number,
-            None => {
-                let number = self.streams.len();
-                let owner = Owner::Stream(number);
-                let watch = self.watch(at, of, None, OnExpiredCursor::Resynchronize, owner)?;
-                let mut limits = self.gateways[gateway].limits;
-                if self.is_planted(Planted::UnboundedRing) {
-                    limits = FeedLimits { max_frames: usize::MAX, max_bytes: usize::MAX, ..limits };
-                }
-                self.streams.push(Stream {
-                    gateway,
-                    runtime,
-                    worker,
-                    watch,
-                    feed: Feed::new(limits),
-                    encoder: self.encoder(gateway, runtime, worker),
-                    viewers: BTreeSet::new(),
-                    arrivals: 0,
-                    over: false,
-                    ended: None,
-                });
-                self.gateways[gateway].streams.insert(of, number);
-                self.drive_stream(number);
-                number
-            }
+            None => self.open_stream(at, of)?,
         };
-        self.streams[number].arrivals += 1;
-        self.streams[number].viewers.insert(viewer);
+        let (now, limits) = (self.instant(), self.gateways[at.0].limits);
+        let stream = &mut self.streams[number];
+        stream.viewers.insert(viewer);
+        stream.unviewed_since = None;
+        stream.shared.handle(now, SharedStreamInput::Viewed);
+        if at.1 != stream.of_loop {
+            let copy = stream.shared.copy();
+            let replica = stream.replicas.entry(at.1).or_insert_with(|| FeedReplica::new(limits));
+            replica.begin(copy);
+        }
+        self.drive_stream(number);
         Ok(number)
     }
 
-    /// Obeys the watch of a stream, and passes on what it says.
+    fn open_stream(&mut self, at: (usize, usize), of: (usize, usize)) -> Result<usize, Error> {
+        let number = self.streams.len();
+        let owner = Owner::Stream(number);
+        let watch = self.watch(at, of, None, OnExpiredCursor::Resynchronize, owner)?;
+        let context = match self.is_planted(Planted::UnboundedRing) {
+            false => self.gateways[at.0].streams_of.clone(),
+            true => {
+                let limits = self.gateways[at.0].limits;
+                let none = FeedLimits { max_frames: usize::MAX, max_bytes: usize::MAX, ..limits };
+                self.gateways[at.0].context(none)
+            }
+        };
+        let worker = self.worker_ref(of.0, of.1);
+        self.streams.push(Stream {
+            gateway: at.0,
+            of_loop: at.1,
+            runtime: of.0,
+            worker: of.1,
+            watch,
+            shared: SharedStream::new(self.instant(), &context, worker, number as u64),
+            replicas: BTreeMap::new(),
+            viewers: BTreeSet::new(),
+            unviewed_since: None,
+            updates: 0,
+            behind: false,
+            over: false,
+            wake: 0,
+        });
+        self.gateways[at.0].streams.insert(of, number);
+        Ok(number)
+    }
+
+    /// The time has come that a stream waited for.
+    pub(super) fn wake_stream(&mut self, number: usize, wake: u64) {
+        if self.streams[number].wake == wake {
+            self.drive_stream(number);
+        }
+    }
+
+    /// Obeys a stream, and its watch, until both wait or it is over.
     pub(super) fn drive_stream(&mut self, number: usize) {
+        let mut said = 0;
         while !self.streams[number].over && self.violation.is_none() {
-            match self.advance(self.streams[number].watch) {
-                Advance::Event(event) => self.apply(number, event),
-                Advance::Waiting => return,
-                Advance::Stopped(result) => self.end_stream(number, result),
+            said += 1;
+            if said > MAX_OUTPUTS {
+                return self.violate(Invariant::Bounded, || "a stream goes on and on".to_owned());
+            }
+            let now = self.instant();
+            match self.streams[number].shared.poll(now) {
+                SharedStreamOutput::Observed(result) => self.learn(self.streams[number].watch, &result),
+                SharedStreamOutput::Update(update) => self.update(number, &update),
+                SharedStreamOutput::Wait { until, why } => {
+                    let until = until.map(time);
+                    if until.is_some_and(|until| until <= self.now()) {
+                        self.violate(Invariant::NoPastDeadline, || format!("a stream waits for {why:?}"));
+                    }
+                    let input = match self.advance(self.streams[number].watch) {
+                        Advance::Event(WatchEvent::Resynchronized)
+                            if self.is_planted(Planted::DropsResynchronized) =>
+                        {
+                            continue;
+                        }
+                        Advance::Event(event) => SharedStreamInput::Watch(event),
+                        Advance::Stopped(result) => SharedStreamInput::WatchEnded(result),
+                        Advance::Waiting => return self.let_stream_wait(number, until),
+                    };
+                    self.streams[number].shared.handle(now, input);
+                    said = 0;
+                }
+                SharedStreamOutput::End => self.end_stream(number),
             }
         }
     }
 
-    fn apply(&mut self, number: usize, event: WatchEvent) {
-        if self.is_planted(Planted::DropsResynchronized) && event == WatchEvent::Resynchronized {
-            return;
-        }
+    fn let_stream_wait(&mut self, number: usize, until: Option<Time>) {
         let stream = &mut self.streams[number];
-        let Some(item) = stream.encoder.encode(event) else { return };
-        stream.feed.apply(item);
-        let (frames, bytes) = stream.feed.retained();
+        stream.wake += 1;
+        if let Some(until) = until
+            && self.options.planted != Some(Planted::KeepsStream)
+        {
+            self.clock.at(until, Event::WakeStream(number, stream.wake));
+        }
+    }
+
+    /// Passes on what is new in the feed, or that it has ended.
+    fn update(&mut self, number: usize, update: &FeedUpdate) {
+        let stream = &mut self.streams[number];
+        stream.updates += 1;
+        let misses = !stream.behind && stream.updates.is_multiple_of(MISSED) && !stream.replicas.is_empty();
+        stream.behind |= misses;
+        if !stream.behind {
+            stream.replicas.values_mut().for_each(|replica| replica.apply(update.clone()));
+        }
+        let (frames, bytes) = stream.shared.feed().retained();
         let limits = self.gateways[stream.gateway].limits;
         if frames > limits.max_frames || (frames > 1 && bytes > limits.max_bytes) {
             self.violate(Invariant::Bounded, || format!("a ring of {frames} frames and {bytes} bytes"));
         }
-        self.wake_viewers(number);
+        if misses {
+            self.census.count("gateway", "copied a feed again");
+            self.clock.at(self.clock.now() + COPIED_AFTER, Event::CopyFeed(number));
+        }
+        self.wake_sessions(number);
     }
 
-    fn end_stream(&mut self, number: usize, result: Result<(), Error>) {
-        self.learn_from_end(self.streams[number].watch, &result);
-        let stream = &mut self.streams[number];
-        stream.over = true;
-        stream.ended = Some(result.err().unwrap_or_else(|| Error::new(ErrorKind::Internal)));
-        self.gateways[stream.gateway].streams.remove(&(stream.runtime, stream.worker));
-        self.wake_viewers(number);
-    }
-
-    /// Tells those who wait that there is something for them.
-    fn wake_viewers(&mut self, number: usize) {
-        let now = self.now();
-        for viewer in &self.streams[number].viewers {
-            if let Some(stay) = self.viewers[*viewer].stay.as_mut().filter(|stay| stay.waiting) {
-                stay.waiting = false;
-                self.clock.at(now, Event::Read { viewer: *viewer, stay: stay.number });
+    /// The replicas of a stream take another copy of its feed. What ends meanwhile, they hear as well.
+    pub(super) fn copy_feed(&mut self, number: usize) {
+        let Stream { shared, replicas, behind, .. } = &mut self.streams[number];
+        *behind = false;
+        for replica in replicas.values_mut() {
+            replica.begin(shared.copy());
+            if let Some(error) = shared.ended() {
+                replica.apply(FeedUpdate::Ended(error.clone()));
             }
+        }
+        self.wake_sessions(number);
+    }
+
+    fn end_stream(&mut self, number: usize) {
+        let Stream { gateway, runtime, worker, watch, .. } = self.streams[number];
+        self.streams[number].over = true;
+        self.gateways[gateway].streams.remove(&(runtime, worker));
+        if self.streams[number].shared.ended().is_none() {
+            self.census.count("watch", "let go");
+            if !self.streams[number].viewers.is_empty() {
+                self.violate(Invariant::TypedEnd, || "a stream is let go that has viewers".to_owned());
+            }
+            if self.outlives(number) {
+                self.violate(Invariant::Bounded, || {
+                    "a stream outlived its last viewer for too long".to_owned()
+                });
+            }
+            self.stop_watch(watch);
         }
     }
 
     /// A viewer of a stream has gone.
-    pub(super) fn unfollow(&mut self, viewer: usize, number: usize) {
+    pub(super) fn leave_stream(&mut self, viewer: usize, number: usize) {
+        let now = self.instant();
         let stream = &mut self.streams[number];
         stream.viewers.remove(&viewer);
         if stream.viewers.is_empty() && !stream.over {
-            let event = Event::Linger { stream: number, arrivals: stream.arrivals };
-            self.clock.at(self.clock.now() + LINGER, event);
+            stream.unviewed_since = Some(self.clock.now());
+            stream.shared.handle(now, SharedStreamInput::Unviewed);
+            self.drive_stream(number);
         }
     }
 
-    /// Lets go of a stream that nobody has wanted to see for long enough.
-    pub(super) fn let_go(&mut self, number: usize, arrivals: u64) {
-        let stream = &self.streams[number];
-        if stream.over || stream.arrivals != arrivals || !stream.viewers.is_empty() {
-            return;
+    /// A stream without viewers must end in time.
+    pub(super) fn check_streams(&mut self) {
+        if (0..self.streams.len()).any(|number| !self.streams[number].over && self.outlives(number)) {
+            self.violate(Invariant::Bounded, || "a stream outlives its last viewer for too long".to_owned());
         }
-        self.census.count("watch", "let go");
-        self.stop_watch(stream.watch);
-        let stream = &mut self.streams[number];
-        stream.over = true;
-        self.gateways[stream.gateway].streams.remove(&(stream.runtime, stream.worker));
+    }
+
+    fn outlives(&self, number: usize) -> bool {
+        self.streams[number].unviewed_since.is_some_and(|since| self.now() > since + LINGER)
+    }
+
+    /// A gateway is gone, and its streams with it.
+    pub(super) fn drop_streams(&mut self, gateway: usize) {
+        for number in std::mem::take(&mut self.gateways[gateway].streams).into_values() {
+            self.drop_watch(self.streams[number].watch);
+            self.streams[number].over = true;
+        }
+    }
+
+    /// What a gateway learns of a stream.
+    fn learn(&mut self, watch: usize, result: &Result<(), Error>) {
+        let (at, runtime, token) = self.token_of(watch);
+        let (now, runtime_id) = (self.instant(), &self.sites[runtime].runtime_id);
+        let result = result.as_ref().copied();
+        let change = self.gateways[at.0].loops[at.1].observed(now, runtime_id, result, token);
+        self.tell(at.0, at.1, change);
     }
 }

@@ -132,7 +132,7 @@ impl World<'_> {
     fn drive_watch(&mut self, number: usize) {
         match self.watches[number].owner {
             Owner::Stream(stream) => self.drive_stream(stream),
-            Owner::Viewer(viewer) => self.pull_if_waiting(viewer),
+            Owner::Viewer(viewer) => self.replay_has_input(viewer),
         }
     }
 
@@ -199,10 +199,6 @@ impl World<'_> {
             self.violate(Invariant::Bounded, || "a watch goes on and on".to_owned());
         }
         Advance::Waiting
-    }
-
-    pub(super) fn is_live(&self, number: usize) -> bool {
-        self.watches[number].watch.is_live()
     }
 
     /// Whoever wants to hear from a watch begins to listen now.
@@ -295,31 +291,18 @@ impl World<'_> {
             }
             _ => {}
         }
-        self.learn_from_watch(number, event);
     }
 
-    /// What a gateway learns from a watch that goes well.
-    fn learn_from_watch(&mut self, number: usize, event: &WatchEvent) {
+    /// Where a watch is, of which runtime, and the token that it has read anew.
+    pub(super) fn token_of(&mut self, number: usize) -> ((usize, usize), usize, Option<Token>) {
         let run = &mut self.watches[number];
-        let is_shared = matches!(run.owner, Owner::Stream(_));
-        if is_shared && *event == WatchEvent::Live {
-            let token = run.watch.take_refreshed();
-            let WatchRun { gateway, of_loop, runtime, .. } = *run;
-            let (now, runtime_id) = (self.instant(), &self.sites[runtime].runtime_id);
-            let change = self.gateways[gateway].loops[of_loop].observed(now, runtime_id, Ok(()), token);
-            self.tell(gateway, of_loop, change);
-        }
+        ((run.gateway, run.of_loop), run.runtime, run.watch.take_refreshed())
     }
 
-    /// What a gateway learns from how a stream ended.
-    pub(super) fn learn_from_end(&mut self, number: usize, result: &Result<(), Error>) {
-        let run = &mut self.watches[number];
-        let token = run.watch.take_refreshed();
-        let WatchRun { gateway, of_loop, runtime, .. } = *run;
-        let (now, runtime_id) = (self.instant(), &self.sites[runtime].runtime_id);
-        let result = result.as_ref().copied();
-        let change = self.gateways[gateway].loops[of_loop].observed(now, runtime_id, result, token);
-        self.tell(gateway, of_loop, change);
+    /// The watches that are not over, and whose they are.
+    pub(super) fn open_watches(&self) -> impl Iterator<Item = (usize, Owner)> {
+        let open = self.watches.iter().enumerate().filter(|(_, run)| !run.over);
+        open.map(|(number, run)| (number, run.owner))
     }
 
     /// Whether a watch may say so: the runtime no longer has the place, or ends every stream from there.

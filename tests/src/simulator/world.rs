@@ -61,9 +61,10 @@ pub(super) enum Event {
     Dial(Box<Dial>),
     Deliver { conn: usize, epoch: u32, wire: Wire },
     WakeWatch(usize, u64),
-    Read { viewer: usize, stay: u32 },
-    MeetBy { viewer: usize, stay: u32, pull: u64 },
-    Linger { stream: usize, arrivals: u64 },
+    WakeStream(usize, u64),
+    CopyFeed(usize),
+    WakeSession { viewer: usize, stay: u32, wake: u64 },
+    Written { viewer: usize, stay: u32 },
     Return { viewer: usize, stay: u32 },
 }
 
@@ -183,9 +184,10 @@ impl<'p> World<'p> {
             Event::Dial(dial) => self.dial(*dial),
             Event::Deliver { conn, epoch, wire } => self.deliver(conn, epoch, wire),
             Event::WakeWatch(watch, wake) => self.wake_watch(watch, wake),
-            Event::Read { viewer, stay } => self.read(viewer, stay),
-            Event::MeetBy { viewer, stay, pull } => self.give_up_meeting(viewer, stay, pull),
-            Event::Linger { stream, arrivals } => self.let_go(stream, arrivals),
+            Event::WakeStream(stream, wake) => self.wake_stream(stream, wake),
+            Event::CopyFeed(stream) => self.copy_feed(stream),
+            Event::WakeSession { viewer, stay, wake } => self.wake_session(viewer, stay, wake),
+            Event::Written { viewer, stay } => self.written(viewer, stay),
             Event::Return { viewer, stay } => self.come_back(viewer, stay),
         }
     }
@@ -267,6 +269,8 @@ impl<'p> World<'p> {
         for viewer in 0..self.viewers.len() {
             self.check_rest(viewer);
         }
+        self.check_replays();
+        self.check_streams();
         for command in 0..self.commands.len() {
             self.check_command(command);
         }
