@@ -1,6 +1,9 @@
 //! The thread that looks after one worker's process: it writes what the worker is told, reads what it says, passes
 //! orders on to its launcher, and waits for its end. All of it is one loop around `poll`.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
