@@ -1,7 +1,7 @@
 //! What scenarios over real sockets and real processes are made of: a [`client`] that shows every byte, an
 //! [`upstream`] and a [`stream_runtime`] that misbehave as told, a [`viewer`], a [`relay`], and [`processes`] that leave
 //! nothing behind; the [`scenarios`] of transports, for each of which a [`scripted`] runtime is the other side; what
-//! must hold of any input at all, [`fuzzing`]; and the [`simulator`], which has neither sockets nor processes: whole
+//! must hold of any input at all, [`fuzzing`]; a stream under any [schedule](schedules); and the [`simulator`], which has neither sockets nor processes: whole
 //! worlds of gateways, runtimes, networks and viewers follow from a seed.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
@@ -10,6 +10,7 @@ pub mod fuzzing;
 pub mod processes;
 pub mod relay;
 pub mod scenarios;
+pub mod schedules;
 pub mod scripted;
 pub mod simulator;
 pub mod stream_runtime;
