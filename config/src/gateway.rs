@@ -1,6 +1,5 @@
 //! What a server is configured with.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 
 use sekisho_core::browser_api::{AllowedHost, AllowedOrigin};
@@ -8,15 +7,18 @@ use sekisho_core::secret::Token;
 
 use crate::error::ConfigError;
 use crate::gateway_file::{GatewayFile, KeyPlace};
+use crate::listen::{Listen, TlsFiles};
 use crate::runtimes::Runtimes;
-use crate::toml_text::{count, read_file, token, values};
+use crate::toml_text::{count, read_file, token, value, values};
 use crate::workers::{self, Profile};
 
 /// Everything that a server needs to know, checked.
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen: loopback, unless there is an access token or none is wanted expressly.
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// The server's certificate and key, where it is to speak https.
+    pub tls: Option<TlsFiles>,
     insecure_no_access_token: bool,
     /// What a `Host` header may say, besides the names of loopback.
     pub allowed_hosts: Vec<AllowedHost>,
@@ -54,9 +56,11 @@ impl Config {
             ("access_token_file", &file.access_token_file),
             ("access_token_env", &file.access_token_env),
         )?;
-        let listen = file.listen.clone();
+        let listen: Listen = value("listen", &file.listen)?;
+        let (cert, key) = (file.tls_cert_file.clone(), file.tls_key_file.clone());
         let mut config = Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: TlsFiles::checked(("tls_cert_file", cert), ("tls_key_file", key), &listen)?,
+            listen: Listen::Tcp(Vec::new()),
             insecure_no_access_token: file.insecure_no_access_token,
             allowed_hosts: values("allowed_hosts", &file.allowed_hosts)?,
             allowed_origins: values("allowed_origins", &file.allowed_origins)?,
@@ -69,20 +73,22 @@ impl Config {
             config.access_token = Some(named.token);
             config.runtimes.warnings.extend(named.warning);
         }
-        config.set_listen("listen", &listen)?;
+        config.set_listen("listen", listen)?;
         Ok(config)
     }
 
     /// Listens there instead. The same rules hold as for the key `listen`.
     pub fn listen_on(mut self, address: &str) -> Result<Self, ConfigError> {
-        self.set_listen("--listen", address)?;
+        let listen: Listen = value("--listen", address)?;
+        if self.tls.is_some() && matches!(listen, Listen::Unix(_)) {
+            return Err(ConfigError::at("--listen", "a unix socket is not served over TLS"));
+        }
+        self.set_listen("--listen", listen)?;
         Ok(self)
     }
 
-    fn set_listen(&mut self, key: &str, address: &str) -> Result<(), ConfigError> {
-        let unresolved = || ConfigError::at(key, "not an address and port, as in 127.0.0.1:8787");
-        let listen = address.to_socket_addrs().map_err(|_| unresolved())?.next().ok_or_else(unresolved)?;
-        if !listen.ip().is_loopback() && self.access_token.is_none() && !self.insecure_no_access_token {
+    fn set_listen(&mut self, key: &str, listen: Listen) -> Result<(), ConfigError> {
+        if !listen.is_local() && self.access_token.is_none() && !self.insecure_no_access_token {
             let reason = "not a loopback address: set access_token_file or access_token_env, or \
                           insecure_no_access_token = true to let everyone in who can reach it";
             return Err(ConfigError::at(key, reason));

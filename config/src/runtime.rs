@@ -1,6 +1,5 @@
 //! What a runtime of its own is configured with: flags and a file, as one.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
 use sekisho_core::id::RuntimeId;
@@ -8,6 +7,7 @@ use sekisho_core::secret::Token;
 use serde::Deserialize;
 
 use crate::error::ConfigError;
+use crate::listen::{Listen, TlsFiles};
 use crate::toml_text::{parse, read_file, token, value};
 use crate::workers::{self, Profile, ProfileTables, Workers};
 
@@ -31,24 +31,6 @@ pub struct RuntimeSettings {
     pub workers: Workers,
     /// What an operator should be told at the start although it works: each is one line that names its key.
     pub warnings: Vec<String>,
-}
-
-/// Where to listen.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Listen {
-    /// The first of these that can be bound.
-    Tcp(Vec<SocketAddr>),
-    /// A unix socket, with an absolute path.
-    Unix(PathBuf),
-}
-
-/// Where the server's identity is, as PEM.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TlsFiles {
-    /// The certificate chain.
-    pub cert: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
 }
 
 /// What the command line says. A flag wins over the same key of the file.
@@ -121,27 +103,15 @@ impl RuntimeSettings {
 
         let (key, given) = either("--listen", flags.listen, "listen", file.listen);
         let given = given.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-        let listen = listen(key, &given)?;
-        if let Listen::Tcp(addresses) = &listen
-            && !addresses.iter().all(|address| address.ip().to_canonical().is_loopback())
-            && token.is_none()
-            && !flags.insecure_no_token
-        {
+        let listen: Listen = value(key, &given)?;
+        if !listen.is_local() && token.is_none() && !flags.insecure_no_token {
             let reason = "can be reached from other machines, and there is no token: set token_file, or \
                           --insecure-no-token to let everyone run the profiles who can reach it";
             return Err(ConfigError::at(key, reason));
         }
         let (cert_key, cert) = either("--tls-cert", flags.tls_cert, "tls_cert", file.tls_cert);
         let (key_key, key) = either("--tls-key", flags.tls_key, "tls_key", file.tls_key);
-        let tls = match (cert, key) {
-            (None, None) => None,
-            (Some(_), Some(_)) if matches!(listen, Listen::Unix(_)) => {
-                return Err(ConfigError::at(cert_key, "a unix socket is not served over TLS"));
-            }
-            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-            (Some(_), None) => return Err(ConfigError::at(cert_key, "needs tls_key as well")),
-            (None, Some(_)) => return Err(ConfigError::at(key_key, "needs tls_cert as well")),
-        };
+        let tls = TlsFiles::checked((cert_key, cert), (key_key, key), &listen)?;
         Ok(Self {
             runtime_id,
             display_name: flags.display_name.or(file.display_name),
@@ -173,19 +143,6 @@ fn workers(flags: &[String], file: ProfileTables) -> Result<Workers, ConfigError
         workers.insert_default(Profile { name: name.to_owned(), command });
     }
     Ok(workers)
-}
-
-fn listen(key: &str, given: &str) -> Result<Listen, ConfigError> {
-    let fault = || {
-        let reason = format!("{given:?} is neither HOST:PORT nor unix:/PATH, or the host has no address");
-        ConfigError::at(key, reason)
-    };
-    if let Some(path) = given.strip_prefix("unix:") {
-        let path = PathBuf::from(path);
-        return if path.is_absolute() { Ok(Listen::Unix(path)) } else { Err(fault()) };
-    }
-    let addresses: Vec<SocketAddr> = given.to_socket_addrs().map_err(|_| fault())?.collect();
-    if addresses.is_empty() { Err(fault()) } else { Ok(Listen::Tcp(addresses)) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 
 mod connection;
 mod delivery;
-mod listener;
 mod settings;
 
 use std::io::{self, IsTerminal, Write};
@@ -14,6 +13,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use sekisho_config::{ConfigError, RuntimeSettings};
+use sekisho_listener::{BindError, Listener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
@@ -22,7 +22,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{Runtime, RuntimeConfig};
 use connection::AccessGuard;
-use listener::{BindError, Listener};
 use settings::Flags;
 
 /// How many connections are open at most that are no streams; more wait to be accepted. Streams have a bound of their
@@ -41,7 +40,7 @@ enum ServeError {
     Settings(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] crate::StartError),
-    #[error(transparent)]
+    #[error("listen: {0}")]
     Bind(#[from] BindError),
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -67,12 +66,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Only this crate is heard, whatever the filter lets through: what a library would say of addresses and headers
+/// Only sekisho itself is heard, whatever the filter lets through: what a library would say of addresses and headers
 /// is not for the log.
 fn log_to_stderr() {
     let asked = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
     let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let ours = filter_fn(|metadata| metadata.target().starts_with("sekisho_runtime"));
+    let ours = filter_fn(|metadata| metadata.target().starts_with("sekisho"));
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
@@ -95,7 +94,8 @@ fn serve(settings: RuntimeSettings) -> Result<(), ServeError> {
 
 async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), ServeError> {
     let mut ends = Ends::new()?;
-    let listener = Listener::bind(settings)?;
+    let listener = Listener::bind(&settings.listen, settings.tls.as_ref())?;
+    let acceptor = listener.acceptor()?;
     // Whoever waits for this line may connect as soon as it is there.
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on {}", listener.url())?;
@@ -108,13 +108,16 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            (place, acceptor.accept().await)
         };
         match tokio::select! { accepted = accepted => accepted, () = ends.next() => break } {
-            (Ok(place), Ok(stream)) => {
+            (Ok(place), Ok(accepted)) => {
                 let (door, draining) = (Arc::clone(&door), draining.clone());
                 tokio::spawn(async move {
-                    stream.serve(door, draining).await;
+                    match accepted.handshake().await {
+                        Ok(connection) => connection::serve(connection, door, draining).await,
+                        Err(_) => tracing::debug!("a TLS handshake failed"),
+                    }
                     drop(place);
                 });
             }
@@ -127,7 +130,7 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
         }
     }
     tracing::info!("stopping");
-    drop((listener, draining));
+    drop((acceptor, listener, draining));
     drain.send_replace(true);
     tokio::select! {
         // Every connection and every stream listens as long as there is one.

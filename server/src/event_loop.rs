@@ -11,11 +11,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sekisho_core::browser_api::{HEAD_TIMEOUT, MAX_REQUEST_HEAD};
-use tokio::net::{TcpListener, TcpStream};
+use sekisho_listener::{Acceptor, Connection};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::respond::Service;
 use crate::stall::StallGuard;
@@ -28,26 +28,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts and serves. While the server shuts down it goes on for clients that have not noticed yet, until no
 /// connection of any loop has anything to finish, or `drain_time` is over.
-pub(crate) async fn run(service: Rc<Service>, listener: TcpListener, drain_time: Duration) {
+pub(crate) async fn run(service: Rc<Service>, acceptor: Acceptor, drain_time: Duration) {
     let drained = async {
         service.drain().begins().await;
         timeout(drain_time, service.drain().is_over()).await
     };
     tokio::select! {
         _ = drained => {}
-        () = accept(&service, &listener) => {}
+        () = accept(&service, &acceptor) => {}
     }
 }
 
-async fn accept(service: &Rc<Service>, listener: &TcpListener) {
+async fn accept(service: &Rc<Service>, acceptor: &Acceptor) {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // The semaphore is never closed: a permit comes free in the end.
     while let Ok(permit) = permits.clone().acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let serving = serve(service.clone(), stream);
+        match acceptor.accept().await {
+            Ok(accepted) => {
+                let service = service.clone();
                 spawn_local(async move {
-                    serving.await;
+                    match accepted.handshake().await {
+                        Ok(connection) => serve(service, connection).await,
+                        Err(error) => debug!(kind = ?error.kind(), "a TLS handshake failed"),
+                    }
                     drop(permit);
                 });
             }
@@ -59,9 +62,7 @@ async fn accept(service: &Rc<Service>, listener: &TcpListener) {
     }
 }
 
-async fn serve(service: Rc<Service>, stream: TcpStream) {
-    // Responses are written in one piece: there is nothing for Nagle's algorithm to gather.
-    let _ = stream.set_nodelay(true);
+async fn serve(service: Rc<Service>, stream: Connection) {
     let carrying = OnceCell::new();
     let first_request = Notify::new();
     let answer = service_fn(|request| {

@@ -20,7 +20,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where to listen, in place of what the configuration says
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT|unix:/PATH")]
     listen: Option<String>,
     /// A command line that becomes the embedded runtime's default profile
     #[arg(long, value_name = "COMMAND")]
@@ -58,7 +58,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let server = Server::start(config)?;
-        writeln!(io::stdout(), "listening on http://{}", server.local_addr())?;
+        writeln!(io::stdout(), "listening on {}", server.url())?;
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -16,9 +16,9 @@ use sekisho_core::id::RuntimeId;
 use sekisho_core::policy::{AllowAll, Policy};
 use sekisho_core::registry::{DuplicateRuntime, Registry};
 use sekisho_core::viewer::StreamContext;
+use sekisho_listener::{BindError, Listener};
 use sekisho_runtime::{Runtime, RuntimeConfig};
 use sekisho_transport_tokio::{HttpClient, Transport};
-use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::spawn_local;
@@ -34,16 +34,13 @@ use crate::upstreams::{Changes, Upstreams};
 /// How long what is in flight may take to finish once the server is to go.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// How many connections may wait to be accepted.
-const BACKLOG: u32 = 1024;
-
 /// How many changes a loop may lag behind the others before it misses some.
 const MAX_CHANGES: usize = 1024;
 
 /// A server that listens. Dropping it is shutting it down.
 #[derive(Debug)]
 pub struct Server {
-    local_addr: SocketAddr,
+    listener: Arc<Listener>,
     drain: watch::Sender<bool>,
     loops: Vec<JoinHandle<io::Result<()>>>,
     embedded: Option<Runtime>,
@@ -54,13 +51,8 @@ pub struct Server {
 #[non_exhaustive]
 pub enum StartError {
     /// Nothing can listen there.
-    #[error("cannot listen on {address}: {kind}")]
-    Listen {
-        /// Where it was to listen.
-        address: SocketAddr,
-        /// What the system said.
-        kind: io::ErrorKind,
-    },
+    #[error("listen: {0}")]
+    Listen(#[from] BindError),
     /// An event loop could not be made.
     #[error("cannot start an event loop: {0}")]
     Loop(io::ErrorKind),
@@ -90,14 +82,13 @@ struct Shared {
 impl Server {
     /// Listens and serves, on threads of its own.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let Config { listen, mut allowed_hosts, allowed_origins, access_token, runtimes, .. } = config;
+        let Config { listen, tls, mut allowed_hosts, allowed_origins, access_token, runtimes, .. } = config;
         let registry = Registry::new(runtimes.specs(), RandomState::new().hash_one("sekisho"))?;
         runtimes.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let embedded = runtimes.embedded.as_ref().map(start_embedded).transpose()?;
         let count = thread::available_parallelism().map_or(1, usize::from);
-        let (address, sockets) = bind_all(listen, count)
-            .map_err(|error| StartError::Listen { address: listen, kind: error.kind() })?;
-        if !address.ip().is_unspecified() {
+        let listener = Arc::new(Listener::bind(&listen, tls.as_ref())?);
+        if let Some(address) = listener.local_addr().filter(|address| !address.ip().is_unspecified()) {
             allowed_hosts.extend(address.to_string().parse());
         }
         let policy: Arc<dyn Policy> = Arc::new(AllowAll);
@@ -118,17 +109,27 @@ impl Server {
             remotes: runtimes.remotes.into(),
         };
         let embedded = embedded.map(|(_, runtime)| runtime);
-        let mut server = Self { local_addr: address, drain, loops: Vec::new(), embedded };
-        for (number, (socket, asked)) in sockets.into_iter().zip(asked).enumerate() {
-            server.loops.push(shared.clone().start_loop(number, socket, asked)?);
+        let mut server = Self { listener, drain, loops: Vec::new(), embedded };
+        for (number, asked) in asked.into_iter().enumerate() {
+            let event_loop = shared.clone().start_loop(number, server.listener.clone(), asked)?;
+            server.loops.push(event_loop);
         }
         info!(loops = count, "serving");
         Ok(server)
     }
 
-    /// Where it listens: with the port that was found, where the configuration had 0.
+    /// The address, with the port that the system chose where the configuration has 0.
+    ///
+    /// # Panics
+    ///
+    /// Where it listens on a Unix socket.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.listener.local_addr().expect("the caller knows that it listens on TCP")
+    }
+
+    /// Where it listens, for people: `http://`, `https://` or `unix:`.
+    pub fn url(&self) -> String {
+        self.listener.url()
     }
 
     /// Finishes what is in flight, for at most [`DRAIN_TIME`], then ends the embedded workers. Blocks until then.
@@ -159,7 +160,7 @@ impl Shared {
     fn start_loop(
         self,
         number: usize,
-        socket: TcpSocket,
+        listener: Arc<Listener>,
         asked: mpsc::Receiver<Subscribe>,
     ) -> Result<JoinHandle<io::Result<()>>, StartError> {
         let failed = |error: io::Error| StartError::Loop(error.kind());
@@ -167,7 +168,7 @@ impl Shared {
         let run = move || {
             // The thread that starts the loops waits for it.
             let ready = || ready.send(()).unwrap_or_default();
-            self.run_loop(number, socket, asked, ready)
+            self.run_loop(number, &listener, asked, ready)
         };
         let name = format!("sekisho-loop-{number}");
         let event_loop = thread::Builder::new().name(name).spawn(run).map_err(failed)?;
@@ -184,14 +185,14 @@ impl Shared {
     fn run_loop(
         self,
         number: usize,
-        socket: TcpSocket,
+        listener: &Listener,
         asked: mpsc::Receiver<Subscribe>,
         ready: impl FnOnce(),
     ) -> io::Result<()> {
         // Not a `LocalSet`: each time one of its tasks is woken, it wakes itself through the kernel.
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         runtime.block_on(async {
-            let listener = socket.listen(BACKLOG)?;
+            let acceptor = listener.acceptor()?;
             let changes = self.changes.subscribe();
             let transports = transports(self.embedded, &self.remotes);
             let upstreams = Rc::new(Upstreams::new(number, self.registry, transports, self.changes));
@@ -203,7 +204,7 @@ impl Shared {
             spawn_local(hub.clone().answer(asked));
             let gateway = Rc::new(Gateway::new(upstreams, hub, self.policy, self.drain));
             let service = Service::new(gateway, self.access_guard, self.max_request_bytes);
-            event_loop::run(Rc::new(service), listener, DRAIN_TIME).await;
+            event_loop::run(Rc::new(service), acceptor, DRAIN_TIME).await;
             io::Result::Ok(())
         })?;
         // A name that is still being resolved is not waited for.
@@ -216,32 +217,6 @@ fn start_embedded(embedded: &Embedded) -> Result<(RuntimeId, Runtime), sekisho_r
     let mut config = RuntimeConfig::with_workers(embedded.runtime_id.clone(), &embedded.workers);
     config.display_name = Some(embedded.display_name.clone());
     Ok((embedded.runtime_id.clone(), Runtime::start(config)?))
-}
-
-/// One socket for each loop, which share an address, and that address.
-fn bind_all(listen: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpSocket>)> {
-    // The sockets share their port with any that shares it, another server's included: that one is found here.
-    drop(std::net::TcpListener::bind(listen)?);
-    let mut address = listen;
-    let mut sockets = Vec::with_capacity(count);
-    for _ in 0..count {
-        let socket = bind(address)?;
-        // With port 0 the first socket finds the port that the others share.
-        address = socket.local_addr()?;
-        sockets.push(socket);
-    }
-    Ok((address, sockets))
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 fn transports(

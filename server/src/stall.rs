@@ -5,18 +5,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use sekisho_core::browser_api::WRITE_TIMEOUT;
+use sekisho_listener::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// A connection that fails once the client has read nothing of what it was sent for [`WRITE_TIMEOUT`].
 pub(crate) struct StallGuard {
-    stream: TcpStream,
+    stream: Connection,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl StallGuard {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Connection) -> Self {
         Self { stream, stalled: None }
     }
 
@@ -76,7 +76,7 @@ impl AsyncWrite for StallGuard {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -84,7 +84,7 @@ mod tests {
     async fn a_client_that_reads_nothing_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut guarded = StallGuard::new(listener.accept().await.unwrap().0);
+        let mut guarded = StallGuard::new(Connection::Tcp(listener.accept().await.unwrap().0));
         let started = tokio::time::Instant::now();
         let error = loop {
             match guarded.write_all(&[0; 1 << 16]).await {

@@ -71,7 +71,7 @@ fn everything_in_it_is_taken() {
 fn faults_name_their_key() {
     let remote = |rest: &str| format!("[[remote]]\nruntime_id = 'r'\n{rest}");
     for (text, key, reason) in [
-        ("listen = 'nowhere'".to_owned(), "listen", "not an address"),
+        ("listen = 'nowhere'".to_owned(), "listen", "neither ADDRESS:PORT nor"),
         ("listen = '0.0.0.0:0'".to_owned(), "listen", "not a loopback address"),
         ("allowed_hosts = ['a', 'http://b']".to_owned(), "allowed_hosts[2]", "not a host"),
         ("allowed_origins = ['*']".to_owned(), "allowed_origins[1]", "not an origin"),
@@ -204,9 +204,26 @@ fn no_fault_repeats_a_secret() {
 }
 
 #[test]
+fn a_certificate_and_its_key_come_together() {
+    let pair = "tls_cert_file = 'c.pem'\ntls_key_file = 'k.pem'\n";
+    let files = Config::from_toml(pair).unwrap().tls.unwrap();
+    assert_eq!((files.cert, files.key), ("c.pem".into(), "k.pem".into()));
+    assert_eq!(Config::from_toml("").unwrap().tls, None);
+    for (text, key) in [
+        ("tls_cert_file = 'c.pem'".to_owned(), "tls_cert_file"),
+        ("tls_key_file = 'k.pem'".to_owned(), "tls_key_file"),
+        (format!("listen = 'unix:/run/x'\n{pair}"), "tls_cert_file"),
+    ] {
+        assert_eq!(Config::from_toml(&text).unwrap_err().key.as_deref(), Some(key), "{text}");
+    }
+    let flag = Config::from_toml(pair).unwrap().listen_on("unix:/run/x").unwrap_err();
+    assert_eq!(flag.key.as_deref(), Some("--listen"));
+}
+
+#[test]
 fn command_line_flags() {
     let config = || Config::from_toml("").unwrap();
-    assert_eq!(config().listen_on("127.0.0.1:1").unwrap().listen.port(), 1);
+    assert_eq!(config().listen_on("127.0.0.1:1").unwrap().listen, "127.0.0.1:1".parse().unwrap());
     assert!(config().listen_on("0.0.0.0:1").is_err());
     let embedded = config().exec("sh -c 'echo hi'").unwrap().runtimes.embedded.unwrap();
     assert_eq!(embedded.workers.profiles[0].command, ["sh", "-c", "echo hi"]);
