@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::error::ErrorKind;
+
 /// One frame of a stream (BROWSER-API.md, "Observation").
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
@@ -34,6 +36,9 @@ pub struct Envelope {
 pub struct Notice {
     /// Which one; the codes of errors among them.
     pub code: String,
+    /// How bad it is: `info`, `warning` or `error`; empty where it was not said.
+    #[serde(default)]
+    pub severity: String,
     /// The same for people.
     #[serde(default)]
     pub message: String,
@@ -43,6 +48,11 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// Whether this is an error. A gateway says none on a stream but as the last frame before it closes.
+    pub fn is_error(&self) -> bool {
+        self.severity == "error" || ErrorKind::from_code(&self.code).is_some()
+    }
+
     /// When the gateway will try again.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after_ms.map(Duration::from_millis)
@@ -98,17 +108,75 @@ impl Envelope {
         self.event_id.starts_with(crate::runtime_api::SNAPSHOT_PREFIX)
     }
 
-    /// Whether this is one of the events that stand where a worker ends. None of them says so by itself: an agent says
-    /// `run_end` after each of its turns.
-    pub fn may_be_the_end(&self) -> bool {
+    /// What this event says about the end of the worker.
+    pub fn end_sign(&self) -> EndSign {
         #[derive(Deserialize)]
         struct Payload<'a> {
             #[serde(borrow)]
             event: Cow<'a, str>,
+            data: Option<&'a RawValue>,
+        }
+        #[derive(Deserialize)]
+        struct Data {
+            item: Item,
+        }
+        #[derive(Deserialize)]
+        struct Item {
+            kind: String,
+            #[serde(flatten)]
+            end: End,
         }
         let payload: Result<Payload<'_>, _> = serde_json::from_slice(&self.payload);
-        payload.is_ok_and(|payload| matches!(&*payload.event, "snapshot" | "status" | "run_end" | "error"))
+        let Ok(Payload { event, data }) = payload else { return EndSign::None };
+        match &*event {
+            "snapshot" | "status" | "run_end" | "error" => EndSign::Possible,
+            "system_item" => match data.and_then(|data| serde_json::from_str(data.get()).ok()) {
+                Some(Data { item: Item { kind, end } }) if kind == "ended" => EndSign::Ended(end),
+                _ => EndSign::None,
+            },
+            _ => EndSign::None,
+        }
     }
+}
+
+/// What an event says about the end of its worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EndSign {
+    /// Nothing.
+    None,
+    /// It is one of the events that stand where a worker ends. None of them says so by itself: an agent says `run_end`
+    /// after each of its turns.
+    Possible,
+    /// The worker has ended, and this is its last event.
+    Ended(End),
+}
+
+/// How a worker ended, as far as its runtime tells (`docs/runtime-api.md`).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+pub struct End {
+    /// `exited`, `signalled`, `not_started`, `stopped`, `cancelled`, `runtime_lost`, `store_failed`, or one that is
+    /// newer than this client.
+    #[serde(default)]
+    pub reason: String,
+    /// The exit status of its program.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// The signal that ended its program, by name or number.
+    #[serde(default)]
+    pub signal: Option<Signal>,
+    /// The reason that was given for a stop, or what the system said.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// A signal, as a runtime tells it.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Signal {
+    /// By number.
+    Number(i32),
+    /// By name, with or without `SIG`.
+    Name(String),
 }
 
 #[cfg(test)]
@@ -131,18 +199,29 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_the_end() {
-        let envelope = |payload: String| Envelope {
-            cursor: "c".into(),
-            event_id: "e".into(),
-            text: Bytes::new(),
-            payload: payload.into(),
+    fn what_says_that_the_worker_has_ended() {
+        let sign = |payload: &'static str| {
+            let payload = Bytes::from_static(payload.as_bytes());
+            Envelope { cursor: "c".into(), event_id: "e".into(), text: Bytes::new(), payload }.end_sign()
         };
-        for (event, may) in [("snapshot", true), ("status", true), ("run_end", true), ("text_delta", false)] {
+        for event in ["snapshot", "status", "run_end", "error"] {
             let payload = format!(r#"{{"event":"{event}","data":null}}"#);
-            assert_eq!(envelope(payload).may_be_the_end(), may, "{event}");
+            assert_eq!(sign(payload.leak()), EndSign::Possible, "{event}");
         }
-        assert!(!envelope("[]".into()).may_be_the_end());
+        for payload in [
+            "[]",
+            r#"{"event":"text_delta","data":{"text":"x"}}"#,
+            r#"{"event":"system_item","data":{"item":{"kind":"stderr","text":"x"}}}"#,
+            r#"{"event":"system_item","data":{}}"#,
+        ] {
+            assert_eq!(sign(payload), EndSign::None, "{payload}");
+        }
+        let EndSign::Ended(end) = sign(
+            r#"{"event":"system_item","data":{"item":{"kind":"ended","reason":"exited","exit_code":7,"new":1}}}"#,
+        ) else {
+            panic!()
+        };
+        assert_eq!((&*end.reason, end.exit_code, end.signal), ("exited", Some(7), None));
     }
 
     #[test]
