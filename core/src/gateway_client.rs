@@ -2,31 +2,31 @@
 //!
 //! A [`Gateway`] makes an [`Attempt`] of each [`Action`]. [`answer`] makes of what comes of it the body of the reply, or
 //! a [`Problem`], which has the same form whether the gateway said it or could not be reached. [`GatewayStream`] keeps a
-//! worker's stream, over as many connections as it takes; frames are read with [`Frame::from_text`]. [`WorkerEnd`] tells
+//! worker's stream, over as many connections as it takes; frames are read with [`Frame::from_text`]. [`EndDetector`] tells
 //! when the worker has ended.
 //!
 //! A program that goes to the runtimes by itself needs neither [`Gateway`] nor [`GatewayStream`]. It reads the responses of
 //! [`Exchange::response`](crate::browser_api::Exchange::response) and the frames of a
 //! [`Feed`](crate::feed::Feed) with the same [`answer`] and [`Frame`].
 
+pub mod end_detector;
 mod frame;
 mod problem;
 pub mod stream;
-pub mod worker_end;
 
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
 
-pub use frame::{End, EndSign, Envelope, Frame, Notice, Signal};
+pub use frame::{EndSign, Envelope, Frame, Notice};
 pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY, Problem};
 pub use stream::{
     FIRST_BACKOFF, GIVE_UP_AFTER, GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput,
     GatewayStreamWait, LONGEST_BACKOFF,
 };
 
-pub use worker_end::{EndAnswer, EndOutput, WorkerEnd};
+pub use end_detector::{EndAnswer, EndDetector, EndOutput};
 
 use crate::browser_api::Action;
 use crate::call::CallLimits;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error::ErrorKind;
+use crate::runtime_api::WorkerEnd;
 
 /// One frame of a stream (BROWSER-API.md, "Observation").
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -117,23 +118,30 @@ impl Envelope {
             data: Option<&'a RawValue>,
         }
         #[derive(Deserialize)]
-        struct Data {
-            item: Item,
+        struct Data<'a> {
+            #[serde(borrow)]
+            item: &'a RawValue,
         }
         #[derive(Deserialize)]
-        struct Item {
-            kind: String,
-            #[serde(flatten)]
-            end: End,
+        struct Kind<'a> {
+            #[serde(borrow)]
+            kind: Cow<'a, str>,
         }
         let payload: Result<Payload<'_>, _> = serde_json::from_slice(&self.payload);
         let Ok(Payload { event, data }) = payload else { return EndSign::None };
         match &*event {
             "snapshot" | "status" | "run_end" | "error" => EndSign::Possible,
-            "system_item" => match data.and_then(|data| serde_json::from_str(data.get()).ok()) {
-                Some(Data { item: Item { kind, end } }) if kind == "ended" => EndSign::Ended(end),
-                _ => EndSign::None,
-            },
+            "system_item" => {
+                let data = data.and_then(|data| serde_json::from_str::<Data<'_>>(data.get()).ok());
+                let Some(item) = data.map(|data| data.item.get()) else { return EndSign::None };
+                let is_end = serde_json::from_str::<Kind<'_>>(item).is_ok_and(|item| item.kind == "ended");
+                // How it ended may be told in a way that this client does not know: that it has ended counts.
+                match serde_json::from_str(item) {
+                    Ok(end) if is_end => EndSign::Ended(Some(end)),
+                    Err(_) if is_end => EndSign::Ended(None),
+                    _ => EndSign::None,
+                }
+            }
             _ => EndSign::None,
         }
     }
@@ -148,40 +156,13 @@ pub enum EndSign {
     /// after each of its turns.
     Possible,
     /// The worker has ended, and this is its last event.
-    Ended(End),
-}
-
-/// How a worker ended, as far as its runtime tells (`docs/runtime-api.md`).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
-pub struct End {
-    /// `exited`, `signalled`, `not_started`, `stopped`, `cancelled`, `runtime_lost`, `store_failed`, or one that is
-    /// newer than this client.
-    #[serde(default)]
-    pub reason: String,
-    /// The exit status of its program.
-    #[serde(default)]
-    pub exit_code: Option<i32>,
-    /// The signal that ended its program, by name or number.
-    #[serde(default)]
-    pub signal: Option<Signal>,
-    /// The reason that was given for a stop, or what the system said.
-    #[serde(default)]
-    pub message: Option<String>,
-}
-
-/// A signal, as a runtime tells it.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum Signal {
-    /// By number.
-    Number(i32),
-    /// By name, with or without `SIG`.
-    Name(String),
+    Ended(Option<WorkerEnd>),
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime_api::EndReason;
 
     #[test]
     fn events_and_notices() {
@@ -216,12 +197,13 @@ mod tests {
         ] {
             assert_eq!(sign(payload), EndSign::None, "{payload}");
         }
-        let EndSign::Ended(end) = sign(
+        assert_eq!(sign(r#"{"event":"system_item","data":{"item":{"kind":"ended"}}}"#), EndSign::Ended(None));
+        let EndSign::Ended(Some(end)) = sign(
             r#"{"event":"system_item","data":{"item":{"kind":"ended","reason":"exited","exit_code":7,"new":1}}}"#,
         ) else {
             panic!()
         };
-        assert_eq!((&*end.reason, end.exit_code, end.signal), ("exited", Some(7), None));
+        assert_eq!((end.reason, end.exit_code, end.signal), (EndReason::Exited, Some(7), None));
     }
 
     #[test]

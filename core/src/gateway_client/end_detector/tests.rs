@@ -7,7 +7,7 @@ use crate::gateway_client::{Envelope, Notice, Problem};
 
 /// A machine with a clock.
 struct Watching {
-    end: WorkerEnd,
+    end: EndDetector,
     now: Instant,
 }
 
@@ -15,7 +15,7 @@ impl Watching {
     /// One whose stream has shown all that was before, and whose worker was running then.
     fn live() -> Self {
         let now = Instant::now();
-        let mut watching = Self { end: WorkerEnd::new(now), now };
+        let mut watching = Self { end: EndDetector::new(now), now };
         watching.event("snapshot");
         watching.notice(CAUGHT_UP);
         assert_eq!(watching.wait(), QUIET);
@@ -117,7 +117,7 @@ fn what_it_still_said_is_heard() {
 #[test]
 fn a_replay_has_gaps() {
     let now = Instant::now();
-    let mut watching = Watching { end: WorkerEnd::new(now), now };
+    let mut watching = Watching { end: EndDetector::new(now), now };
     watching.event("snapshot");
     assert_eq!(watching.wait(), REPLAY_QUIET);
     watching.answered(EndAnswer::Ended(None));

@@ -7,16 +7,17 @@
 //!
 //! A driver obeys:
 //!
-//! 1. Feed each [`GatewayEvent`] to [`WorkerEnd::handle`] after it has been shown.
-//! 2. [`WorkerEnd::poll`] after that, and at the instant that [`EndOutput::Wait`] names.
-//! 3. On [`EndOutput::Ask`], ask for the worker, and feed what comes of it to [`WorkerEnd::handle_answer`].
+//! 1. Feed each [`GatewayEvent`] to [`EndDetector::handle`] after it has been shown.
+//! 2. [`EndDetector::poll`] after that, and at the instant that [`EndOutput::Wait`] names.
+//! 3. On [`EndOutput::Ask`], ask for the worker, and feed what comes of it to [`EndDetector::handle_answer`].
 //! 4. On [`EndOutput::Ended`], leave.
 
 use std::time::{Duration, Instant};
 
-use super::frame::{End, EndSign};
+use super::frame::EndSign;
 use super::stream::GatewayEvent;
 use crate::feed::{CAUGHT_UP, UPSTREAM_DISCONNECTED, UPSTREAM_RESUMED};
+use crate::runtime_api::WorkerEnd;
 
 /// How long a stream must be silent after an event that may be the worker's last before its status is asked for, and
 /// after a status that says that it has ended before that is taken for the end.
@@ -30,7 +31,7 @@ pub const ASK_EVERY: Duration = Duration::from_secs(10);
 
 /// Knows when a worker has ended. See the [module](self).
 #[derive(Debug)]
-pub struct WorkerEnd {
+pub struct EndDetector {
     /// When something last happened on the stream.
     last_event: Instant,
     /// When the status was last asked for.
@@ -47,7 +48,7 @@ pub struct WorkerEnd {
 
 #[derive(Debug)]
 struct Ended {
-    end: Option<End>,
+    end: Option<WorkerEnd>,
     /// From when on, if nothing more happens; at once where the stream said it.
     after_silence_since: Option<Instant>,
 }
@@ -60,7 +61,7 @@ pub enum EndOutput {
     /// Ask for the worker. It is said once for each question.
     Ask,
     /// The worker has ended, in the way that its runtime tells, if it does.
-    Ended(Option<End>),
+    Ended(Option<WorkerEnd>),
 }
 
 /// What came of a question.
@@ -69,12 +70,12 @@ pub enum EndAnswer {
     /// The worker has not ended.
     Running,
     /// The worker has ended.
-    Ended(Option<End>),
+    Ended(Option<WorkerEnd>),
     /// There was no answer, but there may be one later.
     Unknown,
 }
 
-impl WorkerEnd {
+impl EndDetector {
     /// For a stream that is opened now.
     pub fn new(now: Instant) -> Self {
         Self {
@@ -98,7 +99,7 @@ impl WorkerEnd {
                     EndSign::None => {}
                     EndSign::Possible => self.in_doubt = true,
                     EndSign::Ended(end) => {
-                        self.ended = Some(Ended { end: Some(end), after_silence_since: None });
+                        self.ended = Some(Ended { end, after_silence_since: None });
                     }
                 }
             }
