@@ -14,6 +14,11 @@ use crate::launcher::message::Program;
 /// The variable that clients of a gateway have their token in: no worker inherits it, whatever is configured.
 const ACCESS_TOKEN_VARIABLE: &str = "SEKISHO_ACCESS_TOKEN";
 
+/// What every worker is told of itself. Where the runtime is in a worker of another one, what that was told is not meant
+/// for its own.
+const OWN_VARIABLES: [&str; 4] =
+    ["SEKISHO_RUNTIME_ID", "SEKISHO_WORKER_ID", "SEKISHO_WORKER_NAME", "SEKISHO_TASK"];
+
 /// One worker's program, as its profile and its create say.
 #[derive(Clone, Debug)]
 pub(crate) struct ProgramSpec {
@@ -64,6 +69,7 @@ impl ProgramSpec {
     ) -> Vec<(OsString, OsString)> {
         let is_hidden = |name: &OsStr| {
             name == ACCESS_TOKEN_VARIABLE
+                || OWN_VARIABLES.iter().any(|own| name == *own)
                 || self.hidden_variables.iter().any(|hidden| name == OsStr::new(hidden))
         };
         let mut environment: Vec<_> =

@@ -16,6 +16,7 @@ fn inherited() -> Vec<(OsString, OsString)> {
         (odd.clone(), odd),
         pair("SEKISHO_ACCESS_TOKEN", "s3cret"),
         pair("API_TOKEN", "s3cret"),
+        pair("SEKISHO_TASK", "the runtime's own"),
         pair("HOME", "/root"),
     ]
 }
@@ -27,7 +28,7 @@ fn environment(spec: &ProgramSpec) -> Vec<(OsString, OsString)> {
 #[test]
 fn all_is_inherited_but_what_holds_a_token() {
     let inherited = inherited();
-    let kept = [inherited[0].clone(), inherited[1].clone(), inherited[3].clone(), inherited[4].clone()];
+    let kept = [inherited[0].clone(), inherited[1].clone(), inherited[3].clone(), inherited[5].clone()];
     assert_eq!(environment(&spec()), kept);
     let hiding = ProgramSpec { hidden_variables: ["API_TOKEN".to_owned()].into(), ..spec() };
     assert_eq!(environment(&hiding), [kept[0].clone(), kept[1].clone(), kept[3].clone()]);
