@@ -1,4 +1,4 @@
-//! What answers the commands: a server, or this process, which goes to the runtimes itself. Both answer alike.
+//! The two ways to the workers, which answer alike: through a server, and straight to the runtimes.
 
 mod direct;
 mod server;
@@ -22,21 +22,14 @@ use crate::failure::Failure;
 
 /// What answers the browser API.
 pub(crate) trait Backend: Send + Sync {
-    /// The body of the reply to an action (`docs/http-api.md`).
+    /// The body of the reply to an action, as BROWSER-API.md has it.
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>>;
 
     /// Whether a runtime is part of this process, so that its workers end with it.
-    fn embeds(&self, runtime_id: &RuntimeId) -> bool;
+    fn keeps(&self, runtime_id: &RuntimeId) -> bool;
 
     /// A worker's stream: after a cursor, or from a snapshot of the present on.
-    fn open_stream(
-        &self,
-        worker: &WorkerRef,
-        cursor: Option<String>,
-    ) -> Result<Box<dyn Stream>, Box<Problem>>;
-
-    /// What the user may do about a problem.
-    fn hint(&self, problem: &Problem) -> Option<String>;
+    fn follow(&self, worker: &WorkerRef, cursor: Option<String>) -> Result<Box<dyn Stream>, Box<Problem>>;
 }
 
 /// A worker's stream.
@@ -45,7 +38,7 @@ pub(crate) trait Stream: Send {
     fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>>;
 }
 
-/// The one that the command line chose.
+/// The way that the command line chose.
 pub(crate) fn open(global: &Global) -> Result<Arc<dyn Backend>, Failure> {
     Ok(match &global.config {
         Some(path) => Arc::new(Direct::new(read_configuration(path)?)?),
@@ -58,7 +51,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Problem>>
     serde_json::from_slice(body).map_err(|_| Problem::unexpected_body().into())
 }
 
-/// A random number of this process: nothing secret depends on it.
+/// A chance of its own for each process.
 fn seed() -> u64 {
     RandomState::new().hash_one("sekisho")
 }

@@ -89,15 +89,15 @@ impl Scene {
 
     /// Through the server.
     fn through(&self, arguments: &[&str]) -> Command {
-        let mut command = sekisho(&["--server", &format!("http://{}", self.server.address())]);
-        command.args(arguments).current_dir(&self.directory);
+        let mut command = sekisho(arguments);
+        command.arg("--server").arg(format!("http://{}", self.server.address())).current_dir(&self.directory);
         command
     }
 
     /// Straight to the runtime.
     fn direct(&self, arguments: &[&str]) -> Command {
-        let mut command = sekisho(&["--config", "sekisho.toml"]);
-        command.args(arguments).current_dir(&self.directory);
+        let mut command = sekisho(arguments);
+        command.args(["--config", "sekisho.toml"]).current_dir(&self.directory);
         command
     }
 
@@ -176,9 +176,10 @@ impl Drop for Running {
 fn both_ways_lead_to_the_same_workers() {
     let scene = Scene::new();
     let worker = scene.create();
-    assert_eq!(worker, "build-box/worker-00000001");
+    let name = worker.strip_prefix("build-box/").and_then(|name| name.rsplit_once('-')).unwrap();
+    assert_eq!(name.1.len(), 8, "{worker}");
     let said = run(&mut scene.direct(&["send", &worker, "echo", "$((6", "*", "7))"]));
-    assert_eq!((said.status, said.out.as_str()), (0, "build-box/worker-00000001: running, item 1\n"));
+    assert_eq!((said.status, said.out.as_str()), (0, format!("{worker}: running, item 1\n").as_str()));
     scene.await_line(&worker, "assistant  42");
     let asked: [&[&str]; 6] = [
         &["workers"],
@@ -205,9 +206,9 @@ fn both_ways_lead_to_the_same_workers() {
     let cursor = snapshot["cursor"].as_str().unwrap();
     let mut resumed = Running::start(scene.direct(&["watch", &worker, "--json", "--cursor", cursor]));
     assert!(resumed.line().unwrap().contains("user_message"));
-    resumed.until(r#""text":"more""#);
+    resumed.until(r#""text":"more\n""#);
     let stopped = run(&mut scene.direct(&["stop", &worker, "--reason", "enough"]));
-    assert_eq!(stopped.out, "build-box/worker-00000001: stopped\n");
+    assert!(stopped.out.starts_with(&format!("{worker}: ")), "{}", stopped.out);
     for running in [watching, resumed] {
         assert_eq!(running.end(), (Some(0), String::new()));
     }
@@ -216,7 +217,6 @@ fn both_ways_lead_to_the_same_workers() {
 #[test]
 fn what_exit_statuses_say() {
     let scene = Scene::new();
-    let worker = scene.create();
     let config = |name: &str, table: String| {
         let path = scene.directory.path().join(name);
         fs::write(&path, format!("[embedded]\nenabled = false\n{table}")).unwrap();
@@ -238,7 +238,7 @@ fn what_exit_statuses_say() {
     for (status, code, arguments) in [
         (3, "unknown_runtime", &["runtime", "nobody"][..]),
         (3, "worker_not_found", &["worker", "build-box/nobody"]),
-        (2, "cursor_malformed", &["watch", &worker, "--cursor", "x"]),
+        (2, "cursor_malformed", &["watch", "build-box/w", "--cursor", "x"]),
     ] {
         for mut command in [scene.through(arguments), scene.direct(arguments)] {
             let said = run(command.arg("--json"));
@@ -247,18 +247,18 @@ fn what_exit_statuses_say() {
     }
     for (status, code, arguments) in [
         (4, "network_error", &["worker", "gone/w", "--config", gone][..]),
-        (4, "network_error", &["--config", gone, "send", "gone/w", "x"]),
-        (6, "runtime_timeout", &["--config", slow, "send", "slow/w", "x"]),
+        (4, "network_error", &["send", "gone/w", "x", "--config", gone]),
+        (6, "runtime_timeout", &["send", "slow/w", "x", "--config", slow]),
         (5, "gateway_unreachable", &["runtimes", "--server", &url]),
         (5, "gateway_unreachable", &["watch", "a/b", "--server", &url]),
     ] {
-        let said = run(sekisho(&["--json"]).args(arguments));
+        let said = run(sekisho(arguments).arg("--json"));
         assert_eq!((said.status, said.problem("code")), (status, code.into()), "{said:?}");
         assert!(!said.err.contains(&nobody.port().to_string()), "{said:?}");
     }
-    let unsent = run(&mut sekisho(&["--json", "--config", gone, "send", "gone/w", "x"]));
+    let unsent = run(sekisho(&["send", "gone/w", "x", "--config", gone]).arg("--json"));
     assert_eq!(unsent.problem("outcome"), "not_applied");
-    let unknown = run(&mut sekisho(&["--config", slow, "send", "slow/w", "x"]));
+    let unknown = run(&mut sekisho(&["send", "slow/w", "x", "--config", slow]));
     assert!(unknown.err.contains("it may have taken effect"), "{unknown:?}");
     for (arguments, named) in [
         (&["worker", "no-slash"][..], "RUNTIME/WORKER"),
@@ -337,7 +337,7 @@ fn a_watch_outlives_its_gateway() {
     // Both have begun when they have shown a state, or what followed it.
     watching.until("snapshot");
     scene.say(&worker, "echo before");
-    watching.until(r#""text":"before""#);
+    watching.until(r#""text":"before\n""#);
     readable.until("> echo before");
 
     scene.server.signal("KILL");
@@ -346,7 +346,7 @@ fn a_watch_outlives_its_gateway() {
     scene.say(&worker, "echo meanwhile");
     relay.redirect(scene.server.address());
     scene.say(&worker, "echo after");
-    let between = watching.until(r#""text":"after""#);
+    let between = watching.until(r#""text":"after\n""#);
     let texts: Vec<&String> = between.iter().filter(|line| line.contains("text_delta")).collect();
     assert!(texts.len() == 1 && texts[0].contains("meanwhile"), "each exactly once: {between:#?}");
     assert_eq!(readable.until("> echo after"), ["before", "> echo meanwhile", "meanwhile"]);
@@ -372,6 +372,7 @@ fn a_transcript_is_followed_to_its_end() {
     for number in 1..=600 {
         assert_eq!(following.line().unwrap(), format!("assistant  {number}"));
     }
+    assert_eq!(following.line().unwrap(), "system  exited with status 0");
     assert_eq!(following.line(), None);
     assert_eq!(following.end(), (Some(0), String::new()));
 }

@@ -21,8 +21,22 @@ impl<T> Bounded<T> {
     pub(crate) fn push(&mut self, element: T) -> Option<T> {
         self.bytes += (self.size)(&element);
         self.queue.push_back(element);
+        self.reduce_to(self.max_count, self.max_bytes)
+    }
+
+    /// Lets go of the oldest until so many bytes are left, and returns the newest of what is gone. Its memory is given
+    /// back, too.
+    pub(crate) fn reduce(&mut self, max_bytes: usize) -> Option<T> {
+        let gone = self.reduce_to(usize::MAX, max_bytes);
+        if self.queue.len() < self.queue.capacity() / 4 {
+            self.queue.shrink_to(self.queue.len() * 2);
+        }
+        gone
+    }
+
+    fn reduce_to(&mut self, max_count: usize, max_bytes: usize) -> Option<T> {
         let mut gone = None;
-        while self.queue.len() > 1 && (self.queue.len() > self.max_count || self.bytes > self.max_bytes) {
+        while self.queue.len() > 1 && (self.queue.len() > max_count || self.bytes > max_bytes) {
             gone = self.queue.pop_front();
             self.bytes -= gone.as_ref().map_or(0, self.size);
             self.dropped += 1;
@@ -52,24 +66,4 @@ impl<T> Bounded<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oldest_go_and_the_newest_stays() {
-        let mut queue = Bounded::new(3, 10, |text: &&str| text.len());
-        for (text, gone, left) in [
-            ("1", None, 1),
-            ("2", None, 2),
-            ("3", None, 3),
-            ("4", Some("1"), 3),
-            ("55555555", Some("2"), 3),
-            ("666666", Some("55555555"), 1),
-            ("of more than ten bytes", Some("666666"), 1),
-            ("8", Some("of more than ten bytes"), 1),
-        ] {
-            assert_eq!((queue.push(text), queue.queue().len()), (gone, left), "{text}");
-        }
-        assert_eq!((queue.dropped(), queue.total()), (7, 8));
-    }
-}
+mod tests;

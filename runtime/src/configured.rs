@@ -3,14 +3,14 @@
 use sekisho_config::{Profile, RuntimeSettings, Workers};
 use sekisho_core::id::RuntimeId;
 
-use crate::{ProcessProfile, RuntimeConfig};
+use crate::{RuntimeConfig, WorkerProfile};
 
 impl RuntimeConfig {
     /// A runtime by this name whose workers are as the configuration says.
     pub fn with_workers(runtime_id: RuntimeId, workers: &Workers) -> Self {
         let Workers { profiles, hidden_variables, .. } = workers;
         let mut config = Self::new(runtime_id);
-        config.profiles = profiles.iter().map(ProcessProfile::from).collect();
+        config.profiles = profiles.iter().map(WorkerProfile::from).collect();
         config.hidden_variables.clone_from(hidden_variables);
         config
     }
@@ -25,8 +25,8 @@ impl From<&RuntimeSettings> for RuntimeConfig {
     }
 }
 
-impl From<&Profile> for ProcessProfile {
+impl From<&Profile> for WorkerProfile {
     fn from(Profile { name, command, .. }: &Profile) -> Self {
-        Self { name: name.clone(), command: command.clone() }
+        Self::lines(name.clone(), command.iter().cloned())
     }
 }

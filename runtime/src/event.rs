@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::TranscriptItem;
+use sekisho_core::runtime_api::{TranscriptItem, WorkerEnd};
 use serde::{Deserialize, Serialize};
 
-/// One event of a worker, in the JSON form `{"event":NAME,"data":…}` (RUNTIME-API.md, "What our own runtime's
-/// workers say").
+/// One event of a worker, in the JSON form `{"event":NAME,"data":…}` (`docs/runtime-api.md`).
 ///
 /// Existing clients of v1 parse these shapes strictly: a field more or less is a break.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -25,14 +24,14 @@ pub enum Event {
         /// What it is now.
         status: Activity,
     },
-    /// A line of output.
+    /// A fragment of output.
     TextDelta {
-        /// The line without its end.
+        /// The text with its newlines in it. What is not UTF-8 has become U+FFFD.
         text: Arc<str>,
     },
-    /// A line that is not for the transcript.
+    /// What v1 has no event for.
     SystemItem {
-        /// The line, and where it came from.
+        /// What it is.
         item: SystemItem,
     },
     /// The worker ended by itself, and well.
@@ -53,7 +52,7 @@ pub enum Event {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The newest items of the transcript: at most [`MAX_SNAPSHOT_ITEMS`], and no more than
-    /// [`MAX_SNAPSHOT_BYTES`] of text.
+    /// [`MAX_SNAPSHOT_BYTES`] of text as JSON has it.
     pub entries: Vec<TranscriptItem>,
     /// Constant but for the worker's name.
     pub greeting: Greeting,
@@ -64,20 +63,27 @@ pub struct Snapshot {
 /// The most items of a transcript in a [`Snapshot`].
 pub const MAX_SNAPSHOT_ITEMS: usize = 256;
 
-/// The most text in a [`Snapshot`], in bytes: it is sent to everybody who comes.
+/// The most text in a [`Snapshot`], in bytes of JSON: it is sent to each viewer that comes.
 pub const MAX_SNAPSHOT_BYTES: usize = 512 * 1024;
 
 /// What clients of v1 expect to be told of a worker's surroundings.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields are RUNTIME-API.md's")]
 pub struct Greeting {
+    /// The worker's id.
     pub worker_name: String,
+    /// Empty: where a worker runs is not told.
     pub cwd: String,
+    /// What deployed runtimes say here.
     pub provider: String,
+    /// What deployed runtimes say here.
     pub model: String,
+    /// What deployed runtimes say here.
     pub scope_summary: String,
+    /// Empty.
     pub tools: Vec<String>,
+    /// 0.
     pub context_window: u64,
+    /// 0.
     pub context_tokens: u64,
 }
 
@@ -103,7 +109,7 @@ impl Greeting {
 pub enum Activity {
     /// It takes input.
     Idle,
-    /// It is at work. Workers of this runtime are never said to be.
+    /// It is at work.
     Running,
     /// It takes no input any more: it ended, was stopped or was cancelled.
     Paused,
@@ -120,15 +126,17 @@ pub enum Segment {
     },
 }
 
-/// Something that a worker's process said beside its output.
+/// What v1 has no event for: something that a worker's process said beside its output, or that happened to it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SystemItem {
-    /// A line of its standard error.
+    /// A fragment of what it wrote to its standard error.
     Stderr {
-        /// The line without its end.
+        /// The text with its newlines in it.
         text: Arc<str>,
     },
+    /// How it ended. Nothing follows.
+    Ended(WorkerEnd),
 }
 
 /// How a worker ended that ended well.
@@ -149,15 +157,6 @@ pub enum ErrorCode {
     Internal,
 }
 
-/// An event with its place among the runtime's events.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct NumberedEvent {
-    /// Counts over all workers of the runtime: it grows within a worker, with gaps.
-    pub event_id: u64,
-    /// The event.
-    pub event: Event,
-}
-
 impl Event {
     pub(crate) fn user_message(content: Arc<str>) -> Self {
         Self::UserMessage { segments: vec![Segment::Text { content }] }
@@ -167,58 +166,14 @@ impl Event {
         Self::SystemItem { item: SystemItem::Stderr { text } }
     }
 
+    pub(crate) fn ended(end: WorkerEnd) -> Self {
+        Self::SystemItem { item: SystemItem::Ended(end) }
+    }
+
     pub(crate) fn failure(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Error { code, message: message.into() }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn events_have_the_shapes_of_the_table() {
-        let snapshot = Event::Snapshot(Box::new(Snapshot {
-            entries: Vec::new(),
-            greeting: Greeting::of(&"worker-00000001".parse().unwrap()),
-            status: Activity::Idle,
-        }));
-        for (event, json) in [
-            // As recorded from a deployed runtime.
-            (
-                snapshot,
-                r#"{"event":"snapshot","data":{"entries":[],"greeting":{"worker_name":"worker-00000001","cwd":"","provider":"worker-runtime","model":"worker-runtime","scope_summary":"runtime worker observation","tools":[],"context_window":0,"context_tokens":0},"status":"idle"}}"#,
-            ),
-            (
-                Event::user_message("hi".into()),
-                r#"{"event":"user_message","data":{"segments":[{"kind":"text","content":"hi"}]}}"#,
-            ),
-            (Event::Status { status: Activity::Idle }, r#"{"event":"status","data":{"status":"idle"}}"#),
-            (
-                Event::Status { status: Activity::Running },
-                r#"{"event":"status","data":{"status":"running"}}"#,
-            ),
-            (Event::Status { status: Activity::Paused }, r#"{"event":"status","data":{"status":"paused"}}"#),
-            (Event::TextDelta { text: "関".into() }, r#"{"event":"text_delta","data":{"text":"関"}}"#),
-            (
-                Event::stderr("oh".into()),
-                r#"{"event":"system_item","data":{"item":{"kind":"stderr","text":"oh"}}}"#,
-            ),
-            (
-                Event::RunEnd { result: RunResult::Finished },
-                r#"{"event":"run_end","data":{"result":"finished"}}"#,
-            ),
-            (
-                Event::failure(ErrorCode::ProviderError, "exit status 3"),
-                r#"{"event":"error","data":{"code":"provider_error","message":"exit status 3"}}"#,
-            ),
-            (
-                Event::failure(ErrorCode::Internal, "m"),
-                r#"{"event":"error","data":{"code":"internal","message":"m"}}"#,
-            ),
-        ] {
-            assert_eq!(serde_json::to_string(&event).unwrap(), json);
-            assert_eq!(serde_json::from_str::<Event>(json).unwrap(), event);
-        }
-    }
-}
+mod tests;

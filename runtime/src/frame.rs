@@ -5,32 +5,36 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{Envelope, Frame, SNAPSHOT_PREFIX, StreamDiagnostic};
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::event::{Event, Snapshot};
 
-/// How much of a cursor that nobody wrote is repeated, in characters.
+/// How much of a cursor that is none is repeated, in characters.
 const MAX_REPEATED: usize = 64;
 
+/// An event as JSON.
+pub(crate) fn payload(event: &Event) -> Box<RawValue> {
+    // Plain structs of texts: there is no map with keys that JSON could not have.
+    to_raw_value(event).expect("plain data")
+}
+
 /// An event, which goes by its own place.
-pub(crate) fn event(cursor: &str, worker_id: &WorkerId, event: &Event) -> Bytes {
-    envelope(cursor, cursor, worker_id, event)
+pub(crate) fn event(cursor: &str, worker_id: &WorkerId, payload: &RawValue) -> Bytes {
+    envelope(cursor, cursor, worker_id, payload)
 }
 
 /// What a stream begins with.
 pub(crate) fn snapshot(cursor: &str, worker_id: &WorkerId, snapshot: Snapshot) -> Bytes {
     let event_id = format!("{SNAPSHOT_PREFIX}{cursor}");
-    envelope(cursor, &event_id, worker_id, &Event::Snapshot(Box::new(snapshot)))
+    envelope(cursor, &event_id, worker_id, &payload(&Event::Snapshot(Box::new(snapshot))))
 }
 
-fn envelope(cursor: &str, event_id: &str, worker_id: &WorkerId, event: &Event) -> Bytes {
-    // Plain structs of texts: there is no map with keys that JSON could not have.
-    let payload = to_raw_value(event).expect("plain data");
+fn envelope(cursor: &str, event_id: &str, worker_id: &WorkerId, payload: &RawValue) -> Bytes {
     Frame::Event(Envelope {
         cursor: cursor.into(),
         event_id: event_id.into(),
         worker_id: worker_id.as_str().into(),
-        payload: &payload,
+        payload,
     })
     .into_text()
 }
@@ -42,6 +46,8 @@ pub(crate) enum Diagnostic<'a> {
     CursorMalformed { cursor: &'a str },
     /// The cursor is of another epoch, of the future, of too long ago or of another worker.
     CursorUnknown { cursor: &'a str, worker_id: &'a WorkerId },
+    /// The worker was forgotten.
+    WorkerNotFound,
     /// The subscriber fell behind the backlog.
     CursorExpired,
     /// The runtime ends.
@@ -56,6 +62,7 @@ impl Diagnostic<'_> {
         match self {
             Self::CursorMalformed { .. } => "runtime.cursor_malformed",
             Self::CursorUnknown { .. } => "runtime.cursor_unknown_or_expired",
+            Self::WorkerNotFound => "runtime.worker_not_found",
             Self::CursorExpired => "runtime.cursor_expired",
             Self::Unavailable => "runtime.unavailable",
             Self::ObservationOnly => "runtime.observation_only",
@@ -73,8 +80,9 @@ impl Diagnostic<'_> {
                 "invalid request: worker observation cursor {cursor} is unknown for worker {worker_id}"
             )
             .into(),
+            Self::WorkerNotFound => "the worker was removed".into(),
             Self::CursorExpired => "the subscriber fell behind the events that are kept".into(),
-            Self::Unavailable => "the runtime ends".into(),
+            Self::Unavailable => "the runtime is shutting down".into(),
             Self::ObservationOnly => "runtime worker event WebSocket is observation-only".into(),
         }
     }
@@ -85,29 +93,4 @@ impl Diagnostic<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    #[test]
-    fn diagnostics_have_their_codes_and_repeat_little() {
-        let long = "関".repeat(1000);
-        let worker_id: WorkerId = "w".parse().unwrap();
-        for (diagnostic, code) in [
-            (Diagnostic::CursorMalformed { cursor: &long }, "runtime.cursor_malformed"),
-            (
-                Diagnostic::CursorUnknown { cursor: "c", worker_id: &worker_id },
-                "runtime.cursor_unknown_or_expired",
-            ),
-            (Diagnostic::CursorExpired, "runtime.cursor_expired"),
-            (Diagnostic::Unavailable, "runtime.unavailable"),
-            (Diagnostic::ObservationOnly, "runtime.observation_only"),
-        ] {
-            let frame: Value = serde_json::from_slice(&diagnostic.into_frame()).unwrap();
-            assert_eq!((&frame["kind"], &frame["diagnostic"]["code"]), (&json!("diagnostic"), &json!(code)));
-            let message = frame["diagnostic"]["message"].as_str().unwrap();
-            assert!((1..200).contains(&message.chars().count()), "{message}");
-        }
-    }
-}
+mod tests;

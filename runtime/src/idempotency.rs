@@ -4,42 +4,66 @@
 //! well succeed: a busy worker takes the input a moment later.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use sekisho_core::runtime_api::{IdempotencyKey, Reply};
+use sekisho_core::id::WorkerId;
+use sekisho_core::runtime_api::IdempotencyKey;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-/// How many answers are kept; the oldest goes first.
-pub(crate) const MAX_ANSWERS: usize = 4096;
+use crate::shares::Shares;
+use crate::timestamp::Timestamp;
 
 /// How long an answer is kept.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Stands for a request's method, path and body. Two hashes under keys of this process: nobody outside can aim
-/// for a collision, and by chance there is none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Fingerprint(u64, u64);
+/// How many answers are kept to commands about one worker, and how many to creates; the oldest goes first. What one
+/// worker's clients send pushes out no answer about another.
+pub(crate) const MAX_ANSWERS: usize = 1024;
 
-/// Takes fingerprints.
-#[derive(Default)]
-pub(crate) struct Fingerprints(RandomState, RandomState);
+/// How much memory all answers take at most, in bytes. Beyond it the worker with the most loses its oldest.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
 
-impl Fingerprints {
-    pub(crate) fn of(&self, request: &Request<Bytes>) -> Fingerprint {
-        let hash = |state: &RandomState| {
-            let mut hasher = state.build_hasher();
-            for part in
-                [request.method().as_str().as_bytes(), request.uri().path().as_bytes(), request.body()]
-            {
-                // The length keeps what ends one part from beginning the next.
-                hasher.write_usize(part.len());
-                hasher.write(part);
-            }
-            hasher.finish()
-        };
-        Fingerprint(hash(&self.0), hash(&self.1))
+/// What an answer takes beside its body and its key, in bytes.
+const ANSWER_COST: usize = 512;
+
+/// Stands for a request's method, path and body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of a request.
+    pub fn of(request: &Request<Bytes>) -> Self {
+        let mut hash = Sha256::new();
+        for part in [request.method().as_str().as_bytes(), request.uri().path().as_bytes(), request.body()] {
+            // The length keeps what ends one part from beginning the next.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// An answer with what it answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptAnswer {
+    /// The request's key.
+    pub key: IdempotencyKey,
+    /// The request.
+    pub fingerprint: Fingerprint,
+    /// When it was answered. It is kept for a day.
+    pub at: Timestamp,
+    /// The worker that it was about; `None` for a create.
+    pub worker_id: Option<WorkerId>,
+    /// The JSON body of the answer, whose status is 200.
+    pub body: Bytes,
+}
+
+impl KeptAnswer {
+    fn size(&self) -> usize {
+        ANSWER_COST + self.body.len() + IdempotencyKey::MAX_LENGTH
     }
 }
 
@@ -47,111 +71,91 @@ impl Fingerprints {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Conflict;
 
-struct Answer {
-    fingerprint: Fingerprint,
-    reply: Reply,
-}
+/// Answers that are bounded together.
+type Scope = Option<WorkerId>;
 
 /// The kept answers.
-#[derive(Default)]
 pub(crate) struct Answers {
-    by_key: BTreeMap<IdempotencyKey, Answer>,
-    by_age: VecDeque<(Instant, IdempotencyKey)>,
+    by_key: BTreeMap<IdempotencyKey, KeptAnswer>,
+    /// Oldest first. A key that is not in `by_key` any more is passed over.
+    by_scope: BTreeMap<Scope, VecDeque<IdempotencyKey>>,
+    shares: Shares<Scope>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { by_key: BTreeMap::new(), by_scope: BTreeMap::new(), shares: Shares::new(MAX_BYTES) }
+    }
 }
 
 impl Answers {
     /// What was answered to this very command under this key, if it still is known at `now`.
     pub(crate) fn recall(
         &mut self,
-        now: Instant,
+        now: Timestamp,
         key: &IdempotencyKey,
         fingerprint: Fingerprint,
-    ) -> Result<Option<Reply>, Conflict> {
-        self.forget(|at, _| now.saturating_duration_since(at) >= MAX_AGE);
+    ) -> Result<Option<Bytes>, Conflict> {
         match self.by_key.get(key) {
+            Some(answer) if answer.at.age(now) >= MAX_AGE => {
+                self.remove(key);
+                Ok(None)
+            }
             None => Ok(None),
-            Some(answer) if answer.fingerprint == fingerprint => Ok(Some(answer.reply.clone())),
+            Some(answer) if answer.fingerprint == fingerprint => Ok(Some(answer.body.clone())),
             Some(_) => Err(Conflict),
         }
     }
 
     /// Keeps the answer to a command whose key [`recall`](Self::recall) did not know.
-    pub(crate) fn keep(&mut self, now: Instant, key: IdempotencyKey, fingerprint: Fingerprint, reply: Reply) {
-        if self.by_key.insert(key.clone(), Answer { fingerprint, reply }).is_none() {
-            self.by_age.push_back((now, key));
+    pub(crate) fn keep(&mut self, answer: KeptAnswer) {
+        let (key, scope) = (answer.key.clone(), answer.worker_id.clone());
+        self.remove(&key);
+        let bytes = self.shares.of(&scope) + answer.size();
+        self.by_key.insert(key.clone(), answer);
+        let keys = self.by_scope.entry(scope.clone()).or_default();
+        keys.push_back(key);
+        let is_over = keys.len() > MAX_ANSWERS;
+        self.shares.set(&scope, bytes);
+        if is_over {
+            self.remove_oldest(&scope);
         }
-        self.forget(|_, kept| kept > MAX_ANSWERS);
-    }
-
-    fn forget(&mut self, too_much: impl Fn(Instant, usize) -> bool) {
-        while self.by_age.front().is_some_and(|(at, _)| too_much(*at, self.by_age.len())) {
-            if let Some((_, key)) = self.by_age.pop_front() {
-                self.by_key.remove(&key);
+        while let Some(reduction) = self.shares.reduction(&[]) {
+            while self.shares.of(&reduction.owner) > reduction.max_bytes {
+                if !self.remove_oldest(&reduction.owner) {
+                    return;
+                }
             }
         }
+    }
+
+    /// Forgets an answer: what it said has turned out not to be so.
+    pub(crate) fn remove(&mut self, key: &IdempotencyKey) {
+        let Some(answer) = self.by_key.remove(key) else { return };
+        let scope = &answer.worker_id;
+        self.shares.set(scope, self.shares.of(scope) - answer.size());
+        if let Some(keys) = self.by_scope.get_mut(scope) {
+            keys.retain(|kept| kept != key);
+        }
+    }
+
+    /// Forgets all answers about a worker.
+    pub(crate) fn forget(&mut self, worker_id: &WorkerId) {
+        let scope = Some(worker_id.clone());
+        for key in self.by_scope.remove(&scope).unwrap_or_default() {
+            self.by_key.remove(&key);
+        }
+        self.shares.remove(&scope);
+    }
+
+    fn remove_oldest(&mut self, scope: &Scope) -> bool {
+        let oldest = self.by_scope.get(scope).and_then(|keys| keys.front().cloned());
+        if let Some(key) = &oldest {
+            self.remove(key);
+        }
+        oldest.is_some()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(text: &str) -> IdempotencyKey {
-        text.parse().unwrap()
-    }
-
-    fn reply() -> Reply {
-        Reply::Workers(Vec::new())
-    }
-
-    const A: Fingerprint = Fingerprint(1, 1);
-    const B: Fingerprint = Fingerprint(1, 2);
-
-    #[test]
-    fn a_key_stands_for_one_command() {
-        let (mut answers, now) = (Answers::default(), Instant::now());
-        assert_eq!(answers.recall(now, &key("k"), A), Ok(None));
-        answers.keep(now, key("k"), A, reply());
-        assert_eq!(answers.recall(now, &key("k"), A), Ok(Some(reply())));
-        assert_eq!(answers.recall(now, &key("k"), B), Err(Conflict));
-        assert_eq!(answers.recall(now, &key("K"), B), Ok(None));
-    }
-
-    #[test]
-    fn answers_age() {
-        let (mut answers, now) = (Answers::default(), Instant::now());
-        answers.keep(now, key("a"), A, reply());
-        answers.keep(now + MAX_AGE / 2, key("b"), A, reply());
-        assert_eq!(answers.recall(now + MAX_AGE, &key("a"), B), Ok(None));
-        assert_eq!(answers.recall(now + MAX_AGE, &key("b"), A), Ok(Some(reply())));
-        assert_eq!((answers.by_key.len(), answers.by_age.len()), (1, 1));
-    }
-
-    #[test]
-    fn answers_are_bounded() {
-        let (mut answers, now) = (Answers::default(), Instant::now());
-        for number in 0..=MAX_ANSWERS {
-            answers.keep(now, key(&number.to_string()), A, reply());
-        }
-        assert_eq!((answers.by_key.len(), answers.by_age.len()), (MAX_ANSWERS, MAX_ANSWERS));
-        assert_eq!(answers.recall(now, &key("0"), A), Ok(None));
-        assert_eq!(answers.recall(now, &key("1"), A), Ok(Some(reply())));
-    }
-
-    #[test]
-    fn fingerprints_tell_parts_apart() {
-        let prints = Fingerprints::default();
-        let of = |method: &str, path: &str, body: &'static str| {
-            prints.of(&Request::builder().method(method).uri(path).body(Bytes::from(body)).unwrap())
-        };
-        let first = of("POST", "/v1/workers", "{}");
-        assert_eq!(first, of("POST", "/v1/workers", "{}"));
-        for other in [
-            of("PUT", "/v1/workers", "{}"),
-            of("POST", "/v1/worker", "s{}"),
-            of("POST", "/v1/workers", "{ }"),
-        ] {
-            assert_ne!(first, other);
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! A worker runtime: child processes as workers, and the worker-runtime API v1 (RUNTIME-API.md) as a function.
+//! A worker runtime: child processes as workers, and the worker-runtime API v1 (`docs/runtime-api.md`) as a function.
 //!
 //! [`Runtime::handle`] takes an `http::Request<Bytes>` and returns an `http::Response<Bytes>`. A program that embeds
 //! a runtime calls it, a server carries it over a wire: the binary `sekisho-runtime` does (feature `serve`, in
@@ -14,7 +14,7 @@
 //! use sekisho_runtime::{Runtime, RuntimeConfig};
 //!
 //! // 1. Start it. Without a profile, workers echo; with one they are processes:
-//! //    config.profiles = vec![ProcessProfile { name: "shell".into(), command: vec!["sh".into()] }];
+//! //    config.profiles = vec![WorkerProfile::lines("shell", ["sh"])];
 //! let config = RuntimeConfig::new("embedded".parse()?);
 //! let runtime_id = config.runtime_id.clone();
 //! let runtime = Runtime::start(config)?;
@@ -95,21 +95,30 @@ mod event;
 mod frame;
 mod idempotency;
 pub mod launcher;
+mod limits;
+mod profile;
+mod record;
+mod records;
 mod runtime;
 #[cfg(feature = "serve")]
 pub mod serve;
-mod store;
+mod shares;
+pub mod store;
 mod stream;
+mod timestamp;
 mod worker;
+mod worker_ids;
 
-pub use config::{ProcessProfile, RuntimeConfig, STOP_GRACE, StartError};
+pub use config::{RuntimeConfig, STOP_GRACE, Simulation, StartError};
 pub use event::{
-    Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, NumberedEvent, RunResult,
-    Segment, Snapshot, SystemItem,
+    Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, RunResult, Segment,
+    Snapshot, SystemItem,
 };
+pub use limits::{EVENT_COST, ITEM_COST, Limits};
+pub use profile::{ProfileError, ProfileKind, Program, TerminalSize, WorkerProfile};
 pub use runtime::{
-    BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_PROCESSES, MAX_TRANSCRIPT_ITEMS, MAX_WORKERS, Runtime,
+    BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_BYTES,
+    MAX_LIST_TEXT, MAX_NAME, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,
 };
-pub use store::StoreError;
-pub use stream::{CATCH_UP, MAX_EVENT_BYTES, MAX_EVENTS, MAX_SUBSCRIPTIONS, Subscription};
+pub use stream::{CATCH_UP, Subscription};
 pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS, START_TIMEOUT};

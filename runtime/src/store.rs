@@ -1,20 +1,27 @@
-//! What a runtime remembers of its workers.
+//! Where a runtime keeps what it has to remember.
+//!
+//! The runtime itself has the record of each worker in memory and answers from there. It reads a store once at its
+//! start, and later only transcripts and events of before; all else that it asks of a store is to take in what
+//! happened. So one thread of a store can write whatever has come together since its last write at once.
 
 mod memory;
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::{CreateWorker, FaultCode, TranscriptItem, WireRef, WorkerStatus};
+use sekisho_core::runtime_api::{FaultCode, TranscriptItem, WireRef};
 
-use crate::event::NumberedEvent;
+pub use memory::MemoryStore;
 
-pub(crate) use memory::MemoryStore;
+pub use crate::idempotency::{Fingerprint, KeptAnswer};
+pub use crate::record::{Ordered, Phase, WorkerRecord};
+pub use crate::timestamp::Timestamp;
 
 /// Why a store did not do what it was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(dead_code, reason = "the durable store is the one that can fail in these ways")]
 pub enum StoreError {
     /// Reading or writing failed.
     #[error("the store could not be read or written")]
@@ -43,165 +50,185 @@ impl StoreError {
 }
 
 /// Who said what stands in a transcript.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// The worker's user.
     User,
+    /// The system around the worker; also how the worker ended.
     System,
+    /// The worker, on its standard output.
     Assistant,
+    /// The worker, on its standard error.
+    Stderr,
 }
 
 impl Role {
-    pub(crate) fn as_str(self) -> &'static str {
+    const ALL: [Self; 4] = [Self::User, Self::System, Self::Assistant, Self::Stderr];
+
+    /// The role as v1 writes it.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
             Self::System => "system",
             Self::Assistant => "assistant",
+            Self::Stderr => "stderr",
         }
     }
-}
 
-/// An event with what it changed: a store takes both or nothing.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Entry {
-    pub(crate) event: NumberedEvent,
-    pub(crate) change: Option<Change>,
-}
-
-/// What an event changed beside the stream that it stands in.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Change {
-    /// There is a new worker, and it runs.
-    Created(Arc<CreateWorker>),
-    /// The transcript grew by this.
-    Said(Role, Arc<str>),
-    /// The worker does not run any more, but has this status.
-    Ended(WorkerStatus),
-}
-
-/// Whether a worker runs, and since which event it does not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Standing {
-    pub(crate) status: WorkerStatus,
-    pub(crate) ended_by: Option<u64>,
-}
-
-/// A worker without its transcript.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct WorkerRecord {
-    pub(crate) worker_id: WorkerId,
-    pub(crate) made_of: Arc<CreateWorker>,
-    pub(crate) standing: Standing,
-    pub(crate) transcript_len: u64,
-    pub(crate) last_event_id: u64,
-}
-
-/// How many workers there are, by status.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Census {
-    pub(crate) running: u64,
-    pub(crate) stopped: u64,
-    pub(crate) cancelled: u64,
-}
-
-impl Census {
-    pub(crate) fn total(self) -> u64 {
-        self.running + self.stopped + self.cancelled
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
 }
 
-/// One entry of a transcript.
+/// One item of a transcript.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct StoredItem {
-    /// Counts from 1 within the worker.
-    pub(crate) sequence: u64,
-    pub(crate) role: Role,
-    pub(crate) content: Arc<str>,
-    pub(crate) event_id: u64,
+pub struct StoredItem {
+    /// Counts from 1 within the worker, without gaps.
+    pub sequence: u64,
+    /// Who said it.
+    pub role: Role,
+    /// What was said: a line without its end, a piece of one, or an input. At most 1 MiB.
+    pub content: Arc<str>,
+    /// The event that told it.
+    pub event_id: u64,
+    /// When it was said.
+    pub at: Timestamp,
+    /// Whether it continues the item before it.
+    pub cont: bool,
 }
 
 impl StoredItem {
     /// The item as v1 shows it.
-    pub(crate) fn on_the_wire(&self, worker_ref: &WireRef) -> TranscriptItem {
+    pub fn to_wire(&self, worker_ref: &WireRef) -> TranscriptItem {
         TranscriptItem {
             sequence: self.sequence,
             worker_ref: worker_ref.clone(),
             role: self.role.as_str().to_owned(),
             content: self.content.as_ref().to_owned(),
             event_id: self.event_id,
-            at: None,
-            cont: false,
+            at: Some(self.at.to_string()),
+            cont: self.cont,
         }
     }
 }
 
-/// A piece of a transcript.
+/// One event of a worker's stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Page {
-    /// How many items there ever were.
-    pub(crate) total: u64,
-    pub(crate) items: Vec<StoredItem>,
+pub struct StoredEvent {
+    /// Its place: counts over all workers of the runtime, so that it grows within a worker, with gaps.
+    pub event_id: u64,
+    /// The event as JSON: `{"event":NAME,"data":…}`.
+    pub payload: Bytes,
 }
 
-/// Where workers, transcripts and events are kept.
+/// One change to what is kept of one worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// Its record as it is from now on; the first of a worker is its creation. Between records `transcript_len`,
+    /// `last_event_id` and `last_output_at` follow from items and events: [`Store::load`] brings them up to date.
+    Record(Box<WorkerRecord>),
+    /// It said something, or was told something.
+    Item(StoredItem),
+    /// Something happened.
+    Event(StoredEvent),
+    /// The answer to a request with an idempotency key.
+    Answer(KeptAnswer),
+    /// The worker is forgotten, with all that was kept of it.
+    Forgotten,
+}
+
+/// How far a store had got when it took something in: later writes have higher tickets.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Ticket(pub u64);
+
+/// What a store had kept when its runtime started.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Loaded {
+    /// What tells the state from that of all other starts; `None` where there was nothing. A runtime that finds
+    /// nothing begins one, and [`Store::begin`]s with it.
+    pub incarnation: Option<String>,
+    /// An event id that no event has or ever had which anybody may have been told, including those that were not
+    /// kept: a place in a stream must never mean two things.
+    pub last_event_id: u64,
+    /// All workers, in no order. Those that are not ended went with the runtime that wrote them.
+    pub workers: Vec<WorkerRecord>,
+    /// Workers whose records are damaged: whatever is asked of them is `store_corrupt`.
+    pub corrupt: Vec<WorkerId>,
+    /// Answers to requests with idempotency keys, oldest first.
+    pub answers: Vec<KeptAnswer>,
+    /// What was wrong and could be mended, for the log: no paths, no contents.
+    pub diagnostics: Vec<String>,
+}
+
+/// A piece of a transcript.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    /// How many items the transcript has lost at its beginning.
+    pub dropped: u64,
+    /// The items, in order and without gaps.
+    pub items: Vec<StoredItem>,
+}
+
+/// The newest events of a worker.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Backlog {
+    /// The event before the first of them, from which a stream can be resumed, too.
+    pub before: Option<u64>,
+    /// The events, oldest first.
+    pub events: Vec<StoredEvent>,
+}
+
+/// Where workers, transcripts, events and answers are kept.
 ///
-/// [`append`](Self::append) is called under the runtime's lock, in the order of event ids, and so must not wait for
-/// a disk: it takes note. [`commit`](Self::commit) is called outside of it before anything is acknowledged, and
-/// returns when all that was noted so far is as safe as the store can make it.
-pub(crate) trait Store: Send + Sync {
+/// A worker that a store does not know has an empty transcript and no events.
+pub trait Store: Send + Sync {
     /// The name by which v1 knows the kind of store.
     fn backend(&self) -> &'static str;
 
-    /// Takes in what happened, and tells how long the worker's transcript is now.
-    fn append(&self, worker_id: &WorkerId, entry: Entry) -> Result<u64, StoreError>;
+    /// What was kept. Called once, before everything else; it may take its time.
+    fn load(&self) -> Result<Loaded, StoreError>;
 
-    /// Returns when everything taken in so far will survive whatever the store survives.
-    fn commit(&self) -> Result<(), StoreError>;
+    /// Begins a state of its own, where [`load`](Self::load) found none.
+    fn begin(&self, incarnation: &str) -> Result<(), StoreError>;
 
-    /// Whether there is such a worker, and how it stands.
-    fn standing(&self, worker_id: &WorkerId) -> Result<Option<Standing>, StoreError>;
+    /// Takes in what happened to one worker: all of it or nothing.
+    ///
+    /// It is called under the runtime's lock, in the order of event ids, and so must not wait for a disk. An error
+    /// leaves the state of the runtime as it was.
+    fn append(&self, worker_id: &WorkerId, writes: Vec<Write>) -> Result<Ticket, StoreError>;
 
-    /// One worker.
-    fn worker(&self, worker_id: &WorkerId) -> Result<Option<WorkerRecord>, StoreError>;
+    /// Whether everything up to a ticket will survive what the store survives; an error where something of it will
+    /// not. While that is not known, the task of `context` is woken when it is. Called outside of the lock before
+    /// anything is acknowledged.
+    fn poll_durable(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<Result<(), StoreError>>;
 
-    /// All workers, oldest first.
-    fn workers(&self) -> Result<Vec<WorkerRecord>, StoreError>;
-
-    /// How many workers there are.
-    fn census(&self) -> Result<Census, StoreError>;
-
-    /// At most `limit` items of a worker's transcript from the offset `start` on, or from the oldest that is kept
-    /// where that is later; fewer where they would be over [`MAX_PAGE_BYTES`] of text, but never none.
-    fn page(&self, worker_id: &WorkerId, start: u64, limit: usize) -> Result<Option<Page>, StoreError>;
+    /// At most `limit` items of a worker's transcript after the first `start`, or from the oldest that is kept where
+    /// that is later; fewer where they would be over [`MAX_PAGE_BYTES`] of text, but never none. Items are seen as
+    /// soon as they were taken in.
+    fn page(&self, worker_id: &WorkerId, start: u64, limit: usize) -> Result<Page, StoreError>;
 
     /// The newest of those items of a worker's transcript that the event `until` or an earlier one told, oldest
-    /// first: at most `limit`, and no more than `max_bytes` of text, be it that there are none.
+    /// first: at most `limit`, and no more than `max_bytes` of text, even if that leaves none.
     fn newest(
         &self,
         worker_id: &WorkerId,
         until: u64,
         limit: usize,
         max_bytes: usize,
-    ) -> Result<Option<Vec<StoredItem>>, StoreError>;
+    ) -> Result<Vec<StoredItem>, StoreError>;
+
+    /// The newest events of a worker: at most `limit`, and no more than `max_bytes` of payloads. Asked of workers from
+    /// before the runtime's start, when they are first watched.
+    fn backlog(&self, worker_id: &WorkerId, limit: usize, max_bytes: usize) -> Result<Backlog, StoreError>;
+
+    /// Writes what is still to be written. Called when the runtime has ended; it may take its time.
+    fn close(&self) -> Result<(), StoreError>;
 }
 
-/// The most text of a page of more than one item. JSON may make six bytes of one, and the reply of a runtime is
-/// not read beyond 8 MiB.
-pub(crate) const MAX_PAGE_BYTES: usize = 1024 * 1024;
+/// The most text of a page of more than one item, in bytes. JSON may make six bytes of one, and the reply of a
+/// runtime is not read beyond 8 MiB.
+pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_error_has_its_code() {
-        for (error, code) in [
-            (StoreError::Io, FaultCode::StoreIo),
-            (StoreError::Missing, FaultCode::StoreMissing),
-            (StoreError::Corrupt, FaultCode::StoreCorrupt),
-            (StoreError::Poisoned, FaultCode::StatePoisoned),
-        ] {
-            assert_eq!(error.code(), code);
-            assert!(!error.to_string().is_empty());
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Workers that are processes: what is started, what it is told, and what it says.
 //!
 //! A worker's process has one thread in the runtime ([`attend`]). Others reach it by its [`Handle`], and it tells what
-//! happens to what implements [`Attended`]. The helper processes between the runtime and the program are
+//! happens to what implements [`OutputSink`]. The helper processes between the runtime and the program are
 //! [`crate::launcher`].
 
 mod attendant;
@@ -16,7 +16,7 @@ pub(crate) mod user;
 use std::time::Duration;
 
 pub(crate) use crate::launcher::message::{NotStarted, Step};
-pub(crate) use attendant::{Attended, End, Launch, Source, Unkept, attend};
+pub(crate) use attendant::{End, Launch, OutputSink, Source, StoreFailed, attend};
 pub(crate) use handle::{Handle, Undeliverable};
 pub(crate) use output::Fragment;
 pub(crate) use program::ProgramSpec;

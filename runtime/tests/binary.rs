@@ -216,7 +216,7 @@ fn v1_over_a_unix_socket() {
     let listen = format!("unix:{}", path.display());
     let mut server = Server::start(&["--listen", &listen]);
     assert_eq!(server.url, listen);
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0);
     let (status, _, body) = exchange(UnixStream::connect(&path).unwrap(), "GET /v1/runtime", "", "");
     assert!(status == 200 && body.contains(r#""runtime_id":"rt""#), "{body}");
 
@@ -254,7 +254,7 @@ fn a_request_that_is_under_way_is_finished() {
     stream.write_all(br#"{"intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"}}"#).unwrap();
     let mut answer = String::new();
     reader.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("worker-00000001"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(r#""worker_id":"worker-"#), "{answer}");
     assert_eq!(server.process.wait().unwrap().code(), Some(0));
 }
 

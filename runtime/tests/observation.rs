@@ -9,15 +9,22 @@ use std::thread;
 use bytes::Bytes;
 use http::{Method, Request};
 use sekisho_core::id::WorkerId;
-use sekisho_runtime::{MAX_EVENTS, MAX_SUBSCRIPTIONS, Runtime, RuntimeConfig};
+use sekisho_runtime::{Limits, Runtime, RuntimeConfig};
 use serde_json::{Value, json};
 
 use follower::{Follower, cursor};
 
 const RECORDED: &str = include_str!("../../core/src/runtime_api/recorded-streams.json");
 
+/// How many events are kept of a worker, and how many streams there may be.
+const MAX_EVENTS: usize = 1000;
+const MAX_SUBSCRIPTIONS: usize = 100;
+
 fn echo() -> (Runtime, WorkerId) {
-    let runtime = Runtime::start(RuntimeConfig::new("rt".parse().unwrap())).unwrap();
+    let limits =
+        Limits { max_backlog_events: MAX_EVENTS, max_subscriptions: MAX_SUBSCRIPTIONS, ..Limits::default() };
+    let config = RuntimeConfig { limits, ..RuntimeConfig::new("rt".parse().unwrap()) };
+    let runtime = Runtime::start(config).unwrap();
     let worker_id = create(&runtime);
     (runtime, worker_id)
 }
@@ -138,7 +145,7 @@ fn what_is_wrong_with_a_cursor_is_said_and_ends_the_stream() {
 }
 
 #[test]
-fn whoever_does_not_keep_up_is_told() {
+fn a_subscriber_that_does_not_keep_up_is_told() {
     let (runtime, worker_id) = echo();
     let mut follower = Follower::of(&runtime, &worker_id, None);
     for _ in 0..MAX_EVENTS {
@@ -204,10 +211,13 @@ fn the_end_of_the_runtime_is_said() {
     let follow = || {
         let mut follower = Follower::of(&runtime, &worker_id, Some(&cursor(&runtime, 2)));
         let frames: Vec<Value> = std::iter::from_fn(|| follower.next()).collect();
-        (frames.len(), frames[1]["envelope"]["payload"].clone(), code(&frames[2]).to_owned())
+        let payload = |index: usize| frames[index]["envelope"]["payload"].clone();
+        (frames.len(), payload(1), payload(2), code(&frames[3]).to_owned())
     };
     let paused = json!({"event": "status", "data": {"status": "paused"}});
-    let expected = (3, paused, "runtime.unavailable".to_owned());
+    let end = json!({"kind": "ended", "reason": "stopped", "message": "the runtime is shutting down"});
+    let ended = json!({"event": "system_item", "data": {"item": end}});
+    let expected = (4, paused, ended, "runtime.unavailable".to_owned());
     thread::scope(|scope| {
         let waiting = scope.spawn(follow);
         runtime.shutdown();
@@ -232,7 +242,7 @@ fn there_is_an_end_to_subscriptions() {
     let request = Request::get(format!("/v1/workers/{worker_id}/events/ws")).body(Bytes::new()).unwrap();
     let refusal = runtime.observe(&request).unwrap_err();
     assert_eq!((refusal.status().as_u16(), refusal.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
-    assert!(refusal.body().is_empty());
+    assert!(refusal.body().starts_with(br#"{"error":{"code":"runtime_full""#));
     followers.pop();
     assert!(runtime.observe(&request).is_ok());
 }

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Request;
 use sekisho_core::id::WorkerId;
-use sekisho_runtime::{MAX_EVENTS, ProcessProfile, Runtime, RuntimeConfig};
+use sekisho_runtime::{Runtime, RuntimeConfig, WorkerProfile};
 use serde_json::{Value, json};
 
 use follower::{Follower, cursor};
 
 fn runtime(command: &[&str], stop_grace: Duration) -> Runtime {
-    let command = command.iter().map(|part| (*part).to_owned()).collect();
-    let profiles = vec![ProcessProfile { name: "main".into(), command }];
+    let profiles = vec![WorkerProfile::lines("main", command.iter().copied())];
     // This program is a test's, which is no helper.
     let launcher = Some(env!("CARGO_BIN_EXE_sekisho-runtime").into());
     let config =
@@ -52,12 +51,12 @@ fn items(runtime: &Runtime, worker_id: &WorkerId) -> Vec<(String, String)> {
     items.iter().map(|item| (text(&item["role"]), text(&item["content"]))).collect()
 }
 
-/// The events after the first, which is the worker's creation, until it takes no input any more.
+/// The events after the first, which is the worker's creation, until its end.
 fn events_to_the_end(runtime: &Runtime, worker_id: &WorkerId) -> Vec<Value> {
     let mut follower = Follower::of(runtime, worker_id, Some(&cursor(runtime, 2)));
     follower.next().unwrap();
     let mut events = Vec::new();
-    while events.last().is_none_or(|last: &Value| last["data"]["status"] != "paused") {
+    while events.last().is_none_or(|last: &Value| last["data"]["item"]["kind"] != "ended") {
         events.push(follower.next().unwrap()["envelope"]["payload"].clone());
     }
     events
@@ -82,15 +81,23 @@ fn a_shell_is_a_worker() {
     let runtime = runtime(&["sh"], LONG);
     let worker_id = create(&runtime);
     say(&runtime, &worker_id, "echo one; echo two >&2");
-    until("an answer", || (items(&runtime, &worker_id).len() == 2).then_some(()));
+    until("an answer", || (items(&runtime, &worker_id).len() == 3).then_some(()));
     say(&runtime, &worker_id, "exit 0");
     let mut events = events_to_the_end(&runtime, &worker_id);
 
     let pair = |role: &str, content: &str| (role.to_owned(), content.to_owned());
-    let expected = [pair("user", "echo one; echo two >&2"), pair("assistant", "one"), pair("user", "exit 0")];
-    assert_eq!(items(&runtime, &worker_id), expected);
+    let mut items = items(&runtime, &worker_id);
     // The two streams have no order between them.
-    let stderr = json!({"event": "system_item", "data": {"item": {"kind": "stderr", "text": "two"}}});
+    items[1..3].sort();
+    let expected = [
+        pair("user", "echo one; echo two >&2"),
+        pair("assistant", "one"),
+        pair("stderr", "two"),
+        pair("user", "exit 0"),
+        pair("system", "exited with status 0"),
+    ];
+    assert_eq!(items, expected);
+    let stderr = json!({"event": "system_item", "data": {"item": {"kind": "stderr", "text": "two\n"}}});
     let position = events.iter().position(|event| *event == stderr).unwrap();
     events.remove(position);
     let message = |content: &str| json!({"event": "user_message", "data": {"segments": [{"kind": "text", "content": content}]}});
@@ -98,37 +105,48 @@ fn a_shell_is_a_worker() {
         events,
         [
             message("echo one; echo two >&2"),
-            json!({"event": "text_delta", "data": {"text": "one"}}),
+            json!({"event": "text_delta", "data": {"text": "one\n"}}),
             message("exit 0"),
             json!({"event": "run_end", "data": {"result": "finished"}}),
             json!({"event": "status", "data": {"status": "paused"}}),
+            json!({"event": "system_item", "data": {"item": {"kind": "ended", "reason": "exited", "exit_code": 0}}}),
         ]
     );
 
-    // Its end is known by the event that told it, and it stays readable.
-    let ended_by = worker(&runtime, &worker_id)["last_event_id"].as_u64().unwrap() - 1;
+    // Its end is known by the event that told it first, and it stays readable.
+    let ended_by = worker(&runtime, &worker_id)["last_event_id"].as_u64().unwrap() - 2;
     let ack = post(&runtime, &format!("/v1/workers/{worker_id}/stop"), &json!({}))["ack"].clone();
     assert_eq!((&ack["status"], &ack["event_id"]), (&json!("stopped"), &json!(ended_by)));
-    assert_eq!(say(&runtime, &worker_id, "x")["error"]["code"], "invalid_request");
+    assert_eq!(say(&runtime, &worker_id, "x")["error"]["code"], "worker_not_running");
 }
 
 #[test]
 fn failures_are_told() {
-    for (command, message) in [
-        (&["sh", "-c", "exit 3"][..], "the process ended with exit status 3"),
-        (&["sh", "-c", "kill -9 $$"], "the process was ended by signal 9"),
+    for (command, message, end) in [
         (
-            &["/no/such/program"],
-            "the process could not start: its program could not be executed: No such file or directory",
+            ["sh", "-c", "exit 3"],
+            "the worker exited with status 3",
+            json!({"reason": "exited", "exit_code": 3}),
         ),
-        (&["/dev/null"], "the process could not start: its program could not be executed: Permission denied"),
+        (
+            ["sh", "-c", "kill -9 $$"],
+            "the worker ended by signal 9",
+            json!({"reason": "signalled", "signal": 9}),
+        ),
+        // A shell that ran, whatever it found.
+        (
+            ["sh", "-c", "/no/such/program"],
+            "the worker exited with status 127",
+            json!({"reason": "exited", "exit_code": 127}),
+        ),
     ] {
-        let runtime = runtime(command, LONG);
+        let runtime = runtime(&command, LONG);
         let worker_id = create(&runtime);
         let events = events_to_the_end(&runtime, &worker_id);
         let error = json!({"event": "error", "data": {"code": "provider_error", "message": message}});
         assert!(events.contains(&error), "{command:?}");
-        assert_eq!(worker(&runtime, &worker_id)["status"], "stopped");
+        let worker = worker(&runtime, &worker_id);
+        assert_eq!((&worker["status"], &worker["end"]), (&json!("stopped"), &end));
     }
 }
 
@@ -137,16 +155,14 @@ fn what_was_said_before_the_end_is_there_at_the_end() {
     let runtime = runtime(&["sh", "-c", "seq 1 20000; printf 関"], LONG);
     let worker_id = create(&runtime);
     let transcript_len = || worker(&runtime, &worker_id)["transcript_len"].as_u64().unwrap();
-    until("the last line", || (transcript_len() == 20_001).then_some(()));
-    // Its start, its lines, its end, its rest.
-    let newest = 2 + 20_001 + 2;
-    until("the end", || (worker(&runtime, &worker_id)["last_event_id"] == newest).then_some(()));
-    let oldest = cursor(&runtime, newest - MAX_EVENTS as u64);
-    let frames = Follower::of(&runtime, &worker_id, Some(&oldest)).ready();
-    let events: Vec<&Value> = frames[1..].iter().map(|frame| &frame["envelope"]["payload"]).collect();
-    assert_eq!(events.len(), MAX_EVENTS);
-    let last_words = &json!({"event": "text_delta", "data": {"text": "関"}});
-    assert_eq!(events[MAX_EVENTS - 3], last_words);
+    until("the end", || worker(&runtime, &worker_id)["end"].is_object().then_some(()));
+    // Its lines, its rest, its end.
+    assert_eq!(transcript_len(), 20_002);
+    let frames = Follower::of(&runtime, &worker_id, Some(&cursor(&runtime, 2))).ready();
+    let events = frames[1..].iter().map(|frame| &frame["envelope"]["payload"]);
+    let told: String = events.filter_map(|event| event["data"]["text"].as_str()).collect();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[19_999], lines[20_000]), (20_001, "1", "20000", "関"));
 }
 
 #[test]
@@ -154,8 +170,8 @@ fn a_process_that_closed_its_input_is_told_of() {
     let runtime = runtime(&["sh", "-c", "exec 0<&-; echo closed; exec sleep 1000"], LONG);
     let worker_id = create(&runtime);
     let refused = until("the refusal", || say(&runtime, &worker_id, "x").get("error").cloned());
-    assert_eq!(refused["code"], "invalid_request");
-    assert!(refused["message"].as_str().unwrap().contains("has closed its standard input"), "{refused}");
+    assert_eq!(refused["code"], "worker_not_running");
+    assert!(refused["message"].as_str().unwrap().contains("its standard input is closed"), "{refused}");
 }
 
 #[test]
@@ -165,17 +181,19 @@ fn a_process_that_ignores_being_asked_is_killed() {
     for (orders, grace, status) in [
         (&["stop"][..], Duration::from_millis(50), "stopped"),
         (&["cancel"], LONG, "cancelled"),
-        (&["stop", "cancel"], LONG, "stopped"),
+        (&["stop", "cancel"], LONG, "cancelled"),
     ] {
         let runtime = runtime(&stubborn, grace);
         let worker_id = create(&runtime);
         let pid = until("the pid", || items(&runtime, &worker_id).first().map(|item| item.1.clone()));
         for order in orders {
             let ack = post(&runtime, &format!("/v1/workers/{worker_id}/{order}"), &json!({}))["ack"].clone();
-            assert_eq!(ack["status"], status);
+            assert_eq!(ack["status"], "running");
         }
         let process = format!("/proc/{pid}");
-        until("the end", || (!std::path::Path::new(&process).exists()).then_some(()));
+        let end = until("the end", || worker(&runtime, &worker_id).get("end").cloned());
+        assert_eq!(end, json!({"reason": status, "signal": 9}));
+        assert!(!std::path::Path::new(&process).exists());
     }
 }
 

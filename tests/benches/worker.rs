@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Request;
 use rustix::time::{ClockId, clock_gettime};
-use sekisho_runtime::{MAX_PROCESSES, ProcessProfile, Runtime, RuntimeConfig};
+use sekisho_runtime::{Limits, Runtime, RuntimeConfig, WorkerProfile};
 use serde_json::{Value, json};
 
 use figures::{Bars, median};
@@ -39,8 +39,7 @@ const MANY_START: f64 = 2.0;
 const WORKER_MEMORY: f64 = 3.0;
 
 fn runtime(command: &[&str]) -> Runtime {
-    let command = command.iter().map(|part| (*part).to_owned()).collect();
-    let profiles = vec![ProcessProfile { name: "main".into(), command }];
+    let profiles = vec![WorkerProfile::lines("main", command.iter().copied())];
     Runtime::start(RuntimeConfig { profiles, ..RuntimeConfig::new("rt".parse().unwrap()) }).unwrap()
 }
 
@@ -102,14 +101,15 @@ fn many() -> (f64, f64) {
     let runtime = runtime(&["sh", "-c", "echo up; exec sleep 1000"]);
     let before = usage::memory(std::process::id()).unwrap();
     let begun = Instant::now();
-    let workers: Vec<String> = (0..MAX_PROCESSES).map(|_| create(&runtime)).collect();
+    let count = Limits::default().max_workers;
+    let workers: Vec<String> = (0..count).map(|_| create(&runtime)).collect();
     until(|| workers.iter().all(|worker_id| worker(&runtime, worker_id)["transcript_len"] != 0));
     let took = begun.elapsed().as_secs_f64();
     let launchers = processes("sekisho-launcher");
-    assert_eq!(launchers.len(), MAX_PROCESSES);
+    assert_eq!(launchers.len(), count);
     let helpers: f64 = launchers.iter().map(|pid| usage::memory(*pid).unwrap()).sum();
     let own = usage::memory(std::process::id()).unwrap() - before;
-    (took, (helpers + own.max(0.0)) / MAX_PROCESSES as f64 / 1024.0)
+    (took, (helpers + own.max(0.0)) / count as f64 / 1024.0)
 }
 
 /// The processes whose command line begins like that.

@@ -76,7 +76,7 @@ function watch(at, cursor) {
     };
     return Object.assign(Object.create({
         caughtUp: () => until(() => viewer.frames.some(({ diagnostic }) => diagnostic?.code === "caught_up")),
-        heard: line => until(() => viewer.frames.some(({ envelope }) => envelope?.payload.data?.text === line)),
+        heard: line => until(() => viewer.frames.some(({ envelope }) => envelope?.payload.data?.text?.trimEnd() === line)),
         ended: () => until(() => viewer.closed),
         leave: () => socket.close(),
         lastCursor: () => viewer.frames.findLast(({ envelope }) => envelope).envelope.cursor,
@@ -169,7 +169,10 @@ fn a_page_follows_a_worker_and_comes_back() {
         let ids: BTreeSet<_> = events(viewer).map(|event| event["event_id"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), events(viewer).count(), "{report}");
         for event in events(viewer) {
-            assert_eq!((&event["runtime_id"], &event["worker_id"]), (&json!("embedded"), &json!(WORKER)));
+            assert_eq!(
+                (&event["runtime_id"], &event["worker_id"]),
+                (&json!("embedded"), &json!(gateway.worker_id))
+            );
         }
     }
     for viewer in [stays, leaves] {
@@ -233,11 +236,10 @@ fn a_page_of_another_origin_stays_outside() {
     assert_eq!(workers(), [2, 2], "what is not JSON creates nothing");
 }
 
-const WORKER: &str = "worker-00000001";
-
 /// The real server, with one worker, which is a shell.
 struct Gateway {
     process: Process,
+    worker_id: String,
     _directory: tempfile::TempDir,
 }
 
@@ -253,9 +255,9 @@ impl Gateway {
         );
         fs::write(&config, text).unwrap();
         let process = Process::start(Command::new(binary("sekisho-server")).arg("--config").arg(&config));
-        let gateway = Self { process, _directory: directory };
+        let mut gateway = Self { process, worker_id: String::new(), _directory: directory };
         let created = gateway.ask("POST", Some(r#"{"intent":{"kind":"assistant"}}"#));
-        assert_eq!(created["worker"]["worker_id"], WORKER, "{created}");
+        gateway.worker_id = created["worker"]["worker_id"].as_str().unwrap().to_owned();
         gateway
     }
 
@@ -307,7 +309,8 @@ impl Page {
     fn visit(&self, chromium: &Path, gateways: &[&Gateway]) -> Value {
         let mut url = format!("{}/#token={TOKEN}", self.origin());
         for gateway in gateways {
-            url += &format!("&at=http://{}/api/runtimes/embedded/workers/{WORKER}", gateway.address());
+            let Gateway { worker_id, .. } = gateway;
+            url += &format!("&at=http://{}/api/runtimes/embedded/workers/{worker_id}", gateway.address());
         }
         let browser = Browser::start(chromium, &url);
         let report = self.reports.recv_timeout(REPORT_WITHIN);
@@ -386,7 +389,7 @@ fn lines(viewer: &Value) -> Vec<&str> {
 
 fn line(event: &Value) -> Option<&str> {
     let data = &event["payload"]["data"];
-    data["text"].as_str().or_else(|| data["segments"][0]["content"].as_str())
+    data["text"].as_str().map(str::trim_end).or_else(|| data["segments"][0]["content"].as_str())
 }
 
 fn has_line(event: &&Value) -> bool {

@@ -57,6 +57,8 @@ pub enum FaultCode {
     StoreCorrupt,
     /// An earlier failure has left the runtime's state unusable.
     StatePoisoned,
+    /// The worker's program could not be started.
+    NotStarted,
     /// As many workers run as may, or the machine has no room for another.
     RuntimeFull,
 }
@@ -86,6 +88,7 @@ impl FaultCode {
         Self::StoreMissing,
         Self::StoreCorrupt,
         Self::StatePoisoned,
+        Self::NotStarted,
         Self::RuntimeFull,
     ];
 
@@ -121,6 +124,7 @@ impl FaultCode {
             Self::StoreMissing => ("store_missing", Status::INTERNAL_SERVER_ERROR, Kind::RuntimeError),
             Self::StoreCorrupt => ("store_corrupt", Status::INTERNAL_SERVER_ERROR, Kind::RuntimeError),
             Self::StatePoisoned => ("state_poisoned", Status::INTERNAL_SERVER_ERROR, Kind::RuntimeError),
+            Self::NotStarted => ("not_started", Status::INTERNAL_SERVER_ERROR, Kind::RuntimeError),
             Self::RuntimeFull => ("runtime_full", Status::SERVICE_UNAVAILABLE, Kind::RuntimeBusy),
         }
     }
@@ -147,7 +151,7 @@ impl FaultCode {
 
     /// Whether the runtime says with this code that it has done nothing of the command.
     pub(super) fn proves_not_applied(self) -> bool {
-        self.status().is_client_error() || self == Self::RuntimeFull
+        self.status().is_client_error() || matches!(self, Self::NotStarted | Self::RuntimeFull)
     }
 }
 

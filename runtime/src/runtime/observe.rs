@@ -1,15 +1,16 @@
 //! How a subscription begins.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::Response;
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::Observe;
 
+use super::create::full;
 use super::{Shared, store_fault};
 use crate::cursor::Cursor;
 use crate::event::{Activity, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, Snapshot};
 use crate::frame::{self, Diagnostic};
-use crate::store::{Standing, StoreError, StoredItem};
+use crate::store::{StoreError, StoredItem};
 use crate::stream::Subscription;
 
 /// What a snapshot is made of.
@@ -22,15 +23,17 @@ impl Shared {
     #[expect(clippy::result_large_err, reason = "a response is what the runtime answers")]
     pub(super) fn subscribe(&self, observe: &Observe) -> Result<Subscription, Response<Bytes>> {
         let Observe { worker_id, cursor } = observe;
-        let permit = self.subscriptions.admit().ok_or_else(full)?;
+        let permit = self
+            .subscriptions
+            .admit()
+            .ok_or_else(|| full("as many streams are open as may be").response())?;
         let refused = |fault| store_fault(fault).response();
 
         // Under one lock, so that nothing happens between the snapshot and the place from which it goes on.
-        let locked = self.lock().map_err(refused)?;
-        let standing = self.store.standing(worker_id).map_err(refused)?;
-        let (Some(standing), Some(stream)) = (standing, locked.streams.get(worker_id)) else {
-            return Err(self.not_found(worker_id).response());
-        };
+        let mut locked = self.lock().map_err(refused)?;
+        let record = self.record(&locked, worker_id).map_err(|fault| fault.response())?;
+        let closed_by = record.closed_by();
+        let stream = self.stream(&mut locked, worker_id).map_err(refused)?;
         let (cursor, place, view) = match cursor {
             None => {
                 let (place, view) = stream.join();
@@ -49,7 +52,7 @@ impl Shared {
                 }
             }
         };
-        let parts = self.parts(worker_id, standing, place).map_err(refused)?;
+        let parts = self.parts(worker_id, closed_by, place).map_err(refused)?;
         drop(locked);
 
         let mut opening = vec![frame::snapshot(&cursor, worker_id, self.snapshot(worker_id, parts))];
@@ -59,25 +62,51 @@ impl Shared {
         Ok(Subscription::new(opening, view, permit))
     }
 
-    /// How the worker stood at a place. Whoever goes on from there would otherwise be shown twice what came since.
-    fn parts(&self, worker_id: &WorkerId, standing: Standing, place: u64) -> Result<Parts, StoreError> {
-        let items = self.store.newest(worker_id, place, MAX_SNAPSHOT_ITEMS, MAX_SNAPSHOT_BYTES)?;
-        let ended = standing.ended_by.is_some_and(|event_id| event_id <= place);
-        let status = if ended { Activity::Paused } else { Activity::Idle };
-        Ok(Parts { items: items.unwrap_or_default(), status })
+    /// How the worker stood at a place. A subscriber that goes on from there would otherwise be shown twice what came
+    /// since.
+    fn parts(&self, worker_id: &WorkerId, closed_by: Option<u64>, place: u64) -> Result<Parts, StoreError> {
+        let mut items = self.store.newest(worker_id, place, MAX_SNAPSHOT_ITEMS, MAX_SNAPSHOT_BYTES)?;
+        // The bound is on what is sent: JSON may make six bytes of one.
+        let mut room = MAX_SNAPSHOT_BYTES;
+        let fits = |item: &&StoredItem| match room.checked_sub(json_length(&item.content)) {
+            Some(rest) => {
+                room = rest;
+                true
+            }
+            None => false,
+        };
+        let kept = items.iter().rev().take_while(fits).count();
+        items.drain(..items.len() - kept);
+        let is_closed = closed_by.is_some_and(|event_id| event_id <= place);
+        let status = if is_closed { Activity::Paused } else { Activity::Idle };
+        Ok(Parts { items, status })
     }
 
     fn snapshot(&self, worker_id: &WorkerId, Parts { items, status }: Parts) -> Snapshot {
         let worker_ref = self.wire_ref(worker_id);
-        let entries = items.into_iter().map(|item| item.on_the_wire(&worker_ref)).collect();
+        let entries = items.into_iter().map(|item| item.to_wire(&worker_ref)).collect();
         Snapshot { entries, greeting: Greeting::of(worker_id), status }
     }
 }
 
-/// There is no code of v1 for it. Whoever asks again in a moment may be lucky.
-fn full() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
+/// How long a text is in JSON, in bytes, without its quotes.
+fn json_length(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::json_length;
+
+    #[test]
+    fn escapes_are_counted() {
+        for text in ["", "plain", "\0\u{1}\u{1f}", "\"\\\n\r\t\u{8}\u{c}\u{7f}\u{80}", "関\u{2028}/"] {
+            assert_eq!(json_length(text) + 2, serde_json::to_string(text).unwrap().len(), "{text:?}");
+        }
+    }
 }

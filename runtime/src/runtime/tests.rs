@@ -1,26 +1,34 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::ProcessProfile;
+use crate::limits::Limits;
+use crate::profile::{ProfileKind, Program, WorkerProfile};
 
 fn config() -> RuntimeConfig {
-    RuntimeConfig::new("rt".parse().unwrap())
+    let mut config = RuntimeConfig::new("rt".parse().unwrap());
+    // Beside the programs of tests are those that they test: `cargo test` builds both.
+    config.launcher =
+        std::env::current_exe().unwrap().ancestors().nth(2).map(|folder| folder.join("sekisho-runtime"));
+    config
 }
 
 fn echo() -> Runtime {
     Runtime::start(config()).unwrap()
 }
 
+fn with_program(program: Program) -> Runtime {
+    let kind = ProfileKind::Lines(program);
+    let profiles = vec![WorkerProfile { name: "quiet".into(), kind, description: None }];
+    Runtime::start(RuntimeConfig { profiles, ..config() }).unwrap()
+}
+
+/// Workers that take nothing and say nothing.
 fn quiet() -> Runtime {
-    let command = ["sh", "-c", "exec sleep 1000"].map(String::from).to_vec();
-    let profiles = vec![ProcessProfile { name: "quiet".into(), command }];
-    // Beside the programs of tests are those that they test: `cargo test` builds both.
-    let launcher =
-        std::env::current_exe().unwrap().ancestors().nth(2).map(|folder| folder.join("sekisho-runtime"));
-    Runtime::start(RuntimeConfig { profiles, launcher, ..config() }).unwrap()
+    with_program(Program { command: vec!["sleep".into(), "1000".into()], ..Program::default() })
 }
 
 fn ask(runtime: &Runtime, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
@@ -41,19 +49,39 @@ fn post(runtime: &Runtime, path: &str, body: &str) -> (u16, Value) {
 }
 
 fn refused(answer: (u16, Value)) -> (u16, String) {
-    (answer.0, answer.1["error"]["code"].as_str().unwrap().to_owned())
+    (answer.0, answer.1["error"]["code"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned())
+}
+
+/// Makes a worker, and tells its path.
+fn make(runtime: &Runtime) -> String {
+    let (status, answer) = post(runtime, WORKERS, ASSISTANT);
+    assert_eq!(status, 200, "{answer}");
+    format!("{WORKERS}/{}", answer["worker"]["worker_id"].as_str().unwrap())
+}
+
+fn input(runtime: &Runtime, worker: &str, body: &str) -> (u16, Value) {
+    post(runtime, &format!("{worker}/input"), body)
+}
+
+/// Waits until a worker is gone, and tells what is known of it.
+fn ended(runtime: &Runtime, worker: &str) -> Value {
+    let shared = &runtime.handle.shared;
+    let worker_id = worker.strip_prefix("/v1/workers/").unwrap().parse().unwrap();
+    let runs = |state: &mut State| state.threads.contains_key(&worker_id);
+    drop(shared.done.wait_while(shared.state.lock().unwrap(), runs).unwrap());
+    get(runtime, worker).1["worker"].clone()
 }
 
 const ASSISTANT: &str = r#"{"intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"}}"#;
+const ECHO: &str = r#"{"intent":{"kind":"assistant"},"profile":{"kind":"builtin","value":"builtin:echo"}}"#;
 const WORKERS: &str = "/v1/workers";
-const INPUT: &str = "/v1/workers/worker-00000001/input";
 const HELLO: &str = r#"{"kind":"user","content":"hello"}"#;
 
 #[test]
 fn a_runtime_speaks_of_itself() {
     let (status, body) = get(&echo(), "/v1/runtime");
     let runtime = &body["runtime"];
-    assert_eq!((status, &runtime["features"]), (200, &json!(["idempotency"])));
+    assert_eq!((status, &runtime["features"]), (200, &json!(["idempotency", "names", "placement"])));
     assert_eq!(runtime["backend"], "memory");
     let incarnation = runtime["incarnation"].as_str().unwrap();
     assert_eq!(incarnation.len(), 32);
@@ -79,20 +107,24 @@ fn profiles_are_the_operators() {
     let create = |runtime: &Runtime, profile: &str| {
         post(runtime, WORKERS, &format!(r#"{{"intent":{{"kind":"assistant"}},"profile":{profile}}}"#))
     };
-    for (profile, status) in [
-        (r#"{"kind":"runtime_default"}"#, 200),
-        (r#"{"kind":"builtin","value":"builtin:echo"}"#, 200),
-        (r#"{"kind":"named","value":"quiet"}"#, 200),
-        (r#"{"kind":"builtin","value":"quiet"}"#, 400),
-        (r#"{"kind":"builtin","value":"builtin:coder"}"#, 400),
-        (r#"{"kind":"named","value":"builtin:echo"}"#, 400),
-        (r#"{"kind":"named","value":"/bin/sh"}"#, 400),
-        (r#"{"kind":"named","value":""}"#, 400),
+    let runtime = quiet();
+    for (profile, name) in [
+        (r#"{"kind":"runtime_default"}"#, Some("quiet-")),
+        (r#"{"kind":"builtin","value":"builtin:echo"}"#, Some("worker-")),
+        (r#"{"kind":"named","value":"quiet"}"#, Some("quiet-")),
+        (r#"{"kind":"builtin","value":"quiet"}"#, None),
+        (r#"{"kind":"builtin","value":"builtin:coder"}"#, None),
+        (r#"{"kind":"named","value":"builtin:echo"}"#, None),
+        (r#"{"kind":"named","value":"/bin/sh"}"#, None),
+        (r#"{"kind":"named","value":""}"#, None),
     ] {
-        let answer = create(&quiet(), profile);
-        assert_eq!(answer.0, status, "{profile}");
-        if status == 400 {
-            assert_eq!(refused(answer).1, "invalid_request", "{profile}");
+        let answer = create(&runtime, profile);
+        match name {
+            Some(prefix) => {
+                let name = answer.1["worker"]["worker_id"].as_str().unwrap();
+                assert_eq!(name.strip_prefix(prefix).map(str::len), Some(8), "{name}");
+            }
+            None => assert_eq!(refused(answer), (400, "unknown_profile".into()), "{profile}"),
         }
     }
     assert_eq!(create(&echo(), r#"{"kind":"runtime_default"}"#).0, 200);
@@ -108,25 +140,127 @@ fn what_a_worker_was_made_of_is_given_back() {
         "requested_capabilities": [{"name": "read"}, {"name": "write", "reason": "r"}],
         "workspace_refs": [{"name": "n", "reference": "r"}],
         "mount_refs": [{"name": "m", "reference": "r"}],
+        "name": "my worker",
+        "labels": {"team": "a", "ticket/id": "関 7"},
     });
     let (status, answer) = post(&runtime, WORKERS, &body.to_string());
     assert_eq!(status, 200);
     for (field, value) in body.as_object().unwrap() {
         assert_eq!(&answer["worker"][field], value);
     }
-    assert_eq!(get(&runtime, "/v1/workers/worker-00000001").1, answer);
+    let worker_id = answer["worker"]["worker_id"].as_str().unwrap();
+    assert_eq!(get(&runtime, &format!("{WORKERS}/{worker_id}")).1, answer);
     let (_, list) = get(&runtime, WORKERS);
-    assert_eq!(list["workers"][0]["requested_capability_count"], 2);
-    assert_eq!(list["workers"][0]["has_config_bundle"], true);
+    let row = &list["workers"][0];
+    assert_eq!((&row["requested_capability_count"], &row["has_config_bundle"]), (&json!(2), &json!(true)));
+    assert_eq!((&row["name"], &row["labels"]), (&body["name"], &body["labels"]));
+    assert!(row.get("truncated").is_none());
+}
+
+#[test]
+fn names_and_labels_have_their_form() {
+    let runtime = echo();
+    let labels = |count: usize| {
+        let labels = (0..count).map(|number| (format!("l{number}"), json!("v")));
+        Value::Object(labels.collect())
+    };
+    for (field, value, is_good) in [
+        ("name", json!("x".repeat(128)), true),
+        ("name", json!("x".repeat(129)), false),
+        ("name", json!(""), false),
+        ("name", json!("a\nb"), false),
+        ("labels", labels(16), true),
+        ("labels", labels(17), false),
+        ("labels", json!({"a.b_c/d-E9": ""}), true),
+        ("labels", json!({"": "v"}), false),
+        ("labels", json!({"a b": "v"}), false),
+        ("labels", json!({"x".repeat(64): "v"}), false),
+        ("labels", json!({"a": "関".repeat(128)}), true),
+        ("labels", json!({"a": "関".repeat(129)}), false),
+        ("labels", json!({"a": "\u{1b}"}), false),
+    ] {
+        let mut body: Value = serde_json::from_str(ASSISTANT).unwrap();
+        body[field] = value.clone();
+        let answer = post(&runtime, WORKERS, &body.to_string());
+        match is_good {
+            true => assert_eq!(answer.0, 200, "{field} {value}"),
+            false => assert_eq!(refused(answer), (400, "invalid_request".into()), "{field} {value}"),
+        }
+    }
+}
+
+#[test]
+fn where_a_worker_starts_is_for_its_profile_to_allow() {
+    let runtime = with_program(Program {
+        command: vec!["sh".into(), "-c".into(), "pwd; echo \"$BRANCH $SEKISHO_WORKER_NAME $SET\"".into()],
+        env: [("SET".to_owned(), "by the profile".to_owned())].into(),
+        allow_cwd: vec!["/usr/*".into()],
+        allow_env: vec!["BRANCH".into()],
+        ..Program::default()
+    });
+    let create = |more: Value| {
+        let mut body: Value = serde_json::from_str(ASSISTANT).unwrap();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        post(&runtime, WORKERS, &body.to_string())
+    };
+    for more in [
+        json!({"cwd": "/etc"}),
+        json!({"cwd": "/usr/../etc"}),
+        json!({"cwd": "/usr/share/doc"}),
+        json!({"env": {"PATH": "/tmp"}}),
+        json!({"env": {"BRANCH": "x", "LD_PRELOAD": "x"}}),
+    ] {
+        assert_eq!(refused(create(more.clone())), (403, "not_allowed".into()), "{more}");
+    }
+    assert_eq!(refused(create(json!({"env": {"BRANCH": "\0"}}))), (400, "invalid_request".into()));
+    let (status, answer) = create(json!({"cwd": "/usr/share", "env": {"BRANCH": "main"}, "name": "n"}));
+    assert_eq!(status, 200, "{answer}");
+    // What may be a secret is not shown again.
+    assert!(answer["worker"].get("env").is_none() && answer["worker"].get("cwd").is_none());
+    let worker = format!("{WORKERS}/{}", answer["worker"]["worker_id"].as_str().unwrap());
+    assert_eq!(ended(&runtime, &worker)["end"], json!({"reason": "exited", "exit_code": 0}));
+    let transcript = get(&runtime, &format!("{worker}/transcript")).1;
+    let items = transcript["transcript"]["items"].as_array().unwrap();
+    let said: Vec<_> = items.iter().map(|item| item["content"].as_str().unwrap()).collect();
+    assert_eq!(said, ["/usr/share", "main n by the profile", "exited with status 0"]);
+
+    // Echo has no process that could start anywhere.
+    let echoes = ECHO.replacen('{', r#"{"cwd":"/usr/share","#, 1);
+    assert_eq!(refused(post(&runtime, WORKERS, &echoes)), (403, "not_allowed".into()));
+}
+
+#[test]
+fn a_program_that_cannot_start_is_an_error_of_create() {
+    for (program, message) in [
+        (
+            Program { command: vec!["/no/such/program".into()], ..Program::default() },
+            "its program could not be executed: No such file or directory",
+        ),
+        (
+            Program { command: vec!["sh".into()], cwd: Some("/no/such/folder".into()), ..Program::default() },
+            "its directory could not be entered: No such file or directory",
+        ),
+    ] {
+        let runtime = with_program(program);
+        let create = || ask(&runtime, Method::POST, WORKERS, &[("idempotency-key", "k")], ASSISTANT);
+        let (status, answer) = create();
+        assert_eq!((status, &answer["error"]["code"]), (500, &json!("not_started")));
+        assert_eq!(answer["error"]["message"], message);
+        // It is there to be looked at, and its key is free.
+        let row = get(&runtime, WORKERS).1["workers"][0].clone();
+        assert_eq!((&row["status"], &row["end"]["reason"]), (&json!("stopped"), &json!("not_started")));
+        assert_eq!(refused(create()), (500, "not_started".into()));
+        assert_eq!(get(&runtime, "/v1/runtime").1["runtime"]["worker_count"], 2);
+    }
 }
 
 #[test]
 fn echo_answers_with_the_same_text() {
     let runtime = echo();
-    post(&runtime, WORKERS, ASSISTANT);
-    let (_, ack) = post(&runtime, INPUT, HELLO);
+    let worker = make(&runtime);
+    let (_, ack) = input(&runtime, &worker, HELLO);
     assert_eq!((&ack["ack"]["transcript_sequence"], &ack["ack"]["event_id"]), (&json!(1), &json!(3)));
-    let transcript = get(&runtime, "/v1/workers/worker-00000001/transcript").1;
+    let transcript = get(&runtime, &format!("{worker}/transcript")).1;
     let items = transcript["transcript"]["items"].as_array().unwrap();
     let said: Vec<_> =
         items.iter().map(|item| (&item["role"], &item["content"], &item["event_id"])).collect();
@@ -134,14 +268,21 @@ fn echo_answers_with_the_same_text() {
         said,
         [(&json!("user"), &json!("hello"), &json!(3)), (&json!("assistant"), &json!("hello"), &json!(4))]
     );
+    let is_time = |value: &Value| value.as_str().is_some_and(|text| text.len() == 24 && text.ends_with('Z'));
+    assert!(items.iter().all(|item| is_time(&item["at"]) && item.get("cont").is_none()));
+    let detail = get(&runtime, &worker).1["worker"].clone();
+    for field in ["created_at", "started_at", "last_output_at"] {
+        assert!(is_time(&detail[field]), "{field}");
+    }
+    assert_eq!((detail["activity"].as_str(), detail.get("ended_at")), (Some("idle"), None));
 }
 
 #[test]
 fn transcripts_come_in_pages() {
     let runtime = echo();
-    post(&runtime, WORKERS, ASSISTANT);
+    let worker = make(&runtime);
     for _ in 0..150 {
-        post(&runtime, INPUT, HELLO);
+        input(&runtime, &worker, HELLO);
     }
     for (query, first, count, next) in [
         ("", json!(1), 256, json!(256)),
@@ -152,7 +293,7 @@ fn transcripts_come_in_pages() {
         ("?start=18446744073709551615&limit=0", Value::Null, 0, Value::Null),
         ("?limit=0", Value::Null, 0, json!(0)),
     ] {
-        let (status, body) = get(&runtime, &format!("/v1/workers/worker-00000001/transcript{query}"));
+        let (status, body) = get(&runtime, &format!("{worker}/transcript{query}"));
         let transcript = &body["transcript"];
         let items = transcript["items"].as_array().unwrap();
         assert_eq!((status, &transcript["total_items"]), (200, &json!(300)), "{query}");
@@ -162,45 +303,69 @@ fn transcripts_come_in_pages() {
 }
 
 #[test]
-fn an_ended_worker_keeps_its_first_end() {
-    let runtime = quiet();
-    post(&runtime, WORKERS, ASSISTANT);
-    post(&runtime, WORKERS, ASSISTANT);
-    let end = |worker: u32, how: &str| {
-        let ack = post(&runtime, &format!("/v1/workers/worker-0000000{worker}/{how}"), "").1;
-        (ack["ack"]["status"].clone(), ack["ack"]["event_id"].clone())
+fn a_worker_runs_until_it_is_gone() {
+    let stubborn = r#"trap "" TERM; echo ready; while :; do sleep 1000; done"#;
+    let runtime = with_program(Program {
+        command: vec!["sh".into(), "-c".into(), stubborn.into()],
+        ..Program::default()
+    });
+    let worker = make(&runtime);
+    let end = |how: &str, body: &str| {
+        let ack = post(&runtime, &format!("{worker}/{how}"), body).1;
+        (ack["ack"]["status"].clone(), ack["ack"]["event_id"].as_u64().unwrap())
     };
-    assert_eq!(end(1, "stop"), (json!("stopped"), json!(4)));
-    assert_eq!(end(1, "stop"), (json!("stopped"), json!(4)));
-    assert_eq!(end(1, "cancel"), (json!("stopped"), json!(4)));
-    assert_eq!(end(2, "cancel"), (json!("cancelled"), json!(5)));
-    assert_eq!(end(2, "stop"), (json!("cancelled"), json!(5)));
-    let (status, answer) = post(&runtime, INPUT, HELLO);
-    assert_eq!(status, 400);
-    assert_eq!(answer["error"]["message"], "invalid request: worker worker-00000001 is not running");
+    let (status, first) = end("stop", r#"{"reason":"enough"}"#);
+    assert_eq!(status, "running");
+    let detail = get(&runtime, &worker).1["worker"].clone();
+    assert_eq!((&detail["status"], &detail["stopping"]), (&json!("running"), &json!(true)));
+    assert_eq!(refused(input(&runtime, &worker, HELLO)), (409, "worker_not_running".into()));
+    assert_eq!(end("stop", ""), (json!("running"), first));
+    // It takes its time to stop, but can still be cancelled.
+    assert_eq!(end("cancel", r#"{"reason":"at once"}"#), (json!("running"), first));
+    let detail = ended(&runtime, &worker);
+    assert_eq!(detail["status"], "cancelled");
+    assert_eq!(detail["end"], json!({"reason": "cancelled", "signal": 9, "message": "at once"}));
+    assert!(detail.get("stopping").is_none() && detail["ended_at"].is_string());
+    assert_eq!(end("stop", ""), (json!("cancelled"), first));
+    assert_eq!(end("cancel", ""), (json!("cancelled"), first));
+    assert_eq!(refused(input(&runtime, &worker, HELLO)), (409, "worker_not_running".into()));
     let summary = get(&runtime, "/v1/runtime").1["runtime"].clone();
     assert_eq!(
-        (&summary["worker_count"], &summary["active_worker_count"], &summary["stopped_worker_count"]),
-        (&json!(2), &json!(0), &json!(1))
+        (&summary["worker_count"], &summary["active_worker_count"], &summary["cancelled_worker_count"]),
+        (&json!(1), &json!(0), &json!(1))
     );
+}
+
+#[test]
+fn a_worker_without_a_process_ends_at_once() {
+    let runtime = echo();
+    let worker = make(&runtime);
+    let ack = post(&runtime, &format!("{worker}/stop"), r#"{"reason":"enough"}"#).1["ack"].clone();
+    assert_eq!((&ack["status"], &ack["event_id"]), (&json!("stopped"), &json!(3)));
+    let detail = get(&runtime, &worker).1["worker"].clone();
+    assert_eq!(detail["end"], json!({"reason": "stopped", "message": "enough"}));
+    assert_eq!((&detail["transcript_len"], &detail["last_event_id"]), (&json!(1), &json!(4)));
 }
 
 #[test]
 fn after_shutdown_there_is_only_reading() {
     let runtime = quiet();
-    post(&runtime, WORKERS, ASSISTANT);
-    post(
-        &runtime,
-        WORKERS,
-        &ASSISTANT.replace(r#""kind":"runtime_default""#, r#""kind":"builtin","value":"builtin:echo""#),
-    );
+    let worker = make(&runtime);
+    let echoes = post(&runtime, WORKERS, ECHO).1["worker"]["worker_id"].as_str().unwrap().to_owned();
     runtime.shutdown();
     assert!(runtime.handle.shared.lock().unwrap().threads.is_empty());
     assert_eq!(refused(post(&runtime, WORKERS, ASSISTANT)), (409, "runtime_stopped".into()));
-    assert_eq!(refused(post(&runtime, INPUT, HELLO)), (409, "runtime_stopped".into()));
+    assert_eq!(refused(input(&runtime, &worker, HELLO)), (409, "runtime_stopped".into()));
     let summary = get(&runtime, "/v1/runtime").1["runtime"].clone();
     assert_eq!((&summary["status"], &summary["stopped_worker_count"]), (&json!("stopped"), &json!(2)));
-    assert_eq!(post(&runtime, "/v1/workers/worker-00000002/stop", "").0, 200);
+    for worker in [worker, format!("{WORKERS}/{echoes}")] {
+        let end = get(&runtime, &worker).1["worker"]["end"].clone();
+        assert_eq!(
+            (&end["reason"], &end["message"]),
+            (&json!("stopped"), &json!("the runtime is shutting down"))
+        );
+        assert_eq!(post(&runtime, &format!("{worker}/stop"), "").0, 200);
+    }
     runtime.shutdown();
 }
 
@@ -212,50 +377,84 @@ fn bounds_are_told() {
         "x".repeat(MAX_CREATE_BYTES)
     );
     assert_eq!(refused(post(&runtime, WORKERS, &long)), (400, "invalid_request".into()));
-    assert_eq!(post(&runtime, WORKERS, ASSISTANT).0, 200);
-    let input = |length: usize| format!(r#"{{"kind":"user","content":"{}"}}"#, "x".repeat(length));
-    assert_eq!(post(&runtime, INPUT, &input(crate::MAX_INPUT_BYTES)).0, 200);
-    assert_eq!(
-        refused(post(&runtime, INPUT, &input(crate::MAX_INPUT_BYTES + 1))),
-        (400, "invalid_request".into())
-    );
-    for _ in 1..MAX_WORKERS {
-        assert_eq!(post(&runtime, WORKERS, ASSISTANT).0, 200);
-    }
-    assert_eq!(refused(post(&runtime, WORKERS, ASSISTANT)), (400, "invalid_request".into()));
+    let worker = make(&runtime);
+    let say = |length: usize| {
+        input(&runtime, &worker, &format!(r#"{{"kind":"user","content":"{}"}}"#, "x".repeat(length)))
+    };
+    assert_eq!(say(crate::MAX_INPUT_BYTES).0, 200);
+    assert_eq!(refused(say(crate::MAX_INPUT_BYTES + 1)), (400, "invalid_request".into()));
 }
 
 #[test]
-fn processes_are_bounded() {
-    let runtime = quiet();
-    for _ in 0..MAX_PROCESSES {
-        assert_eq!(post(&runtime, WORKERS, ASSISTANT).0, 200);
+fn a_runtime_is_full_of_workers_that_run() {
+    let limits = Limits { max_workers: 3, ..Limits::default() };
+    for profiles in [vec![], vec![WorkerProfile::lines("quiet", ["sleep", "1000"])]] {
+        let runtime = Runtime::start(RuntimeConfig { limits: limits.clone(), profiles, ..config() }).unwrap();
+        let workers: Vec<_> = (0..3).map(|_| make(&runtime)).collect();
+        let response = runtime.handle(&Request::post(WORKERS).body(ASSISTANT.into()).unwrap());
+        assert_eq!(
+            (response.status().as_u16(), response.headers()["retry-after"].as_bytes()),
+            (503, &b"1"[..])
+        );
+        assert_eq!(refused(post(&runtime, WORKERS, ASSISTANT)), (503, "runtime_full".into()));
+        post(&runtime, &format!("{}/cancel", workers[0]), "");
+        ended(&runtime, &workers[0]);
+        make(&runtime);
     }
-    let (status, answer) = post(&runtime, WORKERS, ASSISTANT);
-    assert_eq!((status, answer["error"]["code"].clone()), (400, json!("invalid_request")));
-    assert!(answer["error"]["message"].as_str().unwrap().contains("128"), "{answer}");
-    // The number of a worker that was not made is not spent.
-    post(&runtime, "/v1/workers/worker-00000001/cancel", "");
-    let shared = &runtime.handle.shared;
-    let full = |state: &mut State| state.threads.len() == MAX_PROCESSES;
-    drop(shared.done.wait_while(shared.state.lock().unwrap(), full).unwrap());
-    let (_, created) = post(&runtime, WORKERS, ASSISTANT);
-    assert_eq!(created["worker"]["worker_id"], "worker-00000129");
+}
+
+#[test]
+fn workers_that_have_ended_make_room() {
+    let limits = Limits { max_ended_workers: 5, ..Limits::default() };
+    let runtime = Runtime::start(RuntimeConfig { limits, ..config() }).unwrap();
+    let stays = make(&runtime);
+    let mut made = Vec::new();
+    for _ in 0..50 {
+        let worker = make(&runtime);
+        input(&runtime, &worker, HELLO);
+        assert_eq!(post(&runtime, &format!("{worker}/cancel"), "").0, 200);
+        made.push(worker);
+    }
+    let (_, list) = get(&runtime, WORKERS);
+    let listed: Vec<_> =
+        list["workers"].as_array().unwrap().iter().map(|row| row["worker_id"].clone()).collect();
+    let name = |worker: &String| json!(worker.strip_prefix("/v1/workers/").unwrap());
+    let expected: Vec<_> = std::iter::once(&stays).chain(&made[45..]).map(name).collect();
+    assert_eq!(listed, expected);
+    assert_eq!(refused(get(&runtime, &made[44])), (404, "worker_not_found".into()));
+    let locked = runtime.handle.shared.lock().unwrap();
+    assert_eq!((locked.streams.len(), locked.records.census().total()), (6, 6));
+}
+
+#[test]
+fn backlogs_are_bounded_together() {
+    let limits = Limits { max_total_backlog_bytes: 200_000, ..Limits::default() };
+    let runtime = Runtime::start(RuntimeConfig { limits, ..config() }).unwrap();
+    let workers: Vec<_> = (0..5).map(|_| make(&runtime)).collect();
+    let long = format!(r#"{{"kind":"user","content":"{}"}}"#, "x".repeat(1000));
+    for _ in 0..40 {
+        for worker in &workers {
+            assert_eq!(input(&runtime, worker, &long).0, 200);
+        }
+    }
+    let locked = runtime.handle.shared.lock().unwrap();
+    let kept: Vec<_> = locked.streams.values().map(|stream| stream.bytes()).collect();
+    assert!(kept.iter().sum::<usize>() <= 200_000, "{kept:?}");
+    assert!(kept.iter().all(|kept| (20_000..60_000).contains(kept)), "{kept:?}");
 }
 
 #[test]
 fn a_full_worker_is_busy() {
     let runtime = quiet();
-    post(&runtime, WORKERS, ASSISTANT);
-    let input = format!(r#"{{"kind":"user","content":"{}"}}"#, "x".repeat(crate::MAX_INPUT_BYTES));
-    let answers: Vec<_> = (0..4).map(|_| post(&runtime, INPUT, &input)).collect();
+    let worker = make(&runtime);
+    let long = format!(r#"{{"kind":"user","content":"{}"}}"#, "x".repeat(crate::MAX_INPUT_BYTES));
+    let answers: Vec<_> = (0..4).map(|_| input(&runtime, &worker, &long)).collect();
     let (last, first) = answers.split_last().unwrap();
     assert_eq!(first[0].0, 200);
     assert_eq!(refused(last.clone()), (409, "worker_busy".into()));
     // What was refused is not in the transcript.
     let accepted = answers.iter().filter(|answer| answer.0 == 200).count();
-    let worker = get(&runtime, "/v1/workers/worker-00000001").1;
-    assert_eq!(worker["worker"]["transcript_len"], accepted);
+    assert_eq!(get(&runtime, &worker).1["worker"]["transcript_len"], accepted);
 }
 
 #[test]
@@ -268,17 +467,19 @@ fn a_key_works_once() {
     assert_eq!(first.0, 200);
     assert_eq!(keyed(WORKERS, "a", ASSISTANT), first);
     assert_ne!(keyed(WORKERS, "b", ASSISTANT), first);
-    let said = keyed(INPUT, "c", HELLO);
-    assert_eq!(keyed(INPUT, "c", HELLO), said);
-    assert_eq!(get(&runtime, "/v1/workers/worker-00000001").1["worker"]["transcript_len"], 2);
+    let worker = format!("{WORKERS}/{}", first.1["worker"]["worker_id"].as_str().unwrap());
+    let inputs = format!("{worker}/input");
+    let said = keyed(&inputs, "c", HELLO);
+    assert_eq!(keyed(&inputs, "c", HELLO), said);
+    assert_eq!(get(&runtime, &worker).1["worker"]["transcript_len"], 2);
     let conflict = (409, "idempotency_conflict".to_owned());
-    assert_eq!(refused(keyed(INPUT, "c", &HELLO.replace("hello", "other"))), conflict);
-    assert_eq!(refused(keyed(INPUT, "a", HELLO)), conflict);
-    assert_eq!(refused(keyed("/v1/workers/worker-00000002/input", "c", HELLO)), conflict);
+    assert_eq!(refused(keyed(&inputs, "c", &HELLO.replace("hello", "other"))), conflict);
+    assert_eq!(refused(keyed(&inputs, "a", HELLO)), conflict);
+    assert_eq!(refused(keyed("/v1/workers/other/input", "c", HELLO)), conflict);
     // A refusal leaves the key free.
-    assert_eq!(keyed(INPUT, "d", r#"{"kind":"user","content":""}"#).0, 400);
-    assert_eq!(keyed(INPUT, "d", HELLO).0, 200);
-    assert_eq!(keyed(INPUT, "not a key", HELLO).0, 400);
+    assert_eq!(keyed(&inputs, "d", r#"{"kind":"user","content":""}"#).0, 400);
+    assert_eq!(keyed(&inputs, "d", HELLO).0, 200);
+    assert_eq!(keyed(&inputs, "not a key", HELLO).0, 400);
 }
 
 #[test]
@@ -289,6 +490,7 @@ fn of_two_at_once_one_is_done() {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(create)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
+    assert_eq!(answers[0].0, 200);
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     assert_eq!(get(&runtime, "/v1/runtime").1["runtime"]["worker_count"], 1);
 }
@@ -316,23 +518,16 @@ fn a_failed_thread_is_told_and_not_spread() {
 }
 
 #[test]
-fn ends_are_told_in_words() {
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::ExitStatus;
-    let exited = |code: i32| End::Exited(ExitStatus::from_raw(code << 8));
-    let provider = |message: &str| Event::failure(ErrorCode::ProviderError, message);
-    for (end, event) in [
-        (exited(0), Event::RunEnd { result: RunResult::Finished }),
-        (exited(3), provider("the process ended with exit status 3")),
-        // A shell ran, whatever it found.
-        (exited(127), provider("the process ended with exit status 127")),
-        (End::Exited(ExitStatus::from_raw(9)), provider("the process was ended by signal 9")),
-        (
-            End::NotStarted(NotStarted { step: Step::Program, errno: 13 }),
-            provider("the process could not start: its program could not be executed: Permission denied"),
-        ),
-        (End::Unkept, Event::failure(ErrorCode::Internal, "the runtime could not keep the worker")),
-    ] {
-        assert_eq!(event_of(end), event);
-    }
+fn simulations_repeat_themselves() {
+    let simulation = Some(Simulation { incarnation: 7, now: || SystemTime::UNIX_EPOCH });
+    let live = || {
+        let runtime = Runtime::start(RuntimeConfig { simulation, ..config() }).unwrap();
+        let worker = make(&runtime);
+        input(&runtime, &worker, HELLO);
+        (get(&runtime, "/v1/runtime"), get(&runtime, WORKERS), get(&runtime, &format!("{worker}/transcript")))
+    };
+    let (one, other) = (live(), live());
+    assert_eq!(one, other);
+    assert_eq!(one.1.1["workers"][0]["worker_id"], "worker-00000001");
+    assert_eq!(one.1.1["workers"][0]["created_at"], "1970-01-01T00:00:00.000Z");
 }

@@ -38,7 +38,7 @@ pub(crate) struct Launch {
 
 /// What the worker said could not be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Unkept;
+pub(crate) struct StoreFailed;
 
 /// Which stream of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,11 +50,11 @@ pub(crate) enum Source {
 }
 
 /// What is told by the thread of a worker.
-pub(crate) trait Attended {
+pub(crate) trait OutputSink {
     /// The program runs, under this process id. It is told before anything else, or never.
     fn started(&self, pid: i32);
     /// It wrote this.
-    fn said(&self, source: Source, fragment: &Fragment) -> Result<(), Unkept>;
+    fn said(&self, source: Source, fragment: &Fragment) -> Result<(), StoreFailed>;
     /// Whether those who follow can take more now. It is asked before each read while the process runs, and while they
     /// cannot, every [`CROWDED_TICK`].
     fn has_room(&self) -> bool;
@@ -72,18 +72,18 @@ pub(crate) enum End {
     /// The process was killed because one of its helper processes was.
     HelperLost,
     /// The process had to be killed because what it said could not be kept.
-    Unkept,
+    StoreFailed,
 }
 
 /// Runs a worker's process to its end: on return nothing of it is left, and all that it said is told.
-pub(crate) fn attend(launch: &Launch, handle: &Handle, attended: &impl Attended) -> End {
+pub(crate) fn attend(launch: &Launch, handle: &Handle, sink: &impl OutputSink) -> End {
     let end = if handle.order().is_some() {
         End::NeverWanted
     } else {
         match Process::start(&launch.program, &launch.supervisor) {
             Ok((process, ends, pid)) => {
-                attended.started(pid);
-                Attendant::new(handle, attended, ends).run(&process)
+                sink.started(pid);
+                Attendant::new(handle, sink, ends).run(&process)
             }
             Err(refusal) => End::NotStarted(refusal),
         }
@@ -95,7 +95,7 @@ pub(crate) fn attend(launch: &Launch, handle: &Handle, attended: &impl Attended)
 /// What `poll` watches.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Watched {
-    Bell,
+    Waker,
     News,
     Input,
     Output,
@@ -158,7 +158,7 @@ impl Writing {
 
 struct Attendant<'a, A> {
     handle: &'a Handle,
-    attended: &'a A,
+    sink: &'a A,
     has_terminal: bool,
     input: Option<File>,
     writing: Option<Writing>,
@@ -166,16 +166,16 @@ struct Attendant<'a, A> {
     error: Stream,
     buffer: Box<[u8]>,
     ending: Ending,
-    kept: Result<(), Unkept>,
+    kept: Result<(), StoreFailed>,
 }
 
-impl<'a, A: Attended> Attendant<'a, A> {
-    fn new(handle: &'a Handle, attended: &'a A, Ends { input, output, error }: Ends) -> Self {
+impl<'a, A: OutputSink> Attendant<'a, A> {
+    fn new(handle: &'a Handle, sink: &'a A, Ends { input, output, error }: Ends) -> Self {
         let has_terminal = error.is_none();
         let pace = if has_terminal { Pace::TERMINAL } else { Pace::LINES };
         Self {
             handle,
-            attended,
+            sink,
             has_terminal,
             input: Some(input),
             writing: None,
@@ -198,7 +198,7 @@ impl<'a, A: Attended> Attendant<'a, A> {
         self.close_input();
         self.read_to_the_end();
         match (self.kept, news) {
-            (Err(Unkept), _) => End::Unkept,
+            (Err(StoreFailed), _) => End::StoreFailed,
             (Ok(()), News::Ended(status)) => End::Exited(ExitStatus::from_raw(status)),
             (Ok(()), News::Lost) => End::HelperLost,
         }
@@ -225,12 +225,12 @@ impl<'a, A: Attended> Attendant<'a, A> {
     /// Waits until something can be done, reads what there is, and tells what is due.
     fn turn(&mut self, process: Option<&Process>, at_most: Option<Duration>) -> Turn {
         // What is not read makes the process wait, as in any pipe. When it is gone there is nobody to wait.
-        let has_room = process.is_none() || self.attended.has_room();
+        let has_room = process.is_none() || self.sink.has_room();
         let ready = self.poll(process, at_most, has_room);
         let mut turn = Turn::default();
         for (watched, flags) in ready {
             match watched {
-                Watched::Bell => self.handle.hush(),
+                Watched::Waker => self.handle.drain(),
                 Watched::News => turn.has_news = true,
                 // On a terminal this is told by its output.
                 Watched::Input if flags.contains(PollFlags::ERR) && !self.has_terminal => self.close_input(),
@@ -261,7 +261,7 @@ impl<'a, A: Attended> Attendant<'a, A> {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
         if let Some(process) = process {
-            watch(Watched::Bell, self.handle.ear(), PollFlags::IN);
+            watch(Watched::Waker, self.handle.wake_fd(), PollFlags::IN);
             watch(Watched::News, process.news_fd(), PollFlags::IN);
         }
         match &self.input {
@@ -307,7 +307,7 @@ impl<'a, A: Attended> Attendant<'a, A> {
 
     fn tell(&mut self, source: Source, fragment: Option<Fragment>) {
         if let Some(fragment) = fragment.filter(|_| self.kept.is_ok()) {
-            self.kept = self.attended.said(source, &fragment);
+            self.kept = self.sink.said(source, &fragment);
         }
     }
 

@@ -60,8 +60,8 @@ impl Input {
 pub(crate) struct Handle {
     has_terminal: bool,
     inside: Mutex<Inside>,
-    bell: UnixStream,
-    ear: UnixStream,
+    waker: UnixStream,
+    wake_fd: UnixStream,
 }
 
 #[derive(Default)]
@@ -90,10 +90,10 @@ impl Inside {
 impl Handle {
     /// The handle of a process that is still to be started, with a terminal or without.
     pub(crate) fn new(has_terminal: bool) -> io::Result<Self> {
-        let (bell, ear) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        ear.set_nonblocking(true)?;
-        Ok(Self { has_terminal, inside: Mutex::default(), bell, ear })
+        let (waker, wake_fd) = UnixStream::pair()?;
+        waker.set_nonblocking(true)?;
+        wake_fd.set_nonblocking(true)?;
+        Ok(Self { has_terminal, inside: Mutex::default(), waker, wake_fd })
     }
 
     /// Every change in here is complete before anything could panic, so that a poisoned lock guards sound data.
@@ -133,7 +133,7 @@ impl Handle {
         inside.closed |= input == Input::End && !self.has_terminal;
         inside.inputs.push_back(input);
         drop(inside);
-        self.ring();
+        self.wake();
         Ok(())
     }
 
@@ -144,27 +144,27 @@ impl Handle {
         let mut inside = self.inside();
         inside.interrupts = (inside.interrupts + 1).min(MAX_INTERRUPTS);
         drop(inside);
-        self.ring();
+        self.wake();
     }
 
     /// Changes the size of the terminal. Without one it does nothing.
     #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
     pub(crate) fn resize(&self, size: TerminalSize) {
         self.inside().size = Some(size);
-        self.ring();
+        self.wake();
     }
 
     /// Asks the process, and all that it started, to end, and kills what is left when the time of grace is over.
     /// Nothing happens where it was told to end before.
     pub(crate) fn stop(&self, grace: Duration) {
         self.inside().order.get_or_insert(Order::Stop(grace));
-        self.ring();
+        self.wake();
     }
 
     /// Kills the process and all that it started.
     pub(crate) fn cancel(&self) {
         self.inside().order = Some(Order::Cancel);
-        self.ring();
+        self.wake();
     }
 
     /// How it was told to end.
@@ -199,19 +199,19 @@ impl Handle {
         inside.inputs.clear();
     }
 
-    fn ring(&self) {
-        // Where the bell's buffer is full the thread is going to look anyway.
-        let _ = (&self.bell).write(&[0]);
+    fn wake(&self) {
+        // Where the buffer is full the thread is going to look anyway.
+        let _ = (&self.waker).write(&[0]);
     }
 
     /// Becomes readable when there may be news.
-    pub(super) fn ear(&self) -> BorrowedFd<'_> {
-        self.ear.as_fd()
+    pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake_fd.as_fd()
     }
 
-    /// Makes the bell silent again. The news are to be looked at afterwards.
-    pub(super) fn hush(&self) {
+    /// Makes [`wake_fd`](Self::wake_fd) wait for the next news. Those that there are have to be looked at afterwards.
+    pub(super) fn drain(&self) {
         let mut rings = [0; 64];
-        while matches!((&self.ear).read(&mut rings), Ok(count) if count == rings.len()) {}
+        while matches!((&self.wake_fd).read(&mut rings), Ok(count) if count == rings.len()) {}
     }
 }

@@ -17,7 +17,6 @@ pub(crate) struct User {
 }
 
 /// Why there is no such user.
-#[allow(dead_code, reason = "for profiles with a user")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum UserError {
     /// The files of users or groups cannot be read.
@@ -28,7 +27,6 @@ pub(crate) enum UserError {
     Unknown,
 }
 
-#[allow(dead_code, reason = "for profiles with a user")]
 impl User {
     /// Finds a user by name or number in `/etc/passwd`, and the groups in `/etc/group`. Users that only a directory
     /// service knows are not found.

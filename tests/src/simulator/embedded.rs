@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,7 +12,7 @@ use sekisho_core::runtime_api::{
     Command, CreateWorker, Frame, Input, InputKind, Intent, Observe, Profile, Reply,
 };
 use sekisho_core::secret::Access;
-use sekisho_runtime::{Runtime, RuntimeConfig, Subscription};
+use sekisho_runtime::{Runtime, RuntimeConfig, Simulation, Subscription};
 
 use super::chance::Chance;
 use super::ledger::{At, Ledger, named};
@@ -212,8 +213,9 @@ impl Embedded {
 
 /// A start that draws its own number, which follows from the seed.
 fn start(runtime_id: &RuntimeId, seed: u64, life: u32) -> Runtime {
-    let incarnation = Some(u128::from(Chance::of(seed, u64::from(life)).next()) << 64);
-    Runtime::start(RuntimeConfig { incarnation, ..RuntimeConfig::new(runtime_id.clone()) })
+    let incarnation = u128::from(Chance::of(seed, u64::from(life)).next()) << 64;
+    let simulation = Some(Simulation { incarnation, now: || SystemTime::UNIX_EPOCH });
+    Runtime::start(RuntimeConfig { simulation, ..RuntimeConfig::new(runtime_id.clone()) })
         .expect("there is no profile that could be wrong")
 }
 

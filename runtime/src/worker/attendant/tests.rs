@@ -65,12 +65,12 @@ impl Notes {
     }
 }
 
-impl Attended for Arc<Notes> {
+impl OutputSink for Arc<Notes> {
     fn started(&self, pid: i32) {
         self.note(|noted| noted.pid = Some(pid));
     }
 
-    fn said(&self, source: Source, fragment: &Fragment) -> Result<(), Unkept> {
+    fn said(&self, source: Source, fragment: &Fragment) -> Result<(), StoreFailed> {
         let mut kept = Ok(());
         self.note(|noted| {
             let (text, mark) = match source {
@@ -84,7 +84,7 @@ impl Attended for Arc<Notes> {
                 format!("{mark}{continues}{}", line.text)
             }));
             if noted.unkept.is_some_and(|unkept| fragment.text().contains(unkept)) {
-                kept = Err(Unkept);
+                kept = Err(StoreFailed);
             }
         });
         kept
@@ -130,10 +130,10 @@ fn run_under(supervisor: &Arc<Supervisor>, program: ProgramSpec, notes: Notes) -
     let handle = Arc::new(Handle::new(program.terminal.is_some()).unwrap());
     let notes = Arc::new(notes);
     let launch = Launch { program, supervisor: Arc::clone(supervisor) };
-    let (attended, its_handle) = (Arc::clone(&notes), Arc::clone(&handle));
+    let (sink, its_handle) = (Arc::clone(&notes), Arc::clone(&handle));
     let thread = thread::spawn(move || {
-        let end = attend(&launch, &its_handle, &attended);
-        attended.note(|noted| noted.has_ended = true);
+        let end = attend(&launch, &its_handle, &sink);
+        sink.note(|noted| noted.has_ended = true);
         end
     });
     Running { handle, notes, thread: Some(thread) }

@@ -120,6 +120,6 @@ fn what_cannot_be_kept_ends_the_process() {
     let supervisor = Arc::new(Supervisor::new(Some(helper())));
     let running = run_under(&supervisor, sh("while :; do echo x; done"), notes);
     let pid = running.pid();
-    assert_eq!(running.end().0, End::Unkept);
+    assert_eq!(running.end().0, End::StoreFailed);
     assert!(!is_alive(pid));
 }

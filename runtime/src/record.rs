@@ -1,0 +1,154 @@
+//! What is known of one worker beside what it said.
+
+use std::sync::Arc;
+
+use sekisho_core::id::WorkerId;
+use sekisho_core::runtime_api::{
+    CreateWorker, EndReason, WorkerActivity, WorkerEnd, WorkerFacts, WorkerStatus,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::timestamp::Timestamp;
+
+/// One worker without its transcript and its events.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerRecord {
+    /// Its name, which is never given again.
+    pub worker_id: WorkerId,
+    /// What its creator asked for.
+    pub spec: Arc<CreateWorker>,
+    /// The id of the event that told of its creation. It orders workers by age.
+    pub created_by: u64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its process started; `None` before that, and for one that never did.
+    pub started_at: Option<Timestamp>,
+    /// When it last wrote something.
+    pub last_output_at: Option<Timestamp>,
+    /// How far its life has got.
+    pub phase: Phase,
+    /// How many items its transcript ever had.
+    pub transcript_len: u64,
+    /// Its newest event.
+    pub last_event_id: u64,
+}
+
+/// How far a worker's life has got.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It takes input.
+    Running,
+    /// It was told to end, and something of it is still there.
+    Stopping(Ordered),
+    /// It is gone.
+    Ended {
+        /// How it ended.
+        end: WorkerEnd,
+        /// When.
+        at: Timestamp,
+        /// The event that first told of it: of the order to end where there was one.
+        event_id: u64,
+    },
+}
+
+/// The order to end a worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ordered {
+    /// Whether it is to end at once.
+    pub cancel: bool,
+    /// Why, in the words of the client.
+    pub reason: Option<String>,
+    /// The event that told of it.
+    pub event_id: u64,
+}
+
+impl WorkerRecord {
+    /// The status of v1. A worker runs for as long as anything of it is there.
+    pub fn status(&self) -> WorkerStatus {
+        match &self.phase {
+            Phase::Running | Phase::Stopping(_) => WorkerStatus::Running,
+            Phase::Ended { end, .. } if end.reason == EndReason::Cancelled => WorkerStatus::Cancelled,
+            Phase::Ended { .. } => WorkerStatus::Stopped,
+        }
+    }
+
+    /// Whether it is gone.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// The event that told that it takes no input any more, where it does not.
+    pub fn closed_by(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Running => None,
+            Phase::Stopping(Ordered { event_id, .. }) | Phase::Ended { event_id, .. } => Some(*event_id),
+        }
+    }
+
+    /// What is told of it beyond v1.
+    pub(crate) fn facts(&self) -> WorkerFacts {
+        let (ended_at, end) = match &self.phase {
+            Phase::Running | Phase::Stopping(_) => (None, None),
+            Phase::Ended { end, at, .. } => (Some(at), Some(end.clone())),
+        };
+        WorkerFacts {
+            name: self.spec.name.clone(),
+            labels: self.spec.labels.clone(),
+            created_at: Some(self.created_at.to_string()),
+            started_at: self.started_at.map(|at| at.to_string()),
+            last_output_at: self.last_output_at.map(|at| at.to_string()),
+            ended_at: ended_at.map(Timestamp::to_string),
+            stopping: matches!(self.phase, Phase::Stopping(_)),
+            activity: (!self.has_ended()).then_some(WorkerActivity::Idle),
+            requests: None,
+            end,
+        }
+    }
+
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        const FIXED: usize = 512;
+        let CreateWorker { intent, requested_capabilities, workspace_refs, mount_refs, labels, env, .. } =
+            &*self.spec;
+        use sekisho_core::runtime_api::Intent;
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let intent = match intent {
+            Intent::Assistant { purpose } => text(purpose),
+            Intent::Task { objective } => objective.len(),
+            Intent::Role { role, purpose } => role.len() + text(purpose),
+        };
+        const EACH: usize = 64;
+        let capabilities =
+            requested_capabilities.iter().map(|it| it.name.len() + text(&it.reason) + EACH).sum::<usize>();
+        let references = workspace_refs.iter().chain(mount_refs);
+        let references = references.map(|it| it.name.len() + it.reference.len() + EACH).sum::<usize>();
+        let pairs = labels.iter().chain(env).map(|(name, value)| name.len() + value.len() + EACH);
+        FIXED + intent + capabilities + references + pairs.sum::<usize>()
+    }
+}
+
+/// A worker's end for people: the last item of its transcript.
+pub(crate) fn words(end: &WorkerEnd) -> String {
+    let how = match (end.reason, end.exit_code, end.signal) {
+        (EndReason::Exited, Some(code), _) => format!("exited with status {code}"),
+        (EndReason::Exited, None, _) => "ended".to_owned(),
+        (EndReason::Signalled, _, Some(signal)) => format!("ended by signal {signal}"),
+        (EndReason::Signalled, _, None) => "ended by a signal".to_owned(),
+        (EndReason::NotStarted, ..) => "could not start".to_owned(),
+        (EndReason::Stopped, Some(code), _) => format!("stopped, with exit status {code}"),
+        (EndReason::Stopped, None, Some(signal)) => format!("stopped by signal {signal}"),
+        (EndReason::Stopped, None, None) => "stopped".to_owned(),
+        (EndReason::Cancelled, ..) => "cancelled".to_owned(),
+        (EndReason::RuntimeLost, ..) => "ended with its runtime".to_owned(),
+        (EndReason::StoreFailed, ..) => "ended since what it wrote could not be kept".to_owned(),
+        (EndReason::Unknown, ..) => "ended".to_owned(),
+    };
+    match &end.message {
+        Some(message) => format!("{how}: {message}"),
+        None => how,
+    }
+}
+
+#[cfg(test)]
+mod tests;

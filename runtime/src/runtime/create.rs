@@ -1,0 +1,204 @@
+//! How workers are made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use sekisho_core::runtime_api::{CreateWorker, Fault, FaultCode, IdempotencyKey, Profile, Reply};
+
+use super::once::Keyed;
+use super::pending::{Decided, Start};
+use super::publish::{Happened, Publication};
+use super::slot::NewProcess;
+use super::state::State;
+use super::{Shared, invalid, store_fault};
+use crate::event::{Activity, Event};
+use crate::profile::{Program, WorkerProfile};
+use crate::record::{Phase, WorkerRecord};
+use crate::worker::Handle;
+
+/// The longest body of a create, in bytes: what a worker is made of is kept.
+pub const MAX_CREATE_BYTES: usize = 64 * 1024;
+
+/// The longest name of a worker, in characters.
+pub const MAX_NAME: usize = 128;
+
+/// How many labels a worker has at most.
+pub const MAX_LABELS: usize = 16;
+
+/// The longest name of a label: of `A-Z a-z 0-9 . _ / -`.
+pub const MAX_LABEL_NAME: usize = 63;
+
+/// The longest value of a label, in characters.
+pub const MAX_LABEL_VALUE: usize = 128;
+
+/// How many variables a create sets at most.
+pub const MAX_VARIABLES: usize = 64;
+
+/// The profile that needs no process.
+pub const BUILTIN_ECHO: &str = "builtin:echo";
+
+/// How much of a name that a client asked for is repeated to it, in characters.
+const MAX_REPEATED: usize = 64;
+
+/// How long to wait where the runtime is full.
+const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What a worker runs. None of a profile is what echoes.
+type Chosen<'a> = Option<&'a WorkerProfile>;
+
+impl Shared {
+    pub(super) fn create(
+        self: &Arc<Self>,
+        request: &Request<Bytes>,
+        spec: CreateWorker,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Decided, Fault> {
+        let keyed = Keyed::new(request, key);
+        let mut locked = self.lock_for_change()?;
+        if let Some(known) = self.recall(&mut locked, &keyed)? {
+            return Ok(known);
+        }
+        self.refuse_when_stopped(&locked)?;
+        let size = request.body().len();
+        if size > MAX_CREATE_BYTES {
+            let message = format_args!("a worker of {size} bytes is over the limit of {MAX_CREATE_BYTES}");
+            return Err(invalid(message));
+        }
+        check_names(&spec)?;
+        let profile = self.profile(&spec.profile)?;
+        let program = profile.and_then(WorkerProfile::program);
+        check_placement(&spec, program)?;
+        self.refuse_when_full(&locked)?;
+        let handle = profile.filter(|_| program.is_some()).map(|profile| Handle::new(profile.has_terminal()));
+        let handle =
+            handle.transpose().map_err(|_| full("the runtime's machine has no room for a process now"))?;
+
+        let State { ids, records, corrupt, .. } = &mut *locked.state;
+        let name = profile.map(|profile| profile.name.as_str());
+        let is_known = |worker_id: &_| records.is_known(worker_id) || corrupt.contains(worker_id);
+        let worker_id = ids.next(name, is_known).ok_or_else(|| invalid("there are no more worker ids"))?;
+        let now = self.now();
+        let event_id = locked.next_event_id();
+        let spec = Arc::new(spec);
+        let record = WorkerRecord {
+            worker_id: worker_id.clone(),
+            spec: Arc::clone(&spec),
+            created_by: event_id,
+            created_at: now,
+            started_at: program.is_none().then_some(now),
+            last_output_at: None,
+            phase: Phase::Running,
+            transcript_len: 0,
+            last_event_id: event_id,
+        };
+        let reply = Reply::Worker(Box::new(self.worker_detail(&record)));
+        let answer = keyed.answer(self, None, &reply);
+        let publication = Publication {
+            happened: vec![Happened::event(Event::Status { status: Activity::Idle })],
+            record: Some(record),
+            answer,
+            is_output: false,
+        };
+        let ticket = self.publish(&mut locked, &worker_id, publication).map_err(store_fault)?;
+        // Without room for those that have ended there is still room for this one.
+        let _ = self.make_room(&mut locked);
+        let mut decided = Decided::changed(reply.response(), ticket);
+        if let (Some(profile), Some(handle)) = (profile, handle) {
+            let (handle, start) = (Arc::new(handle), Arc::<Start>::default());
+            locked.threads.insert(worker_id.clone(), Arc::clone(&handle));
+            if let Some(key) = keyed.key() {
+                locked.starting.insert(key.clone(), Arc::clone(&start));
+            }
+            decided.start = Some(Arc::clone(&start));
+            let key = keyed.key().cloned();
+            drop(locked);
+            self.launch(NewProcess { worker_id, profile, spec, handle, start, key });
+        }
+        Ok(decided)
+    }
+
+    fn refuse_when_full(&self, state: &State) -> Result<(), Fault> {
+        let max = self.config.limits.max_workers;
+        // A thread may still be there for a moment when its worker has ended.
+        let running = usize::try_from(state.records.census().running).unwrap_or(usize::MAX);
+        if running < max && state.threads.len() < max {
+            return Ok(());
+        }
+        let message = format!("the runtime runs its {max} workers and starts no more");
+        Err(full(message))
+    }
+
+    fn profile(&self, wanted: &Profile) -> Result<Chosen<'_>, Fault> {
+        let profiles = &self.config.profiles;
+        let unknown = |name: &str| {
+            let name: String = name.chars().take(MAX_REPEATED).collect();
+            Fault::new(FaultCode::UnknownProfile, format!("there is no profile {name:?}"))
+        };
+        match wanted {
+            Profile::RuntimeDefault => Ok(profiles.first()),
+            Profile::Builtin(name) if name == BUILTIN_ECHO => Ok(None),
+            Profile::Builtin(name) => Err(unknown(name)),
+            Profile::Named(name) => {
+                profiles.iter().find(|known| known.name == *name).map(Some).ok_or_else(|| unknown(name))
+            }
+        }
+    }
+}
+
+/// The refusal of what there will be room for when something else has ended.
+pub(super) fn full(message: impl Into<String>) -> Fault {
+    Fault::new(FaultCode::RuntimeFull, message).with_retry_after(FULL_RETRY_AFTER)
+}
+
+/// Whether a worker's name and labels are of the form.
+fn check_names(spec: &CreateWorker) -> Result<(), Fault> {
+    let is_text = |text: &str, max: usize| {
+        text.chars().count() <= max && !text.chars().any(|character| character.is_control())
+    };
+    if spec.name.as_ref().is_some_and(|name| name.is_empty() || !is_text(name, MAX_NAME)) {
+        let form = format_args!("name is 1 to {MAX_NAME} characters, without control characters");
+        return Err(invalid(form));
+    }
+    if spec.labels.len() > MAX_LABELS {
+        return Err(invalid(format_args!("there are more than {MAX_LABELS} labels")));
+    }
+    let is_name = |name: &str| {
+        let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
+        (1..=MAX_LABEL_NAME).contains(&name.len()) && name.bytes().all(is_of_name)
+    };
+    if !spec.labels.keys().all(|name| is_name(name)) {
+        let form = format_args!("the name of a label is 1 to {MAX_LABEL_NAME} of A-Z a-z 0-9 . _ / -");
+        return Err(invalid(form));
+    }
+    if !spec.labels.values().all(|value| is_text(value, MAX_LABEL_VALUE)) {
+        let form =
+            format_args!("the value of a label is at most {MAX_LABEL_VALUE} characters, none of control");
+        return Err(invalid(form));
+    }
+    Ok(())
+}
+
+/// Whether a worker may start where its creator wants it to, with the variables that it sets.
+fn check_placement(spec: &CreateWorker, program: Option<&Program>) -> Result<(), Fault> {
+    let not_allowed = |message: String| Err(Fault::new(FaultCode::NotAllowed, message));
+    if let Some(cwd) = &spec.cwd
+        && !program.is_some_and(|program| program.allows_cwd(cwd))
+    {
+        return not_allowed("the profile does not allow this cwd".to_owned());
+    }
+    if spec.env.len() > MAX_VARIABLES {
+        return Err(invalid(format_args!("there are more than {MAX_VARIABLES} variables")));
+    }
+    for (name, value) in &spec.env {
+        if !program.is_some_and(|program| program.allows_env(name)) {
+            let name: String = name.chars().take(MAX_REPEATED).collect();
+            return not_allowed(format!("the profile does not allow the variable {name:?}"));
+        }
+        if value.contains('\0') {
+            return Err(invalid("the value of a variable has a NUL character"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,249 @@
+//! What a worker's thread and the runtime have between them.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use sekisho_core::id::WorkerId;
+use sekisho_core::runtime_api::{
+    CreateWorker, EndReason, Fault, FaultCode, IdempotencyKey, Intent, WorkerEnd,
+};
+
+use super::Shared;
+use super::ending::plain;
+use super::pending::Start;
+use super::publish::{Happened, Publication, Said};
+use crate::event::Event;
+use crate::profile::{ProfileKind, Program, WorkerProfile};
+use crate::store::Role;
+use crate::worker::user::User;
+use crate::worker::{
+    End, Fragment, Handle, Launch, NotStarted, OutputSink, ProgramSpec, Source, Step, StoreFailed,
+    TerminalSettings, TerminalSize, attend,
+};
+
+/// The stack of a worker's thread, in bytes. The largest thing on it is one buffer for reading.
+const STACK_SIZE: usize = 128 * 1024;
+
+/// What terminals of workers can do: what `TERM` says, unless the profile sets it.
+const TERM: &str = "xterm-256color";
+
+/// A process that is to be started.
+pub(super) struct NewProcess<'a> {
+    pub(super) worker_id: WorkerId,
+    pub(super) profile: &'a WorkerProfile,
+    pub(super) spec: Arc<CreateWorker>,
+    /// On the list of threads already.
+    pub(super) handle: Arc<Handle>,
+    pub(super) start: Arc<Start>,
+    /// Of the create that it is started for.
+    pub(super) key: Option<IdempotencyKey>,
+}
+
+impl Shared {
+    /// Starts the thread of a worker, which starts its process.
+    pub(super) fn launch(self: &Arc<Self>, process: NewProcess<'_>) {
+        let program = self.program_spec(&process);
+        let NewProcess { worker_id, handle, start, key, .. } = process;
+        let end = End::NotStarted(NotStarted { step: Step::Helper, errno: 0 });
+        let thread = thread::Builder::new().name(worker_id.to_string()).stack_size(STACK_SIZE);
+        let slot = ThreadSlot { shared: Arc::clone(self), worker_id, start, key, end };
+        match program {
+            Ok(program) => {
+                let launch = Launch { program, supervisor: Arc::clone(&self.supervisor) };
+                // Where there is no thread the slot is dropped with what should have run in it, and that is its end.
+                let _ = thread.spawn(move || {
+                    let end = attend(&launch, &handle, &slot);
+                    slot.give_up(end);
+                });
+            }
+            Err(refusal) => slot.give_up(End::NotStarted(refusal)),
+        }
+    }
+
+    fn program_spec(&self, process: &NewProcess<'_>) -> Result<ProgramSpec, NotStarted> {
+        let NewProcess { worker_id, profile, spec, .. } = process;
+        let (program, terminal) = match &profile.kind {
+            // Without a program there is nothing to start.
+            ProfileKind::Echo => return Err(NotStarted { step: Step::Program, errno: 0 }),
+            ProfileKind::Lines(program) => (program, None),
+            ProfileKind::Terminal(program, size) => (program, Some(*size)),
+        };
+        let user = match &program.user {
+            None => None,
+            Some(user) => Some(User::find(user).map_err(|_| NotStarted { step: Step::User, errno: 0 })?),
+        };
+        let hidden = program.hide_env.iter().chain(&self.config.hidden_variables);
+        let terminal = terminal.map(|size| TerminalSettings {
+            size: TerminalSize { cols: size.cols, rows: size.rows },
+            term: TERM.to_owned(),
+            echo: false,
+        });
+        Ok(ProgramSpec {
+            directory: spec.cwd.as_ref().map(Into::into).or_else(|| program.cwd.clone()),
+            user,
+            clear_environment: program.clear_env,
+            hidden_variables: hidden.cloned().collect(),
+            environment: self.variables(worker_id, program, spec),
+            terminal,
+            ..ProgramSpec::new(program.command.clone().into())
+        })
+    }
+
+    /// The variables of a worker's program beside those that it inherits, the later ones before the earlier.
+    fn variables(
+        &self,
+        worker_id: &WorkerId,
+        program: &Program,
+        spec: &CreateWorker,
+    ) -> Vec<(String, String)> {
+        let given = program.env.iter().chain(&spec.env).map(|(name, value)| (name.clone(), value.clone()));
+        let set = |name: &str, value: Option<&str>| value.map(|value| (name.to_owned(), value.to_owned()));
+        let task = match &spec.intent {
+            Intent::Task { objective } => Some(objective.as_str()),
+            Intent::Assistant { purpose } | Intent::Role { purpose, .. } => purpose.as_deref(),
+        };
+        let ours = [
+            set("SEKISHO_RUNTIME_ID", Some(self.config.runtime_id.as_str())),
+            set("SEKISHO_WORKER_ID", Some(worker_id.as_str())),
+            set("SEKISHO_WORKER_NAME", spec.name.as_deref()),
+            set("SEKISHO_TASK", task),
+        ];
+        given.chain(ours.into_iter().flatten()).collect()
+    }
+}
+
+/// A worker's slot on the list of threads. Dropping it gives the slot up, however the thread came to its end.
+struct ThreadSlot {
+    shared: Arc<Shared>,
+    worker_id: WorkerId,
+    start: Arc<Start>,
+    key: Option<IdempotencyKey>,
+    end: End,
+}
+
+impl ThreadSlot {
+    fn give_up(mut self, end: End) {
+        self.end = end;
+    }
+
+    /// Whether the process has started is known now.
+    fn tell_start(&self, result: Result<(), Fault>) {
+        let mut state = self.shared.lock_anyway();
+        if let Some(key) = &self.key {
+            state.starting.remove(key);
+            if result.is_err() {
+                state.answers.remove(key);
+            }
+        }
+        drop(state);
+        self.start.tell(result);
+    }
+}
+
+impl OutputSink for ThreadSlot {
+    fn started(&self, _pid: i32) {
+        if let Ok(mut locked) = self.shared.lock()
+            && let Some(mut record) = locked.records.get(&self.worker_id).cloned()
+        {
+            record.started_at = Some(self.shared.now());
+            let publication = Publication { record: Some(record), ..Publication::default() };
+            // A store that cannot take it now says so again when the process writes.
+            let _ = self.shared.publish(&mut locked, &self.worker_id, publication);
+        }
+        tracing::info!(worker_id = %self.worker_id, "worker started");
+        self.tell_start(Ok(()));
+    }
+
+    fn said(&self, source: Source, fragment: &Fragment) -> Result<(), StoreFailed> {
+        let text: Arc<str> = fragment.text().into();
+        let (event, role) = match source {
+            Source::Output => (Event::TextDelta { text: Arc::clone(&text) }, Role::Assistant),
+            Source::Error => (Event::stderr(Arc::clone(&text)), Role::Stderr),
+        };
+        let items = fragment.lines().map(|line| {
+            let content = if line.text.len() == text.len() { Arc::clone(&text) } else { line.text.into() };
+            Said { role, content, cont: line.continues }
+        });
+        let happened = vec![Happened { event, items: items.collect() }];
+        let publication = Publication { happened, is_output: true, ..Publication::default() };
+        let kept = self
+            .shared
+            .lock()
+            .and_then(|mut locked| self.shared.publish(&mut locked, &self.worker_id, publication));
+        kept.map(drop).map_err(|_| StoreFailed)
+    }
+
+    fn has_room(&self) -> bool {
+        let stream = self.shared.lock_anyway().streams.get(&self.worker_id).cloned();
+        stream.is_none_or(|stream| stream.has_room(Instant::now()))
+    }
+}
+
+impl Drop for ThreadSlot {
+    fn drop(&mut self) {
+        let end = worker_end(self.end);
+        let start = match end.reason {
+            EndReason::NotStarted => {
+                Err(Fault::new(FaultCode::NotStarted, end.message.clone().unwrap_or_default()))
+            }
+            _ => Ok(()),
+        };
+        let told = self.shared.lock().and_then(|mut locked| {
+            locked.threads.remove(&self.worker_id);
+            self.shared.tell_end(&mut locked, &self.worker_id, end)
+        });
+        if told.is_err() {
+            self.shared.lock_anyway().threads.remove(&self.worker_id);
+        }
+        self.tell_start(start);
+        self.shared.done.notify_all();
+    }
+}
+
+/// How a process ended, as v1 tells it.
+fn worker_end(end: End) -> WorkerEnd {
+    match end {
+        End::Exited(status) => exited(status),
+        End::NotStarted(refusal) => {
+            WorkerEnd { message: Some(not_started(refusal)), ..plain(EndReason::NotStarted) }
+        }
+        // The order says the rest.
+        End::NeverWanted => plain(EndReason::NotStarted),
+        End::HelperLost => {
+            let message = "one of the runtime's helper processes was killed";
+            WorkerEnd { message: Some(message.to_owned()), ..plain(EndReason::Signalled) }
+        }
+        End::StoreFailed => plain(EndReason::StoreFailed),
+    }
+}
+
+fn exited(status: ExitStatus) -> WorkerEnd {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (None, Some(signal)) => WorkerEnd { signal: Some(signal), ..plain(EndReason::Signalled) },
+        (exit_code, _) => WorkerEnd { exit_code, ..plain(EndReason::Exited) },
+    }
+}
+
+/// Why a program was not started, in words: what failed and the system's reason, but neither a command nor a path.
+fn not_started(NotStarted { step, errno }: NotStarted) -> String {
+    let step = match step {
+        Step::Helper => "a helper process could not start it",
+        Step::Terminal => "it could not be given its terminal",
+        Step::User => "it could not be given its user",
+        Step::Directory => "its directory could not be entered",
+        Step::Program => "its program could not be executed",
+    };
+    let reason = io::Error::from_raw_os_error(errno).to_string();
+    // The number of the error means something else on every system.
+    match reason.split_once(" (os error").filter(|_| errno != 0) {
+        Some((reason, _)) => format!("{step}: {reason}"),
+        None => step.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
