@@ -79,3 +79,12 @@ pub struct StoredPage {
     /// What is wrong with items that were left out.
     pub problems: Vec<Problem>,
 }
+
+/// What a search in a transcript has found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FoundItems {
+    /// The items that hold the text, newest first.
+    pub items: Vec<TranscriptItem>,
+    /// Where there may be more: items of a smaller sequence than this have not been looked at. `None` at the end.
+    pub next_before: Option<u64>,
+}

@@ -1,11 +1,14 @@
-//! The stores of worker runtimes that are on this machine, as their readers see them.
+//! What worker runtimes remember: sekisho's own durable store, and readers of the stores that are on this machine
+//! (`docs/stores.md`).
 //!
-//! | module | what it reads |
+//! | module | what it is |
 //! |---|---|
-//! | [`deployed`] | the file store of deployed runtimes, schema 1 |
+//! | [`journal`] | the store that a runtime of sekisho keeps, on SQLite; and the reader of one that another process owns |
+//! | [`deployed`] | the reader of the file store of deployed runtimes, schema 1 |
 //!
 //! A reader implements [`archive::Archive`]: a runtime's record, its workers, their transcripts. It may read while the
-//! store's owner writes, changes nothing, takes no lock, and shows no path in anything that it says.
+//! store's owner writes, changes nothing, takes no lock that its owner could notice, and shows no path in anything that
+//! it says.
 //!
 //! ```
 //! use sekisho_store::archive::{Archive, Window};
@@ -25,4 +28,6 @@
 
 pub mod archive;
 pub mod deployed;
+pub mod journal;
 pub mod problem;
+mod request;

@@ -1,14 +1,12 @@
 //! The records of the store, as their owner writes them. What is not known is passed over.
 
 use sekisho_core::id::RuntimeId;
-use sekisho_core::runtime_api::{
-    Capability, Intent, Profile, Reference, RuntimeLimits, RuntimeStatus, WireRef, WorkerDetail, WorkerFacts,
-    WorkerStatus,
-};
+use sekisho_core::runtime_api::{RuntimeLimits, RuntimeStatus, WireRef, WorkerDetail, WorkerStatus};
 use serde::{Deserialize, de::IgnoredAny};
 
 use crate::archive::StoredRuntime;
 use crate::problem::Problem;
+use crate::request::RequestRecord;
 
 /// The version of the store that this reads.
 const SCHEMA_VERSION: i64 = 1;
@@ -68,44 +66,6 @@ pub(super) struct WorkerFile {
     last_event_id: u64,
 }
 
-#[derive(Deserialize)]
-struct RequestRecord {
-    intent: IntentRecord,
-    profile: ProfileRecord,
-    #[serde(default)]
-    requested_capabilities: Vec<CapabilityRecord>,
-    #[serde(default)]
-    workspace_refs: Vec<ReferenceRecord>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum IntentRecord {
-    Assistant { purpose: Option<String> },
-    Task { objective: String },
-    Role { role: String, purpose: Option<String> },
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
-enum ProfileRecord {
-    RuntimeDefault,
-    Builtin(String),
-    Named(String),
-}
-
-#[derive(Deserialize)]
-struct CapabilityRecord {
-    name: String,
-    reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ReferenceRecord {
-    name: String,
-    reference: String,
-}
-
 impl WorkerFile {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, Problem> {
         check_version(bytes)?;
@@ -120,35 +80,10 @@ impl WorkerFile {
     }
 
     pub(super) fn into_detail(self, worker_ref: WireRef, transcript_len: u64) -> WorkerDetail {
-        let RequestRecord { intent, profile, requested_capabilities, workspace_refs } = self.request;
         WorkerDetail {
-            runtime_id: worker_ref.runtime_id.clone(),
-            worker_id: worker_ref.worker_id.clone(),
-            worker_ref,
-            status: self.status,
-            intent: match intent {
-                IntentRecord::Assistant { purpose } => Intent::Assistant { purpose },
-                IntentRecord::Task { objective } => Intent::Task { objective },
-                IntentRecord::Role { role, purpose } => Intent::Role { role, purpose },
-            },
-            profile: match profile {
-                ProfileRecord::RuntimeDefault => Profile::RuntimeDefault,
-                ProfileRecord::Builtin(name) => Profile::Builtin(name),
-                ProfileRecord::Named(name) => Profile::Named(name),
-            },
-            config_bundle: None,
-            requested_capabilities: requested_capabilities
-                .into_iter()
-                .map(|CapabilityRecord { name, reason }| Capability { name, reason })
-                .collect(),
-            workspace_refs: workspace_refs
-                .into_iter()
-                .map(|ReferenceRecord { name, reference }| Reference { name, reference })
-                .collect(),
-            mount_refs: Vec::new(),
             transcript_len,
             last_event_id: self.last_event_id,
-            facts: WorkerFacts::default(),
+            ..self.request.into_detail(worker_ref, self.status)
         }
     }
 }
