@@ -120,8 +120,9 @@ fn cut_log(store: &Path, copy: &Path, chance: &mut Chance) {
     // How many frames have been moved, and how many were about to be
     // (https://www.sqlite.org/walformat.html#the_wal_index_file_format).
     let index = fs::read(index).unwrap_or_default();
-    let count =
-        |at: usize| index.get(at..at + 4).map_or(0, |bytes| u32::from_ne_bytes(bytes.try_into().unwrap()));
+    let count = |at: usize| {
+        index.get(at..at + 4).map_or(0, |bytes| u32::from_ne_bytes(bytes.try_into().expect("four bytes")))
+    };
     let moved = LOG_HEADER + FRAME * u64::from(count(96).max(count(128)));
     let length = fs::metadata(&log).map_or(0, |log| log.len());
     if length > moved {
