@@ -1,5 +1,8 @@
 //! What can be said on the command line.
 
+mod literal;
+mod values;
+
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -9,9 +12,13 @@ use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::IdempotencyKey;
 use sekisho_core::secret::BaseUrl;
 
+pub(crate) use literal::with_literal_message;
+pub(crate) use values::{Since, Watched};
+
 /// What stands below the help: what cannot be seen from the arguments.
 const AFTER_HELP: &str = "\
-A worker is named RUNTIME/WORKER, as `sekisho workers` lists it.
+A worker is named RUNTIME/WORKER, as `sekisho workers` lists it. The beginning of an id will do
+where there is only one such id.
 
 Environment:
   SEKISHO_SERVER             the server's URL, unless --server or --config says something else
@@ -22,11 +29,13 @@ Environment:
 Exit status:
   0  done
   1  something on this side failed, such as writing the output
-  2  the command line, the configuration or the request is not of the form
+  2  the command line, the configuration or the request is invalid
   3  there is no such runtime or worker
-  4  the runtime, or the way to it, failed
-  5  the gateway, or the way to it, failed, or it did not let you in
-  6  time was over";
+  4  the runtime failed, or cannot be reached
+  5  the gateway failed, cannot be reached, or did not let you in
+  6  the time was over
+`watch` and `wait` exit with the status of the worker that has ended, and with 128 and the number of
+the signal that ended it, as a shell would.";
 
 /// Workers on several machines from one terminal.
 ///
@@ -42,6 +51,7 @@ pub(crate) struct Cli {
 
 /// What goes with every command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The server [default: $SEKISHO_SERVER, or http://127.0.0.1:8787]
     #[arg(long, global = true, value_name = "URL", conflicts_with = "config")]
@@ -61,12 +71,12 @@ pub(crate) struct Global {
     /// Print JSON: the replies as the API gives them, one line each
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colours: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
     pub(crate) color: ColorWhen,
 }
 
-/// When to use colours.
+/// When to use colours: auto, always, never.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum ColorWhen {
     /// On a terminal, unless NO_COLOR is set
@@ -101,14 +111,16 @@ pub(crate) enum Command {
     },
     /// Start a worker, and print its name
     Create(Create),
-    /// Say something to a worker
+    /// Send a worker input
+    ///
+    /// All that follows the worker's name is the message, as it is: options of this command come before the name.
     Send {
         #[command(flatten)]
         named: Named,
-        /// What to say; `-` or nothing for what comes on standard input
-        #[arg(value_name = "TEXT")]
+        /// The message; `-` or nothing for what comes on standard input
+        #[arg(value_name = "TEXT", trailing_var_arg = true, allow_hyphen_values = true)]
         text: Vec<String>,
-        /// Say it as the system, not as the user
+        /// Send it as the system, not as the user
         #[arg(long)]
         system: bool,
         /// Names this input over all its repetitions [default: a random one]
@@ -136,19 +148,55 @@ pub(crate) enum Command {
         #[command(flatten)]
         named: Named,
         /// Begin with this item; the first is 1
-        #[arg(long, value_name = "NUMBER", default_value = "1")]
-        from: NonZeroU64,
+        #[arg(long, value_name = "NUMBER", conflicts_with_all = ["tail", "since"])]
+        from: Option<NonZeroU64>,
+        /// Only so many items at the end
+        #[arg(long, value_name = "NUMBER", conflicts_with = "since")]
+        tail: Option<u64>,
+        /// Only what was said since then: how long ago, as in 10m, or a time, as in 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        since: Option<Since>,
+        /// With the time of each item, where the runtime tells it
+        #[arg(long)]
+        times: bool,
+        /// Only the contents, as they are
+        #[arg(long, conflicts_with = "times")]
+        raw: bool,
         /// Go on with what comes, until the worker ends
         #[arg(long, short)]
         follow: bool,
     },
-    /// Watch a worker live, until it ends
+    /// Watch workers live, until they end
+    ///
+    /// Exits with the status of the worker. Of several workers each line begins with the worker's name, and the exit
+    /// status is the highest one; workers of a runtime, or all, are watched without an end, new ones included.
     Watch {
-        #[command(flatten)]
-        named: Named,
-        /// Go on after this cursor, instead of beginning with a snapshot
+        /// Which workers, or all that run on which runtime
+        #[arg(value_name = "RUNTIME[/WORKER]", required_unless_present = "all")]
+        watched: Vec<Watched>,
+        /// All workers that run
+        #[arg(long, conflicts_with = "watched")]
+        all: bool,
+        /// Go on after this cursor, instead of beginning with a snapshot; for one worker
         #[arg(long)]
         cursor: Option<String>,
+        /// Show also states, usage, and events that are not known
+        #[arg(long, short)]
+        verbose: bool,
+        /// Exit with 0, however the worker ended
+        #[arg(long)]
+        no_exit_code: bool,
+    },
+    /// Wait until workers have ended
+    ///
+    /// Exits with the status of the worker; of several, with the highest one.
+    Wait {
+        /// Which workers
+        #[arg(value_name = "RUNTIME/WORKER", required = true)]
+        workers: Vec<WorkerRef>,
+        /// Exit with 0, however the workers ended
+        #[arg(long)]
+        no_exit_code: bool,
     },
     /// Talk to a worker: its history, what it says, and a line to speak on
     ///
@@ -162,7 +210,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         named: Named,
     },
-    /// Look at the way to each configured runtime, phase by phase
+    /// Check the connection to each configured runtime, phase by phase
     ///
     /// Needs --config: a server does not tell where its runtimes are.
     Doctor {
@@ -204,13 +252,13 @@ pub(crate) struct Create {
     /// What it runs: a profile of the runtime's [default: the runtime's own default]
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-    /// It is to get this done
+    /// A label: the task that it is for. Nothing is done with it
     #[arg(long, value_name = "TEXT")]
     pub(crate) task: Option<String>,
-    /// It is to act as this
+    /// A label: the role that it has
     #[arg(long, value_name = "ROLE")]
     pub(crate) role: Option<String>,
-    /// What it is for, where it has no task
+    /// A label: what it is for, where it has no task
     #[arg(long, value_name = "TEXT", conflicts_with = "task")]
     pub(crate) purpose: Option<String>,
     /// Talk to it at once, as `attach` does

@@ -1,4 +1,4 @@
-//! The two ways to the workers, which answer alike: through a server, and straight to the runtimes.
+//! What answers the commands: a server, or this process, which goes to the runtimes itself. Both answer alike.
 
 mod direct;
 mod server;
@@ -22,14 +22,21 @@ use crate::failure::Failure;
 
 /// What answers the browser API.
 pub(crate) trait Backend: Send + Sync {
-    /// The body of the reply to an action, as BROWSER-API.md has it.
+    /// The body of the reply to an action (`docs/http-api.md`).
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>>;
 
     /// Whether a runtime is part of this process, so that its workers end with it.
-    fn keeps(&self, runtime_id: &RuntimeId) -> bool;
+    fn embeds(&self, runtime_id: &RuntimeId) -> bool;
 
     /// A worker's stream: after a cursor, or from a snapshot of the present on.
-    fn follow(&self, worker: &WorkerRef, cursor: Option<String>) -> Result<Box<dyn Stream>, Box<Problem>>;
+    fn open_stream(
+        &self,
+        worker: &WorkerRef,
+        cursor: Option<String>,
+    ) -> Result<Box<dyn Stream>, Box<Problem>>;
+
+    /// What the user may do about a problem.
+    fn hint(&self, problem: &Problem) -> Option<String>;
 }
 
 /// A worker's stream.
@@ -38,7 +45,7 @@ pub(crate) trait Stream: Send {
     fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>>;
 }
 
-/// The way that the command line chose.
+/// The one that the command line chose.
 pub(crate) fn open(global: &Global) -> Result<Arc<dyn Backend>, Failure> {
     Ok(match &global.config {
         Some(path) => Arc::new(Direct::new(read_configuration(path)?)?),
@@ -51,7 +58,7 @@ pub(crate) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Box<Problem>>
     serde_json::from_slice(body).map_err(|_| Problem::unexpected_body().into())
 }
 
-/// A chance of its own for each process.
+/// A random number of this process: nothing secret depends on it.
 fn seed() -> u64 {
     RandomState::new().hash_one("sekisho")
 }

@@ -9,7 +9,6 @@ use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::gateway_client::{GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerId, WorkerRef};
 use sekisho_core::runtime_api::{Command, FEATURE_IDEMPOTENCY, Reply, WorkerStatus, WorkerSummary};
-use sekisho_core::transport::Target;
 use sekisho_transport_blocking::{Phase, Step, probe};
 use serde::Serialize;
 
@@ -97,7 +96,7 @@ pub(crate) fn run(
         Ok::<(), Failure>(())
     })?;
     match failed {
-        Some(code) => Err(Failure::Unwell(exit_status(code))),
+        Some(code) => Err(Failure::Status(exit_status(code))),
         None => Ok(()),
     }
 }
@@ -109,7 +108,7 @@ fn examine(direct: &Direct, patient: &Patient, show_endpoints: bool) -> Report {
     if let Some(remote) = remote {
         let target = remote.base_url.target();
         if show_endpoints {
-            endpoint = Some(shown(&target));
+            endpoint = Some(crate::endpoint::endpoint(&target));
         }
         checks.extend(probe(&target, remote.tls.as_ref(), remote.limits.connect).into_iter().map(of_step));
     }
@@ -284,19 +283,6 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
     })
 }
 
-/// A place in words.
-fn shown(target: &Target) -> String {
-    match target {
-        Target::Tcp { host, port, tls } => {
-            let scheme = if *tls { "https" } else { "http" };
-            let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-            format!("{scheme}://{host}:{port}")
-        }
-        Target::Unix(path) => format!("unix://{}", path.display()),
-        Target::InProcess => "in this process".into(),
-    }
-}
-
 impl Report {
     fn print(&self, show: Show) -> Result<(), Failure> {
         let name = painted(show.color, STRONG, self.runtime_id.as_str());
@@ -327,16 +313,6 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn places_are_shown_as_they_are_configured() {
-        for url in
-            ["http://10.0.0.5:7700", "https://box.example:443", "http://[::1]:80", "unix:///run/rt.sock"]
-        {
-            let base_url: sekisho_core::secret::BaseUrl = url.parse().unwrap();
-            assert_eq!(shown(&base_url.target()), url);
-        }
-    }
 
     #[test]
     fn each_phase_of_the_way_has_its_advice() {

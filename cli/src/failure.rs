@@ -6,13 +6,19 @@ use std::process::ExitCode;
 use sekisho_config::ConfigError;
 use sekisho_core::error::{ErrorKind, Outcome};
 use sekisho_core::gateway_client::{GATEWAY_TIMEOUT, Problem};
+use sekisho_core::runtime_api::{EndReason, WorkerEnd};
 
 /// Why a command did not do what it was told.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The gateway, a runtime, or the way to either.
-    #[error("{}", said(.0))]
-    Problem(Box<Problem>),
+    /// The gateway or a runtime failed, or cannot be reached.
+    #[error("{}{}", said(.problem), hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default())]
+    Problem {
+        /// What went wrong.
+        problem: Box<Problem>,
+        /// What the user of the command line may do about it.
+        hint: Option<String>,
+    },
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -27,38 +33,80 @@ pub(crate) enum Failure {
         /// What the system said.
         error: io::Error,
     },
-    /// What the doctor found, which has been shown.
-    #[error("not all is well")]
-    Unwell(u8),
-    /// Whoever read the output has read enough.
-    #[error("nobody reads on")]
-    NobodyReads,
+    /// The exit status says it, and what was printed says why: a worker's own status, or what the doctor found.
+    #[error("exit status {0}")]
+    Status(u8),
+    /// Another worker has the id now.
+    #[error("{0} is another worker now: nothing more is sent to it")]
+    Replaced(String),
+    /// The output is no longer read.
+    #[error("the output is no longer read")]
+    ReaderGone,
 }
 
 impl From<Box<Problem>> for Failure {
     fn from(problem: Box<Problem>) -> Self {
-        Self::Problem(problem)
+        Self::Problem { problem, hint: None }
     }
 }
 
 impl Failure {
-    /// A failure to write the output; a closed pipe is none that anybody wants to hear of.
+    /// A failure to write the output. A closed pipe is no error to tell of.
     pub(crate) fn output(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::NobodyReads,
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
             _ => Self::Io { what: "cannot write the output", error },
         }
     }
 
+    /// A reply that is not what the API says.
+    pub(crate) fn unexpected_body() -> Self {
+        Box::new(Problem::unexpected_body()).into()
+    }
+
+    /// This exit status, where it is not 0.
+    pub(crate) fn of_status(status: u8) -> Result<(), Self> {
+        if status == 0 { Ok(()) } else { Err(Self::Status(status)) }
+    }
+
+    /// The same with a hint, where it is a problem.
+    pub(crate) fn with_hint(self, of: impl FnOnce(&Problem) -> Option<String>) -> Self {
+        match self {
+            Self::Problem { problem, hint: None } => Self::Problem { hint: of(&problem), problem },
+            other => other,
+        }
+    }
+
     /// The exit status (see `sekisho --help`).
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::NobodyReads => 0,
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::ReaderGone => 0,
             Self::Io { .. } => 1,
             Self::Usage(_) | Self::Config(_) => 2,
-            Self::Unwell(status) => *status,
-            Self::Problem(problem) => exit_status(&problem.code),
-        })
+            Self::Replaced(_) => 3,
+            Self::Status(status) => *status,
+            Self::Problem { problem, .. } => exit_status(&problem.code),
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.status())
+    }
+}
+
+/// The exit status of a worker that has ended: its program's, or 128 and the number of the signal that ended it, as a
+/// shell has it. A worker that ended in another way, and one whose runtime does not tell, has none and counts as 0;
+/// one that could not start, or whose end is not its own, as 1.
+pub(crate) fn end_status(end: Option<&WorkerEnd>) -> u8 {
+    let Some(end) = end else { return 0 };
+    let of_signal = end.signal.map(|signal| 128 + signal);
+    match end.exit_code.or(of_signal).map(u8::try_from) {
+        Some(Ok(status)) => status,
+        Some(Err(_)) => 1,
+        None => match end.reason {
+            EndReason::NotStarted | EndReason::RuntimeLost | EndReason::StoreFailed => 1,
+            _ => 0,
+        },
     }
 }
 
@@ -66,7 +114,7 @@ impl Failure {
 pub(crate) fn exit_status(code: &str) -> u8 {
     use ErrorKind::*;
     let Some(kind) = ErrorKind::from_code(code) else {
-        // The three codes of the way to a gateway, and those of gateways to come.
+        // The three codes of a client that cannot reach a gateway, and those of gateways to come.
         return if code == GATEWAY_TIMEOUT { 6 } else { 5 };
     };
     match kind {
@@ -161,6 +209,23 @@ mod tests {
             .collect();
         assert_eq!(table, expected);
         assert_eq!(["gateway_unreachable", "gateway_timeout", "not_a_gateway"].map(exit_status), [5, 6, 5]);
+    }
+
+    #[test]
+    fn a_worker_ends_with_its_own_status() {
+        let end = |reason, exit_code, signal| WorkerEnd { reason, exit_code, signal, message: None };
+        for (end, status) in [
+            (end(EndReason::Exited, Some(0), None), 0),
+            (end(EndReason::Exited, Some(7), None), 7),
+            (end(EndReason::Exited, Some(300), None), 1),
+            (end(EndReason::Signalled, None, Some(9)), 137),
+            (end(EndReason::Stopped, None, Some(15)), 143),
+            (end(EndReason::Cancelled, None, None), 0),
+            (end(EndReason::NotStarted, None, None), 1),
+        ] {
+            assert_eq!(end_status(Some(&end)), status, "{end:?}");
+        }
+        assert_eq!(end_status(None), 0);
     }
 
     #[test]

@@ -5,26 +5,31 @@ mod attach;
 mod backend;
 mod commands;
 mod doctor;
+mod endpoint;
 mod failure;
-mod follow;
 mod reference;
 mod render;
+mod requests;
+mod resolve;
 mod show;
+mod streaming;
 mod text;
+mod transcript;
 mod views;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use sekisho_core::gateway_client::Problem;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, with_literal_message};
 use crate::failure::Failure;
 use crate::show::Show;
 use crate::text::{BAD, json_safe};
 
 fn main() -> ExitCode {
     sekisho_runtime::launcher::run_if_asked();
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(with_literal_message(&Cli::command(), std::env::args_os()));
     let show = Show::new(&cli.global);
     match run(cli, show) {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,15 +48,19 @@ fn run(cli: Cli, show: Show) -> Result<(), Failure> {
         Command::Doctor { runtime_ids, show_endpoints } => {
             doctor::run(&global, &runtime_ids, show_endpoints, show)
         }
-        command => commands::run(backend::open(&global)?, command, show),
+        command => {
+            let backend = backend::open(&global)?;
+            let hint = |problem: &Problem| backend.hint(problem);
+            commands::run(&backend, command, show).map_err(|failure| failure.with_hint(hint))
+        }
     }
 }
 
 /// Says why on standard error: in one line, or as JSON where everything is.
 fn report(failure: &Failure, show: Show) {
     match failure {
-        Failure::NobodyReads | Failure::Unwell(_) => {}
-        Failure::Problem(problem) if show.json => {
+        Failure::ReaderGone | Failure::Status(_) => {}
+        Failure::Problem { problem, .. } if show.json => {
             if let Ok(json) = serde_json::to_string(problem) {
                 eprintln!("{}", json_safe(&json));
             }

@@ -49,6 +49,11 @@ impl Show {
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
     }
 
+    /// Text of a renderer on standard output: a carriage return in it clears the line that was begun.
+    pub(crate) fn rendered(&self, text: &str) -> Result<(), Failure> {
+        self.text(&text.replace('\r', "\r\x1b[K"))
+    }
+
     /// One line on standard output.
     pub(crate) fn line(&self, line: impl AsRef<[u8]>) -> Result<(), Failure> {
         let mut out = io::stdout().lock();

@@ -71,13 +71,6 @@ pub(crate) struct Worker {
     pub(crate) capabilities: Capabilities,
 }
 
-impl Worker {
-    /// Whether it is over with the worker.
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(&*self.status, "stopped" | "cancelled")
-    }
-}
-
 #[derive(Deserialize)]
 pub(crate) struct Intent {
     pub(crate) kind: String,
@@ -131,23 +124,4 @@ pub(crate) struct AckReply {
 pub(crate) struct Ack {
     pub(crate) status: String,
     pub(crate) transcript_sequence: Option<u64>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct TranscriptReply {
-    pub(crate) transcript: Transcript,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Transcript {
-    pub(crate) items: Vec<Item>,
-    pub(crate) next_start: Option<u64>,
-}
-
-#[derive(Deserialize, serde::Serialize)]
-pub(crate) struct Item {
-    pub(crate) sequence: u64,
-    pub(crate) role: String,
-    pub(crate) content: String,
-    pub(crate) event_id: u64,
 }

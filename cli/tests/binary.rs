@@ -89,15 +89,15 @@ impl Scene {
 
     /// Through the server.
     fn through(&self, arguments: &[&str]) -> Command {
-        let mut command = sekisho(arguments);
-        command.arg("--server").arg(format!("http://{}", self.server.address())).current_dir(&self.directory);
+        let mut command = sekisho(&["--server", &format!("http://{}", self.server.address())]);
+        command.args(arguments).current_dir(&self.directory);
         command
     }
 
     /// Straight to the runtime.
     fn direct(&self, arguments: &[&str]) -> Command {
-        let mut command = sekisho(arguments);
-        command.args(["--config", "sekisho.toml"]).current_dir(&self.directory);
+        let mut command = sekisho(&["--config", "sekisho.toml"]);
+        command.args(arguments).current_dir(&self.directory);
         command
     }
 
@@ -217,6 +217,7 @@ fn both_ways_lead_to_the_same_workers() {
 #[test]
 fn what_exit_statuses_say() {
     let scene = Scene::new();
+    let worker = scene.create();
     let config = |name: &str, table: String| {
         let path = scene.directory.path().join(name);
         fs::write(&path, format!("[embedded]\nenabled = false\n{table}")).unwrap();
@@ -238,7 +239,7 @@ fn what_exit_statuses_say() {
     for (status, code, arguments) in [
         (3, "unknown_runtime", &["runtime", "nobody"][..]),
         (3, "worker_not_found", &["worker", "build-box/nobody"]),
-        (2, "cursor_malformed", &["watch", "build-box/w", "--cursor", "x"]),
+        (2, "cursor_malformed", &["watch", &worker, "--cursor", "x"]),
     ] {
         for mut command in [scene.through(arguments), scene.direct(arguments)] {
             let said = run(command.arg("--json"));
@@ -247,18 +248,18 @@ fn what_exit_statuses_say() {
     }
     for (status, code, arguments) in [
         (4, "network_error", &["worker", "gone/w", "--config", gone][..]),
-        (4, "network_error", &["send", "gone/w", "x", "--config", gone]),
-        (6, "runtime_timeout", &["send", "slow/w", "x", "--config", slow]),
+        (4, "network_error", &["--config", gone, "send", "gone/w", "x"]),
+        (6, "runtime_timeout", &["--config", slow, "send", "slow/w", "x"]),
         (5, "gateway_unreachable", &["runtimes", "--server", &url]),
         (5, "gateway_unreachable", &["watch", "a/b", "--server", &url]),
     ] {
-        let said = run(sekisho(arguments).arg("--json"));
+        let said = run(sekisho(&["--json"]).args(arguments));
         assert_eq!((said.status, said.problem("code")), (status, code.into()), "{said:?}");
         assert!(!said.err.contains(&nobody.port().to_string()), "{said:?}");
     }
-    let unsent = run(sekisho(&["send", "gone/w", "x", "--config", gone]).arg("--json"));
+    let unsent = run(&mut sekisho(&["--json", "--config", gone, "send", "gone/w", "x"]));
     assert_eq!(unsent.problem("outcome"), "not_applied");
-    let unknown = run(&mut sekisho(&["send", "slow/w", "x", "--config", slow]));
+    let unknown = run(&mut sekisho(&["--config", slow, "send", "slow/w", "x"]));
     assert!(unknown.err.contains("it may have taken effect"), "{unknown:?}");
     for (arguments, named) in [
         (&["worker", "no-slash"][..], "RUNTIME/WORKER"),

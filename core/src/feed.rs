@@ -69,7 +69,9 @@ pub struct Item {
 enum ItemKind {
     Snapshot(UpstreamCursor),
     Event(UpstreamCursor),
-    /// Said to those who are there, and to nobody else.
+    /// The runtime is away: of interest while it is.
+    Away,
+    /// Of interest to a viewer that is live, and to no later one.
     Notice,
     /// Said to all who pass: what lies between is lost.
     Gap,
@@ -90,13 +92,13 @@ impl Item {
     pub fn place(&self) -> Option<&UpstreamCursor> {
         match &self.kind {
             ItemKind::Snapshot(place) | ItemKind::Event(place) => Some(place),
-            ItemKind::Notice | ItemKind::Gap => None,
+            ItemKind::Away | ItemKind::Notice | ItemKind::Gap => None,
         }
     }
 
     /// Whether it tells of an outage: to those who follow, and to nobody else.
     pub fn is_notice(&self) -> bool {
-        self.kind == ItemKind::Notice
+        matches!(self.kind, ItemKind::Away | ItemKind::Notice)
     }
 
     /// Whether it is a snapshot.
@@ -153,7 +155,8 @@ impl Encoder {
             WatchEvent::Event(observed) => self.envelope(observed, ItemKind::Event),
             WatchEvent::Disconnected { retry_after } => {
                 let message = "the runtime is away; it is being tried again";
-                notice(UPSTREAM_DISCONNECTED, Severity::Warning, message, Some(retry_after))
+                let notice = notice(UPSTREAM_DISCONNECTED, Severity::Warning, message, Some(retry_after));
+                Item { kind: ItemKind::Away, ..notice }
             }
             WatchEvent::Resumed => {
                 let message = "the runtime is back, and nothing was missed";
@@ -326,7 +329,7 @@ impl Feed {
             Some(place) => match self.ring.iter().rposition(|item| item.place() == Some(place)) {
                 Some(index) => ready(self.first + index as u64 + 1, None),
                 None if retained && snapshot.place() == Some(place) => ready(after_snapshot, None),
-                None if is_newest(Some(place)) => ready(self.end(), None),
+                None if is_newest(Some(place)) => ready(self.first, None),
                 None => Join::NeedsReplay,
             },
         }
@@ -344,8 +347,10 @@ impl Feed {
                 return Next::Nothing;
             };
             position.next += 1;
-            // That the runtime was away is nothing to those who were not there.
-            if position.live_from.is_none() || !item.is_notice() {
+            // That the runtime was away is nothing to a viewer that was not there; that it is away now is.
+            let is_over = position.live_from.is_some_and(|live_from| position.next < live_from);
+            let is_news = item.kind == ItemKind::Away && !is_over;
+            if position.live_from.is_none() || !item.is_notice() || is_news {
                 return Next::Frame(item.clone());
             }
         }

@@ -1,14 +1,15 @@
-//! The other end of the browser API: for terminals and scripts that speak to a gateway.
+//! The client's side of the browser API: for terminals and scripts that speak to a gateway.
 //!
-//! A [`Gateway`] is the way to one. It makes an [`Attempt`] of each [`Action`], whose response or failure
-//! [`answer`] makes sense of: the body, or a [`Problem`], which is the same whether the gateway told it, or there was
-//! no word from the gateway at all. A worker's stream is followed by [`GatewayStream`], which comes back with its cursor
-//! where it may, and ends where it must. Frames are read with [`Frame::from_text`].
+//! A [`Gateway`] makes an [`Attempt`] of each [`Action`]. [`answer`] makes of what comes of it the body of the reply, or
+//! a [`Problem`], which has the same form whether the gateway said it or could not be reached. [`GatewayStream`] keeps a
+//! worker's stream, over as many connections as it takes; frames are read with [`Frame::from_text`]. [`EndDetector`] tells
+//! when the worker has ended.
 //!
-//! Whoever goes to the runtimes by himself needs neither [`Gateway`] nor [`GatewayStream`], but the answers of
+//! A program that goes to the runtimes by itself needs neither [`Gateway`] nor [`GatewayStream`]. It reads the responses of
 //! [`Exchange::response`](crate::browser_api::Exchange::response) and the frames of a
-//! [`Feed`](crate::feed::Feed) are read with the same [`answer`] and [`Frame`].
+//! [`Feed`](crate::feed::Feed) with the same [`answer`] and [`Frame`].
 
+pub mod end_detector;
 mod frame;
 mod problem;
 pub mod stream;
@@ -18,12 +19,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 
-pub use frame::{Envelope, Frame, Notice};
+pub use frame::{EndSign, Envelope, Frame, Notice};
 pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY, Problem};
 pub use stream::{
     FIRST_BACKOFF, GIVE_UP_AFTER, GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput,
-    GatewayStreamWait, LONGEST_BACKOFF, SILENCE,
+    GatewayStreamWait, LONGEST_BACKOFF,
 };
+
+pub use end_detector::{EndAnswer, EndDetector, EndOutput};
 
 use crate::browser_api::Action;
 use crate::call::CallLimits;
@@ -31,21 +34,21 @@ use crate::id::WorkerRef;
 use crate::secret::{Access, BaseUrl, Token};
 use crate::transport::{Attempt, AttemptLimits, Failure, MAX_IDLE, MAX_IDLE_FOR_ONCE};
 
-/// The bounds of a request to a gateway: more than its own bounds for all attempts at a runtime together.
+/// The bounds of a request to a gateway: more than the gateway's own bounds for all attempts at a runtime together.
 pub const LIMITS: CallLimits = CallLimits {
     connect: Duration::from_secs(5),
     response: Duration::from_secs(30),
     max_response_body: 64 << 20,
 };
 
-/// The way to a gateway.
+/// A gateway: its URL, and the access token that it asks for.
 #[derive(Debug)]
 pub struct Gateway {
     access: Access,
 }
 
 impl Gateway {
-    /// A gateway at this URL, and the access token that it asks for.
+    /// A gateway at this URL, with this access token.
     pub fn new(base_url: BaseUrl, access_token: Option<Token>) -> Self {
         Self { access: Access::remote(base_url, access_token) }
     }
@@ -68,7 +71,8 @@ impl Gateway {
         )
     }
 
-    /// Follows a worker: from a cursor on, or from a snapshot of the present. The seed is for the pauses.
+    /// Opens the stream of a worker: after a cursor, or with a snapshot of the present. The seed spreads the pauses between
+    /// connects.
     pub fn open_stream(
         &self,
         now: Instant,
@@ -80,7 +84,7 @@ impl Gateway {
     }
 }
 
-/// A request of the browser API, with what the way to the gateway adds to it.
+/// A request of the browser API, with the path prefix and the headers of this gateway.
 fn addressed<T>(access: &Access, mut request: Request<T>) -> Request<T> {
     let prefix = access.path_prefix();
     if !prefix.is_empty() {
@@ -92,7 +96,7 @@ fn addressed<T>(access: &Access, mut request: Request<T>) -> Request<T> {
     request
 }
 
-/// What a request came to: the body of the gateway's reply, or what went wrong, be it on the way to the gateway.
+/// What came of a request: the body of the gateway's reply, or a problem, also where the gateway could not be reached.
 pub fn answer(action: &Action, end: Result<Response<Bytes>, Failure>) -> Result<Bytes, Box<Problem>> {
     match end {
         Ok(response) if response.status().is_success() => Ok(response.into_body()),

@@ -3,6 +3,7 @@
 //! `cargo fuzz` searches for such bytes; what it has found worth keeping lies in `fuzz/corpus` and is replayed by the
 //! tests of this crate.
 
+mod agent_lines;
 mod base_url;
 mod browser_request;
 mod configuration;
@@ -13,6 +14,7 @@ mod runtime_reply;
 mod scrubber;
 mod watch_and_feed;
 
+pub use agent_lines::agent_lines;
 pub use base_url::base_url;
 pub use browser_request::browser_request;
 pub use configuration::configuration;
@@ -35,7 +37,8 @@ use sekisho_core::watch::GIVE_UP_AFTER;
 pub type Target = fn(&[u8]);
 
 /// Every target, under the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
+    ("agent_lines", agent_lines),
     ("base_url", base_url),
     ("browser_request", browser_request),
     ("configuration", configuration),

@@ -5,6 +5,7 @@
 //! worlds of gateways, runtimes, networks and viewers follow from a seed.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+pub mod agent_process;
 pub mod client;
 pub mod fuzzing;
 pub mod processes;
@@ -12,6 +13,7 @@ pub mod relay;
 pub mod scenarios;
 pub mod schedules;
 pub mod scripted;
+pub mod scripted_agent;
 pub mod simulator;
 pub mod stream_runtime;
 pub mod upstream;

@@ -42,7 +42,7 @@ macro_rules! corpora {
 }
 
 corpora! {
-    base_url browser_request configuration cursor frame runtime_reply scrubber watch_and_feed
+    agent_lines base_url browser_request configuration cursor frame runtime_reply scrubber watch_and_feed
 }
 
 #[test]

@@ -1,13 +1,15 @@
-//! The loop around a follow.
+//! The loop around a [`GatewayStream`].
 
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use bytes::Bytes;
 use sekisho_core::gateway_client::{
     GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput, Problem,
 };
+use sekisho_core::heartbeat::PONG_WITHIN;
 use sekisho_core::transport::{ConnId, Connect, Loss};
 use tungstenite::{Message, WebSocket};
 
@@ -18,17 +20,19 @@ use crate::watch::loss;
 /// What ended a stream.
 pub type Ended = Result<(), Box<Problem>>;
 
-/// A follow, and what carries it.
+/// A [`GatewayStream`] and the connection that carries it.
 pub struct GatewayStreamDriver {
-    follow: GatewayStream,
+    stream: GatewayStream,
     client: Arc<HttpClient>,
     link: Option<(ConnId, Box<WebSocket<Socket>>)>,
+    /// When the caller was last given something: while it deals with that, nothing is read.
+    returned: Option<Instant>,
 }
 
 impl GatewayStreamDriver {
     /// Nothing happens before the first [`GatewayStreamDriver::next_event`].
-    pub fn new(follow: GatewayStream, client: Arc<HttpClient>) -> Self {
-        Self { follow, client, link: None }
+    pub fn new(stream: GatewayStream, client: Arc<HttpClient>) -> Self {
+        Self { stream, client, link: None, returned: None }
     }
 
     /// What happens next on the stream, or why it has ended. Blocks until then.
@@ -46,9 +50,19 @@ impl GatewayStreamDriver {
     }
 
     fn advance(&mut self, instant: Option<Instant>) -> Option<Result<GatewayEvent, Ended>> {
+        if let Some(returned) = self.returned.take() {
+            self.stream.extend(returned.elapsed());
+        }
+        let next = self.advance_until(instant);
+        self.returned = Some(Instant::now());
+        next
+    }
+
+    fn advance_until(&mut self, instant: Option<Instant>) -> Option<Result<GatewayEvent, Ended>> {
         loop {
-            match self.follow.poll(Instant::now()) {
+            match self.stream.poll(Instant::now()) {
                 GatewayStreamOutput::Connect(connect) => self.connect(connect),
+                GatewayStreamOutput::Ping(id) => self.ping(id),
                 GatewayStreamOutput::Close(_) => self.link = None,
                 GatewayStreamOutput::Event(event) => return Some(Ok(event)),
                 GatewayStreamOutput::Stopped(result) => return Some(Err(result)),
@@ -65,7 +79,18 @@ impl GatewayStreamDriver {
     fn connect(&mut self, connect: Connect) {
         let id = connect.id;
         let opened = self.client.open(connect).map(|Opened(socket)| self.link = Some((id, Box::new(socket))));
-        self.follow.handle(Instant::now(), GatewayStreamInput::opened(id, opened));
+        self.stream.handle(Instant::now(), GatewayStreamInput::opened(id, opened));
+    }
+
+    fn ping(&mut self, id: ConnId) {
+        let Some((_, socket)) = &mut self.link else { return };
+        socket.get_mut().set_deadline(Instant::now() + PONG_WITHIN);
+        // The library keeps what could not be written yet, and writes it with the next thing.
+        match socket.send(Message::Ping(Bytes::new())) {
+            Err(tungstenite::Error::Io(error)) if is_timeout(&error) => {}
+            Err(error) => self.stream.handle(Instant::now(), GatewayStreamInput::Lost(id, loss(&error))),
+            Ok(()) => {}
+        }
     }
 
     /// Waits for the connection to have something, or for the instant.
@@ -77,24 +102,25 @@ impl GatewayStreamDriver {
         socket.get_mut().set_deadline(until);
         let input = match socket.read() {
             Ok(Message::Text(text)) => GatewayStreamInput::Frame(id, text.into()),
+            Ok(Message::Pong(_)) => GatewayStreamInput::Pong(id),
             // A ping is answered by the library, with the next thing that is read or written.
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => GatewayStreamInput::Alive(id),
+            Ok(Message::Ping(_) | Message::Frame(_)) => return,
             Ok(Message::Close(frame)) => GatewayStreamInput::Closed(id, frame.map(|frame| frame.code.into())),
             Ok(Message::Binary(_)) => GatewayStreamInput::Lost(id, Loss::Malformed),
             Err(tungstenite::Error::Io(error)) if is_timeout(&error) => return,
             Err(error) => GatewayStreamInput::Lost(id, loss(&error)),
         };
         if let GatewayStreamInput::Closed(..) | GatewayStreamInput::Lost(..) = input {
-            // The answer to a close, which whoever closed may be waiting for.
+            // The answer to a close, for which the gateway may be waiting.
             let _ = socket.flush();
             self.link = None;
         }
-        self.follow.handle(Instant::now(), input);
+        self.stream.handle(Instant::now(), input);
     }
 }
 
 impl fmt::Debug for GatewayStreamDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GatewayStreamDriver").field(&self.follow).finish()
+        f.debug_tuple("GatewayStreamDriver").field(&self.stream).finish()
     }
 }

@@ -12,6 +12,8 @@ use crate::text::{painted, safe};
 const BEGIN_UPDATE: &str = "\x1b[?2026h";
 const END_UPDATE: &str = "\x1b[?2026l";
 
+/// The line of output that was begun is begun again.
+const CLEAR_LINE: &str = "\r\x1b[K";
 const CLEAR_TO_END: &str = "\x1b[J";
 const CLEAR_ALL: &str = "\x1b[H\x1b[2J";
 const PLAIN: &str = "\x1b[0m";
@@ -59,7 +61,7 @@ impl Screen {
         Self { columns: columns.max(2), rows: rows.max(2), column: 0, style: String::new(), drawn: None }
     }
 
-    /// Output, and the view below it.
+    /// Output, and the view below it. A carriage return clears the line that was begun.
     pub(super) fn output(&mut self, text: &str, view: &View<'_>) -> String {
         if text.is_empty() {
             return self.view(view);
@@ -74,7 +76,7 @@ impl Screen {
             out.push_str(&format!("\x1b[A\r\x1b[{}C", self.column));
         }
         out.push_str(&self.style);
-        out.push_str(text);
+        out.push_str(&text.replace('\r', CLEAR_LINE));
         self.follow(text);
         if self.column > 0 {
             out.push_str("\r\n");
@@ -189,7 +191,9 @@ impl Screen {
         };
         let mut characters = tail.chars();
         while let Some(character) = characters.next() {
-            if character == '\x1b' {
+            if character == '\r' {
+                self.column = 0;
+            } else if character == '\x1b' {
                 characters.find(|character| *character == 'm');
             } else if character == '\t' {
                 self.column = (self.column / TAB * TAB + TAB).min(self.columns - 1);

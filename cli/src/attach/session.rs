@@ -1,4 +1,4 @@
-//! What a key means, what a line means, and what is said in which order.
+//! What a key means, what a line means, and in which order lines are sent.
 
 use std::collections::VecDeque;
 
@@ -8,19 +8,17 @@ use super::line::{History, Line};
 /// How many lines may wait for those before them to be taken.
 const MAX_WAITING: usize = 64;
 
-/// What is to be done.
+/// What the user wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Order {
-    /// Say this to the worker.
+pub(super) enum UserAction {
+    /// Send this to the worker.
     Say(String),
     Stop(Option<String>),
     Cancel(Option<String>),
-    /// Tell what can be said and pressed.
+    /// Show the keys and commands.
     Help,
-    /// Tell how to leave.
+    /// Say how to leave.
     SayHowToLeave,
-    /// Tell that there is no such command.
-    Unknown(String),
     Leave,
     ClearScreen,
     Suspend,
@@ -43,6 +41,8 @@ pub(super) struct Session {
     prefixed: bool,
     /// Whether Ctrl-C on an empty line was.
     interrupted: bool,
+    /// Whether the worker says that it is at work.
+    busy: bool,
 }
 
 impl Session {
@@ -55,19 +55,19 @@ impl Session {
         self.question
     }
 
-    /// What was said before, as if it had been written here.
+    /// What was sent before, as if it had been written here.
     pub(super) fn remember(&mut self, said: &[String]) {
         said.iter().for_each(|line| self.history.add(line));
     }
 
     /// What a key means.
-    pub(super) fn key(&mut self, key: Key) -> Option<Order> {
+    pub(super) fn key(&mut self, key: Key) -> Option<UserAction> {
         let prefixed = std::mem::take(&mut self.prefixed);
         let interrupted = std::mem::take(&mut self.interrupted);
         if let Some(question) = self.question.take() {
             return matches!(key, Key::Char('y' | 'Y')).then_some(match question {
-                Question::Stop => Order::Stop(None),
-                Question::Cancel => Order::Cancel(None),
+                Question::Stop => UserAction::Stop(None),
+                Question::Cancel => UserAction::Cancel(None),
             });
         }
         match key {
@@ -79,14 +79,14 @@ impl Session {
                 // The history has it, should that not have been meant.
                 self.history.add(&self.line.take());
             }
-            Key::Control('c') if interrupted => return Some(Order::Leave),
+            Key::Control('c') if interrupted => return Some(UserAction::Leave),
             Key::Control('c') => {
                 self.interrupted = true;
-                return Some(Order::SayHowToLeave);
+                return Some(UserAction::SayHowToLeave);
             }
-            Key::Control('d') if self.line.is_empty() => return Some(Order::Leave),
-            Key::Control('l') => return Some(Order::ClearScreen),
-            Key::Control('z') => return Some(Order::Suspend),
+            Key::Control('d') if self.line.is_empty() => return Some(UserAction::Leave),
+            Key::Control('l') => return Some(UserAction::ClearScreen),
+            Key::Control('z') => return Some(UserAction::Suspend),
             Key::Up if self.line.up() => {}
             Key::Down if self.line.down() => {}
             Key::Up | Key::Control('p') => {
@@ -101,44 +101,50 @@ impl Session {
         None
     }
 
-    /// Gives back what could not be said. Where another line is being written, it stays in the history.
+    /// Gives back what could not be sent. Where another line is being written, it stays in the history.
     pub(super) fn give_back(&mut self, said: String) -> bool {
         let empty = self.line.is_empty();
         if empty {
-            self.line.set(if said.starts_with('/') { format!("/{said}") } else { said });
+            let ours = said.strip_prefix('/').is_some_and(is_command);
+            self.line.set(if ours { format!("/{said}") } else { said });
         }
         empty
     }
 
-    fn enter(&mut self) -> Option<Order> {
+    fn enter(&mut self) -> Option<UserAction> {
         let line = self.line.take();
         self.history.add(&line);
-        let order = meaning(&line)?;
-        if let Order::Unknown(_) = order {
-            self.line.set(line);
-        }
-        Some(order)
+        Some(meaning(line))
+    }
+
+    /// Whether the worker says that it is at work.
+    pub(super) fn set_busy(&mut self, busy: bool) {
+        self.busy = busy;
     }
 }
 
-/// What a line means. One without anything on it means nothing.
-fn meaning(line: &str) -> Option<Order> {
-    if line.is_empty() {
-        return None;
-    }
-    let Some(command) = line.strip_prefix('/') else { return Some(Order::Say(line.to_owned())) };
-    if command.starts_with('/') {
-        return Some(Order::Say(command.to_owned()));
-    }
+/// What a line means. One that begins with `/` and is no command of ours is the worker's.
+fn meaning(line: String) -> UserAction {
+    let Some(command) = line.strip_prefix('/') else { return UserAction::Say(line) };
     let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let reason = Some(rest.trim().to_owned()).filter(|reason| !reason.is_empty());
-    Some(match (name, &reason) {
-        ("stop", _) => Order::Stop(reason),
-        ("cancel", _) => Order::Cancel(reason),
-        ("help", None) => Order::Help,
-        ("quit", None) => Order::Leave,
-        _ => Order::Unknown(line.lines().next().unwrap_or_default().to_owned()),
-    })
+    match (name, &reason) {
+        ("stop", _) => UserAction::Stop(reason),
+        ("cancel", _) => UserAction::Cancel(reason),
+        ("help", None) => UserAction::Help,
+        ("quit", None) => UserAction::Leave,
+        _ => match command.strip_prefix('/') {
+            // The first of two is there to tell it from a command of ours.
+            Some(literal) if is_command(literal) => UserAction::Say(command.to_owned()),
+            _ => UserAction::Say(line),
+        },
+    }
+}
+
+/// Whether what follows a slash is a command of ours.
+fn is_command(text: &str) -> bool {
+    let name = text.split(char::is_whitespace).next().unwrap_or_default();
+    ["stop", "cancel", "help", "quit"].contains(&name)
 }
 
 /// Lines on their way to the worker, one at a time, so that they come in order, and none comes whose forerunner has not.
@@ -168,11 +174,11 @@ impl Sending {
     }
 
     /// The first line was taken.
-    pub(super) fn sent(&mut self) {
-        self.lines.pop_front();
+    pub(super) fn sent(&mut self) -> Option<String> {
+        self.lines.pop_front()
     }
 
-    /// The first line was not taken, or nobody knows. It, and how many behind it are not sent for that reason.
+    /// The first line was not taken, or that is not known. It, and how many behind it are not sent for that reason.
     pub(super) fn failed(&mut self) -> (String, usize) {
         let first = self.lines.pop_front().unwrap_or_default();
         let behind = self.lines.len();
@@ -185,32 +191,36 @@ impl Sending {
 mod tests {
     use super::*;
 
-    fn typed(session: &mut Session, text: &str) -> Option<Order> {
+    fn typed(session: &mut Session, text: &str) -> Option<UserAction> {
         text.chars().filter_map(|character| session.key(Key::Char(character))).last()
     }
 
     #[test]
     fn what_lines_mean() {
-        let say = |text: &str| Some(Order::Say(text.into()));
+        let say = |text: &str| UserAction::Say(text.into());
         let because = Some("it is late".to_owned());
         for (line, expected) in [
-            ("", None),
+            ("", say("")),
             ("ls /", say("ls /")),
             (" /stop", say(" /stop")),
-            ("//etc/init", say("/etc/init")),
+            ("//etc/init", say("//etc/init")),
+            ("/etc/init\nx", say("/etc/init\nx")),
+            ("/compact now", say("/compact now")),
+            ("/", say("/")),
+            ("//", say("//")),
+            ("//stop now", say("/stop now")),
+            ("//stopp", say("//stopp")),
             ("two\nlines", say("two\nlines")),
-            ("/stop", Some(Order::Stop(None))),
-            ("/stop ", Some(Order::Stop(None))),
-            ("/stop it is late", Some(Order::Stop(because.clone()))),
-            ("/cancel it is late", Some(Order::Cancel(because))),
-            ("/help", Some(Order::Help)),
-            ("/quit", Some(Order::Leave)),
-            ("/quit now", Some(Order::Unknown("/quit now".into()))),
-            ("/stopp", Some(Order::Unknown("/stopp".into()))),
-            ("/etc/init\nx", Some(Order::Unknown("/etc/init".into()))),
-            ("/", Some(Order::Unknown("/".into()))),
+            ("/stop", UserAction::Stop(None)),
+            ("/stop ", UserAction::Stop(None)),
+            ("/stop it is late", UserAction::Stop(because.clone())),
+            ("/cancel it is late", UserAction::Cancel(because)),
+            ("/help", UserAction::Help),
+            ("/quit", UserAction::Leave),
+            ("/quit now", say("/quit now")),
+            ("/stopp", say("/stopp")),
         ] {
-            assert_eq!(meaning(line), expected, "{line:?}");
+            assert_eq!(meaning(line.to_owned()), expected, "{line:?}");
         }
     }
 
@@ -220,11 +230,11 @@ mod tests {
         typed(&mut session, "ls");
         assert_eq!(session.key(Key::Control('c')), None);
         assert!(session.line().is_empty());
-        assert_eq!(session.key(Key::Control('c')), Some(Order::SayHowToLeave));
+        assert_eq!(session.key(Key::Control('c')), Some(UserAction::SayHowToLeave));
         typed(&mut session, "x");
         session.key(Key::Backspace);
-        assert_eq!(session.key(Key::Control('c')), Some(Order::SayHowToLeave));
-        assert_eq!(session.key(Key::Control('c')), Some(Order::Leave));
+        assert_eq!(session.key(Key::Control('c')), Some(UserAction::SayHowToLeave));
+        assert_eq!(session.key(Key::Control('c')), Some(UserAction::Leave));
         session.key(Key::Up);
         assert_eq!(session.line().text(), "ls", "what was cleared is not lost");
     }
@@ -235,13 +245,13 @@ mod tests {
         typed(&mut session, "x");
         assert_eq!(session.key(Key::Control('d')), None);
         session.key(Key::Backspace);
-        assert_eq!(session.key(Key::Control('d')), Some(Order::Leave));
+        assert_eq!(session.key(Key::Control('d')), Some(UserAction::Leave));
     }
 
     #[test]
     fn keys_that_end_the_worker_ask_first() {
         for (key, question, order) in
-            [('s', Question::Stop, Order::Stop(None)), ('c', Question::Cancel, Order::Cancel(None))]
+            [('s', Question::Stop, UserAction::Stop(None)), ('c', Question::Cancel, UserAction::Cancel(None))]
         {
             let mut session = Session::default();
             typed(&mut session, "draft");
@@ -269,23 +279,22 @@ mod tests {
     #[test]
     fn nothing_typed_is_lost() {
         let mut session = Session::default();
-        typed(&mut session, "/hlep");
-        assert_eq!(session.key(Key::Enter), Some(Order::Unknown("/hlep".into())));
-        assert_eq!(session.line().text(), "/hlep");
-        session.key(Key::Control('u'));
         assert!(session.give_back("ls".into()));
         assert!(!session.give_back("pwd".into()), "another line is being written");
         assert_eq!(session.line().text(), "ls");
-        session.key(Key::Control('u'));
-        assert!(session.give_back("/etc/init".into()));
-        assert_eq!(session.line().text(), "//etc/init");
+        for (sent, line) in [("/etc/init", "/etc/init"), ("/stop", "//stop")] {
+            session.key(Key::Control('u'));
+            assert!(session.give_back(sent.into()));
+            assert_eq!(session.line().text(), line);
+            assert_eq!(session.key(Key::Enter), Some(UserAction::Say(sent.into())));
+        }
     }
 
     #[test]
     fn a_paste_of_lines_waits_for_enter() {
         let mut session = Session::default();
         assert_eq!(session.key(Key::Paste("a\nb\n".into())), None);
-        assert_eq!(session.key(Key::Enter), Some(Order::Say("a\nb\n".into())));
+        assert_eq!(session.key(Key::Enter), Some(UserAction::Say("a\nb\n".into())));
     }
 
     #[test]

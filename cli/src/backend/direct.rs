@@ -127,13 +127,26 @@ impl Backend for Direct {
         gateway_client::answer(action, Ok(exchange.response(&self.registry(), &AllowAll, now, ends)))
     }
 
-    fn keeps(&self, runtime_id: &RuntimeId) -> bool {
+    fn embeds(&self, runtime_id: &RuntimeId) -> bool {
         matches!(self.transports.get(runtime_id).map(|transport| &**transport), Some(Transport::InProcess(_)))
     }
 
-    fn follow(&self, worker: &WorkerRef, cursor: Option<String>) -> Result<Box<dyn Stream>, Box<Problem>> {
+    fn open_stream(
+        &self,
+        worker: &WorkerRef,
+        cursor: Option<String>,
+    ) -> Result<Box<dyn Stream>, Box<Problem>> {
         let watched = self.watching(worker, cursor.as_deref()).map_err(|error| Problem::from(&error))?;
         Ok(Box::new(watched))
+    }
+
+    fn hint(&self, problem: &Problem) -> Option<String> {
+        let runtime_id = problem.runtime_id.as_deref()?;
+        let fails_on_the_way =
+            ["network_error", "runtime_timeout", "runtime_auth_failed", "identity_mismatch"];
+        fails_on_the_way
+            .contains(&&*problem.code)
+            .then(|| format!("`sekisho --config FILE doctor {runtime_id}` looks at it phase by phase"))
     }
 }
 

@@ -7,13 +7,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use sekisho_config::{DEFAULT_LISTEN, TokenFile, trusting_file, trusting_the_system};
 use sekisho_core::browser_api::Action;
-use sekisho_core::gateway_client::{self, Gateway, GatewayEvent, Problem};
+use sekisho_core::gateway_client::{
+    self, GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, Gateway, GatewayEvent, NOT_A_GATEWAY, Problem,
+};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::secret::{BaseUrl, Token};
 use sekisho_transport_blocking::{Ended, GatewayStreamDriver, HttpClient};
 
 use super::{Backend, Stream, seed};
 use crate::args::Global;
+use crate::endpoint::endpoint;
 use crate::failure::Failure;
 
 const SERVER: &str = "SEKISHO_SERVER";
@@ -24,6 +27,10 @@ const ACCESS_TOKEN_FILE: &str = "SEKISHO_ACCESS_TOKEN_FILE";
 pub(crate) struct ThroughServer {
     gateway: Gateway,
     client: Arc<HttpClient>,
+    /// Where it is, as the user named it.
+    endpoint: String,
+    /// What named the access token, if anything did.
+    token_source: Option<&'static str>,
 }
 
 impl ThroughServer {
@@ -51,7 +58,12 @@ impl ThroughServer {
                 Failure::Usage(format!("--ca-file is needed, as this system's own roots give {error}"))
             })?),
         };
-        Ok(Self { gateway: Gateway::new(url, token), client: Arc::new(HttpClient::new(tls)) })
+        Ok(Self {
+            endpoint: endpoint(&url.target()),
+            token_source: token.as_ref().map(|(source, _)| *source),
+            gateway: Gateway::new(url, token.map(|(_, token)| token)),
+            client: Arc::new(HttpClient::new(tls)),
+        })
     }
 }
 
@@ -60,11 +72,30 @@ impl Backend for ThroughServer {
         gateway_client::answer(action, self.client.exchange(self.gateway.attempt(Instant::now(), action)))
     }
 
-    fn keeps(&self, _: &RuntimeId) -> bool {
+    fn embeds(&self, _: &RuntimeId) -> bool {
         false
     }
 
-    fn follow(&self, worker: &WorkerRef, cursor: Option<String>) -> Result<Box<dyn Stream>, Box<Problem>> {
+    fn hint(&self, problem: &Problem) -> Option<String> {
+        match &*problem.code {
+            GATEWAY_UNREACHABLE | GATEWAY_TIMEOUT | NOT_A_GATEWAY => {
+                Some(format!("the server is {}: --server or {SERVER} names another", self.endpoint))
+            }
+            "unauthorized" => Some(match self.token_source {
+                Some(source) => format!("the access token is the one of {source}"),
+                None => format!(
+                    "name the access token with --access-token-file, {ACCESS_TOKEN} or {ACCESS_TOKEN_FILE}"
+                ),
+            }),
+            _ => None,
+        }
+    }
+
+    fn open_stream(
+        &self,
+        worker: &WorkerRef,
+        cursor: Option<String>,
+    ) -> Result<Box<dyn Stream>, Box<Problem>> {
         let follow = self.gateway.open_stream(Instant::now(), worker, cursor, seed());
         Ok(Box::new(GatewayStreamDriver::new(follow, self.client.clone())))
     }
@@ -76,9 +107,10 @@ impl Stream for GatewayStreamDriver {
     }
 }
 
-fn access_token(global: &Global) -> Result<Option<Token>, Failure> {
-    let of_file = |name: &str, path: &Path| match TokenFile::open(path.to_owned()) {
-        Ok((_, token)) => Ok(Some(token)),
+/// The access token, and what named it.
+fn access_token(global: &Global) -> Result<Option<(&'static str, Token)>, Failure> {
+    let of_file = |name: &'static str, path: &Path| match TokenFile::open(path.to_owned()) {
+        Ok((_, token)) => Ok(Some((name, token))),
         Err(error) => Err(Failure::Usage(format!("{name}: {error}"))),
     };
     if let Some(path) = &global.access_token_file {
@@ -86,7 +118,7 @@ fn access_token(global: &Global) -> Result<Option<Token>, Failure> {
     }
     if let Some(token) = variable(ACCESS_TOKEN) {
         let token = token.parse().map_err(|error| Failure::Usage(format!("{ACCESS_TOKEN}: {error}")));
-        return token.map(Some);
+        return token.map(|token| Some((ACCESS_TOKEN, token)));
     }
     match variable(ACCESS_TOKEN_FILE) {
         Some(path) => of_file(ACCESS_TOKEN_FILE, Path::new(&path)),

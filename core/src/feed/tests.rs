@@ -55,7 +55,7 @@ fn given(feed: &Feed, viewer: &mut FeedPosition) -> Vec<String> {
                 Some(place) => place.as_str().to_owned(),
                 None => code(&item),
             },
-            Next::CaughtUp => "caught up".to_owned(),
+            Next::CaughtUp => "caught_up".to_owned(),
             Next::Nothing => return given,
             Next::Lagged => {
                 given.push("lagged".to_owned());
@@ -128,7 +128,7 @@ fn without_a_place_a_snapshot_comes_first() {
     let mut feed = feed(10, [snapshot("c0"), event("c1")]);
     let (mut viewer, opening) = ready(&feed, None);
     assert_eq!(opening.unwrap().place(), Some(&place("c0")));
-    assert_eq!(given(&feed, &mut viewer), ["c1", "caught up"]);
+    assert_eq!(given(&feed, &mut viewer), ["c1", "caught_up"]);
     feed.apply(event("c2"));
     assert_eq!(given(&feed, &mut viewer), ["c2"]);
 }
@@ -137,7 +137,7 @@ fn without_a_place_a_snapshot_comes_first() {
 fn with_a_place_exactly_what_came_after_it() {
     let feed = feed(10, [snapshot("c0"), event("c1"), event("c2")]);
     for (at, after) in
-        [("c0", &["c1", "c2", "caught up"][..]), ("c1", &["c2", "caught up"]), ("c2", &["caught up"])]
+        [("c0", &["c1", "c2", "caught_up"][..]), ("c1", &["c2", "caught_up"]), ("c2", &["caught_up"])]
     {
         let (mut viewer, opening) = ready(&feed, Some(at));
         assert!(opening.is_none());
@@ -185,7 +185,7 @@ fn the_newest_frame_is_kept_however_large_it_is() {
     let mut feed = Feed::new(limits);
     feed.apply(snapshot("c0"));
     let (mut viewer, _) = ready(&feed, None);
-    assert_eq!(given(&feed, &mut viewer), ["caught up"]);
+    assert_eq!(given(&feed, &mut viewer), ["caught_up"]);
     let text = format!("\"{}\"", "x".repeat(700));
     let large = encoder(1000).encode(WatchEvent::Event(observed("c1", &text))).unwrap();
     assert!(large.text().len() > limits.max_bytes);
@@ -202,9 +202,24 @@ fn outages_are_told_to_those_who_are_there() {
     let (mut viewer, _) = ready(&feed, None);
     feed.apply(away());
     feed.apply(event("c1"));
-    assert_eq!(given(&feed, &mut viewer), ["caught up", "upstream_disconnected", "c1"]);
+    assert_eq!(given(&feed, &mut viewer), ["caught_up", "upstream_disconnected", "c1"]);
     let (mut late, _) = ready(&feed, Some("c0"));
-    assert_eq!(given(&feed, &mut late), ["c1", "caught up"]);
+    assert_eq!(given(&feed, &mut late), ["c1", "caught_up"]);
+}
+
+#[test]
+fn a_viewer_that_joins_while_the_runtime_is_away_is_told_before_it_is_live() {
+    let mut feed = feed(3, [snapshot("c0"), away(), away()]);
+    for from in [None, Some("c0")] {
+        let (mut viewer, _) = ready(&feed, from);
+        assert_eq!(given(&feed, &mut viewer), ["upstream_disconnected", "caught_up"]);
+    }
+    // What has come since it joined is told in its place.
+    let (mut viewer, _) = ready(&feed, None);
+    feed.apply(encode(WatchEvent::Resumed));
+    assert_eq!(given(&feed, &mut viewer), ["upstream_disconnected", "caught_up", "upstream_resumed"]);
+    let (mut late, _) = ready(&feed, Some("c0"));
+    assert_eq!(given(&feed, &mut late), ["caught_up"]);
 }
 
 #[test]
@@ -215,10 +230,10 @@ fn a_gap_is_told_to_all_who_pass_it() {
         feed.apply(item);
     }
     let (mut late, _) = ready(&feed, Some("c1"));
-    assert_eq!(given(&feed, &mut late), ["resynchronized", "d0", "d1", "caught up"]);
+    assert_eq!(given(&feed, &mut late), ["resynchronized", "d0", "d1", "caught_up"]);
     assert_eq!(
         given(&feed, &mut viewer),
-        ["c1", "caught up", "upstream_disconnected", "resynchronized", "d0", "d1"]
+        ["c1", "caught_up", "upstream_disconnected", "resynchronized", "d0", "d1"]
     );
     let (_, opening) = ready(&feed, None);
     assert_eq!(opening.unwrap().place(), Some(&place("d0")));
@@ -230,7 +245,7 @@ fn outages_push_nobody_out_who_has_seen_everything() {
     let after_event = flooded(vec![snapshot("c0"), event("c1")]);
     let (mut viewer, opening) = ready(&after_event, Some("c1"));
     assert!(opening.is_none());
-    assert_eq!(given(&after_event, &mut viewer), ["caught up"]);
+    assert_eq!(given(&after_event, &mut viewer), ["upstream_disconnected", "caught_up"]);
     assert!(matches!(after_event.join(Some(&place("c0"))), Join::NeedsReplay));
     assert!(matches!(after_event.join(None), Join::NeedsSnapshot));
 
@@ -238,6 +253,6 @@ fn outages_push_nobody_out_who_has_seen_everything() {
     for from in [None, Some("c0")] {
         let (mut viewer, opening) = ready(&after_snapshot, from);
         assert_eq!(opening.is_some(), from.is_none());
-        assert_eq!(given(&after_snapshot, &mut viewer), ["caught up"]);
+        assert_eq!(given(&after_snapshot, &mut viewer), ["upstream_disconnected", "caught_up"]);
     }
 }

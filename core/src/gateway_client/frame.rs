@@ -7,6 +7,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::error::ErrorKind;
+use crate::runtime_api::WorkerEnd;
+
 /// One frame of a stream (BROWSER-API.md, "Observation").
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
@@ -34,6 +37,9 @@ pub struct Envelope {
 pub struct Notice {
     /// Which one; the codes of errors among them.
     pub code: String,
+    /// How bad it is: `info`, `warning` or `error`; empty where it was not said.
+    #[serde(default)]
+    pub severity: String,
     /// The same for people.
     #[serde(default)]
     pub message: String,
@@ -43,6 +49,11 @@ pub struct Notice {
 }
 
 impl Notice {
+    /// Whether this is an error. A gateway says none on a stream but as the last frame before it closes.
+    pub fn is_error(&self) -> bool {
+        self.severity == "error" || ErrorKind::from_code(&self.code).is_some()
+    }
+
     /// When the gateway will try again.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after_ms.map(Duration::from_millis)
@@ -98,22 +109,60 @@ impl Envelope {
         self.event_id.starts_with(crate::runtime_api::SNAPSHOT_PREFIX)
     }
 
-    /// Whether this is one of the events that stand where a worker ends. None of them says so by itself: an agent says
-    /// `run_end` after each of its turns.
-    pub fn may_be_the_end(&self) -> bool {
+    /// What this event says about the end of the worker.
+    pub fn end_sign(&self) -> EndSign {
         #[derive(Deserialize)]
         struct Payload<'a> {
             #[serde(borrow)]
             event: Cow<'a, str>,
+            data: Option<&'a RawValue>,
+        }
+        #[derive(Deserialize)]
+        struct Data<'a> {
+            #[serde(borrow)]
+            item: &'a RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(borrow)]
+            kind: Cow<'a, str>,
         }
         let payload: Result<Payload<'_>, _> = serde_json::from_slice(&self.payload);
-        payload.is_ok_and(|payload| matches!(&*payload.event, "snapshot" | "status" | "run_end" | "error"))
+        let Ok(Payload { event, data }) = payload else { return EndSign::None };
+        match &*event {
+            "snapshot" | "status" | "run_end" | "error" => EndSign::Possible,
+            "system_item" => {
+                let data = data.and_then(|data| serde_json::from_str::<Data<'_>>(data.get()).ok());
+                let Some(item) = data.map(|data| data.item.get()) else { return EndSign::None };
+                let is_end = serde_json::from_str::<Kind<'_>>(item).is_ok_and(|item| item.kind == "ended");
+                // How it ended may be told in a way that this client does not know: that it has ended counts.
+                match serde_json::from_str(item) {
+                    Ok(end) if is_end => EndSign::Ended(Some(end)),
+                    Err(_) if is_end => EndSign::Ended(None),
+                    _ => EndSign::None,
+                }
+            }
+            _ => EndSign::None,
+        }
     }
+}
+
+/// What an event says about the end of its worker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EndSign {
+    /// Nothing.
+    None,
+    /// It is one of the events that stand where a worker ends. None of them says so by itself: an agent says `run_end`
+    /// after each of its turns.
+    Possible,
+    /// The worker has ended, and this is its last event.
+    Ended(Option<WorkerEnd>),
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime_api::EndReason;
 
     #[test]
     fn events_and_notices() {
@@ -131,18 +180,30 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_the_end() {
-        let envelope = |payload: String| Envelope {
-            cursor: "c".into(),
-            event_id: "e".into(),
-            text: Bytes::new(),
-            payload: payload.into(),
+    fn what_says_that_the_worker_has_ended() {
+        let sign = |payload: &'static str| {
+            let payload = Bytes::from_static(payload.as_bytes());
+            Envelope { cursor: "c".into(), event_id: "e".into(), text: Bytes::new(), payload }.end_sign()
         };
-        for (event, may) in [("snapshot", true), ("status", true), ("run_end", true), ("text_delta", false)] {
+        for event in ["snapshot", "status", "run_end", "error"] {
             let payload = format!(r#"{{"event":"{event}","data":null}}"#);
-            assert_eq!(envelope(payload).may_be_the_end(), may, "{event}");
+            assert_eq!(sign(payload.leak()), EndSign::Possible, "{event}");
         }
-        assert!(!envelope("[]".into()).may_be_the_end());
+        for payload in [
+            "[]",
+            r#"{"event":"text_delta","data":{"text":"x"}}"#,
+            r#"{"event":"system_item","data":{"item":{"kind":"stderr","text":"x"}}}"#,
+            r#"{"event":"system_item","data":{}}"#,
+        ] {
+            assert_eq!(sign(payload), EndSign::None, "{payload}");
+        }
+        assert_eq!(sign(r#"{"event":"system_item","data":{"item":{"kind":"ended"}}}"#), EndSign::Ended(None));
+        let EndSign::Ended(Some(end)) = sign(
+            r#"{"event":"system_item","data":{"item":{"kind":"ended","reason":"exited","exit_code":7,"new":1}}}"#,
+        ) else {
+            panic!()
+        };
+        assert_eq!((end.reason, end.exit_code, end.signal), (EndReason::Exited, Some(7), None));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Response, header};
 use serde::{Deserialize, Serialize};
 
+use super::frame::Notice;
 use crate::error::{Error, ErrorKind, NetworkPhase, Origin, Outcome, TimeoutPhase, bounded};
 use crate::transport::{Failure, FailureCause};
 
@@ -118,12 +119,23 @@ impl Problem {
         Self::of(NOT_A_GATEWAY, SOMEBODY_ELSE, detail.to_owned())
     }
 
-    /// The way a gateway ended a stream: its last diagnostic.
-    pub(super) fn from_closing_diagnostic(kind: ErrorKind, message: &str) -> Self {
-        Self {
-            origin: kind.origin(),
-            retryable: kind.retryable(),
-            ..Self::of(kind.code(), kind.title(), bounded(message))
+    /// How a gateway ended a stream: its last diagnostic.
+    pub(super) fn from_closing_diagnostic(notice: &Notice) -> Self {
+        let retry_after =
+            notice.retry_after().map(|pause| pause.as_secs() + u64::from(pause.subsec_nanos() > 0));
+        let detail = bounded(&notice.message);
+        match ErrorKind::from_code(&notice.code) {
+            Some(kind) => Self {
+                origin: kind.origin(),
+                retryable: kind.retryable(),
+                retry_after,
+                ..Self::of(kind.code(), kind.title(), detail)
+            },
+            // Of a gateway that knows more errors than this client.
+            None => Self {
+                retry_after,
+                ..Self::of(&bounded(&notice.code), "The gateway ended the stream", detail)
+            },
         }
     }
 

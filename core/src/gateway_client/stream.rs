@@ -1,21 +1,25 @@
-//! A worker's stream, as a client of the gateway follows it.
+//! A worker's stream through a gateway, over as many connections as it takes.
 //!
 //! ```text
-//!            ┌───────────────── Pausing ◄─────────────────────────────┐ come back
-//!            ▼                                                        │
-//!  new ──► Connect ──► Opened ──► frames ──► Closed, Lost or silence ─┤
-//!                                                                     ▼ do not come back, Stop
-//!                                                                  Stopped
+//!            ┌───────────────── Pausing ◄───────────────────────────────┐ come back
+//!            ▼                                                          │
+//!  new ──► Connect ──► Opened ──► frames ──► Closed, Lost or no pong ───┤
+//!                                                                       ▼ do not come back, Stop
+//!                                                                    Stopped
 //! ```
 //!
-//! What to do when a stream ends is in the range of its close code (BROWSER-API.md, "Observation"). Before the first
-//! event there is nothing to come back to: what goes wrong then is the end.
+//! The range of the close code says what to do when a stream ends (`docs/http-api.md`, "Observation"). Before the first
+//! event there is nothing to come back to: a failure then is the end.
+//!
+//! An event, or a diagnostic that is no error, is a sign of life. Nothing else is: a gateway that accepts a connection
+//! only to say that it is full or shutting down is asked at growing intervals, and in the end no more
+//! ([`GIVE_UP_AFTER`]).
 //!
 //! A driver obeys:
 //!
 //! 1. [`GatewayStream::poll`] until it says [`GatewayStreamOutput::Wait`] or [`GatewayStreamOutput::Stopped`].
 //! 2. On [`GatewayStreamOutput::Connect`], open the stream, and feed what becomes of it to [`GatewayStream::handle`].
-//! 3. On [`GatewayStreamOutput::Close`], drop the connection.
+//! 3. On [`GatewayStreamOutput::Ping`], send a ping. On [`GatewayStreamOutput::Close`], drop the connection.
 //! 4. On [`GatewayStreamOutput::Event`], pass it on.
 //! 5. On [`GatewayStreamOutput::Wait`], wait for the connection to have something, or for the instant.
 
@@ -32,40 +36,39 @@ use super::problem::Problem;
 use super::{LIMITS, addressed};
 use crate::backoff::{Jitter, doubled};
 use crate::browser_api::SUBPROTOCOL;
-use crate::error::{ErrorKind, TimeoutPhase};
+use crate::error::TimeoutPhase;
+use crate::feed::{CAUGHT_UP, RESYNCHRONIZED};
+use crate::heartbeat::{Beat, Heartbeat};
 use crate::id::WorkerRef;
 use crate::runtime_api::ask_for_websocket;
 use crate::secret::Access;
 use crate::transport::{ConnId, Connect, Failure, FailureCause, Loss, REPORT_GRACE, Unopened};
 
-/// The pause before a first reconnect; it doubles with each failure until a frame comes.
+/// The pause before the first reconnect. It doubles with each failure until there is a sign of life.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 
-/// The longest pause between two connects.
+/// The longest pause between two connects, whatever the gateway asks for.
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// How long a stream that had begun is tried again.
+/// How long a stream that has shown an event is tried again without a sign of life.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(3600);
 
-/// How long a gateway may be silent, pings included, which it sends every 15 s, before it is taken for gone.
-pub const SILENCE: Duration = Duration::from_secs(45);
-
-/// What a follow hears. What does not belong to the present connection is ignored.
+/// What happened to a [`GatewayStream`]. An input that does not belong to the present connection is ignored.
 #[derive(Debug)]
 pub enum GatewayStreamInput {
     /// The stream is open.
     Opened(ConnId),
-    /// The gateway answered with something else than an upgrade.
+    /// The gateway answered with something other than an upgrade.
     Refused(ConnId, Response<Bytes>),
     /// A text message.
     Frame(ConnId, Bytes),
-    /// A sign of life: a ping.
-    Alive(ConnId),
+    /// A pong.
+    Pong(ConnId),
     /// The gateway has closed the stream, with a code if it gave one.
     Closed(ConnId, Option<u16>),
-    /// The connection is no more.
+    /// The connection is gone.
     Lost(ConnId, Loss),
-    /// Nobody wants to see it any more.
+    /// The stream is no longer wanted.
     Stop,
 }
 
@@ -81,55 +84,63 @@ impl GatewayStreamInput {
     }
 }
 
-/// What a follow says.
+/// What a driver is to do.
 #[derive(Debug)]
 pub enum GatewayStreamOutput {
     /// Open a stream.
     Connect(Connect),
+    /// Send a ping.
+    Ping(ConnId),
     /// Drop the connection.
     Close(ConnId),
     /// Pass this on.
     Event(GatewayEvent),
-    /// Nothing to do before this instant, but for what the connection has.
+    /// Wait for something on the connection.
     Wait {
         /// When to poll again at the latest.
         until: Instant,
-        /// What for.
+        /// The reason for that instant.
         why: GatewayStreamWait,
     },
-    /// The end: as it was told to, or for this reason. It is said once.
+    /// The end: [`GatewayStreamInput::Stop`], or a problem. It is said once.
     Stopped(Result<(), Box<Problem>>),
 }
 
-/// What a follow waits for.
+/// What a [`GatewayStream`] waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum GatewayStreamWait {
-    /// For the next connect's time to come.
+    /// For the time of the next connect.
     Backoff,
     /// For the connection to open.
     Connection,
-    /// For a frame, or the gateway's silence to have lasted too long.
+    /// For a frame, until the next ping is due.
     Frame,
+    /// For a frame or a pong, until the pong is overdue.
+    Pong,
 }
 
 /// What happens on a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum GatewayEvent {
-    /// Something happened, or the state of the worker at the beginning.
+    /// An event of the worker, or its state at the beginning.
     Event(Envelope),
     /// The gateway said something about the stream.
     Notice(Notice),
-    /// The gateway is away; it is being tried again.
+    /// The gateway cannot be reached. It is tried again.
     Away {
-        /// In how long.
+        /// The time until it is tried.
         retry_after: Duration,
-        /// Why it is away.
+        /// Why it cannot be reached.
         problem: Box<Problem>,
     },
-    /// The gateway is back, and nothing was missed.
-    Back,
+    /// The gateway has given a sign of life after [`GatewayEvent::Away`].
+    Back {
+        /// Whether it is known that no event was missed. Where it is not, an event, a diagnostic or
+        /// [`GatewayEvent::StartedOver`] that follows tells.
+        nothing_missed: bool,
+    },
     /// What lies between here and the next event, a snapshot, is lost.
     StartedOver,
 }
@@ -139,20 +150,23 @@ pub enum GatewayEvent {
 pub struct GatewayStream {
     access: Access,
     worker: WorkerRef,
-    /// Where to go on.
+    /// The cursor to go on after.
     cursor: Option<String>,
     jitter: Jitter,
     state: State,
     connections: u32,
+    /// Connections that ended without a sign of life since the last one that had one.
     failures: u32,
     /// Whether an event has ever come.
     begun: bool,
     /// Whether [`GatewayEvent::Away`] has been said and not been taken back.
     away: bool,
-    /// When something was last heard.
-    heard: Instant,
-    /// The diagnostic that may turn out to be the last frame.
-    closing_diagnostic: Option<(ErrorKind, String)>,
+    /// When there was a sign of life.
+    alive_at: Instant,
+    /// Whether all events after the last one that was shown are still to come on this connection.
+    gapless: bool,
+    /// The error that may turn out to be the last frame.
+    closing_diagnostic: Option<Notice>,
     outputs: VecDeque<GatewayStreamOutput>,
 }
 
@@ -160,7 +174,7 @@ pub struct GatewayStream {
 enum State {
     Pausing { until: Instant },
     Connecting { id: ConnId, until: Instant },
-    Connected { id: ConnId },
+    Connected { id: ConnId, heartbeat: Heartbeat },
     Stopped,
 }
 
@@ -182,21 +196,29 @@ impl GatewayStream {
             failures: 0,
             begun: false,
             away: false,
-            heard: now,
+            alive_at: now,
+            gapless: false,
             closing_diagnostic: None,
             outputs: VecDeque::new(),
         }
     }
 
-    /// Where it would go on now.
+    /// The cursor that the next connection would go on after.
     pub fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
+    }
+
+    /// Gives the gateway this much more time for its pong: for a driver that did not read for so long.
+    pub fn extend(&mut self, time: Duration) {
+        if let State::Connected { heartbeat, .. } = &mut self.state {
+            heartbeat.extend(time);
+        }
     }
 
     /// Takes what happened.
     pub fn handle(&mut self, now: Instant, input: GatewayStreamInput) {
         let current = match self.state {
-            State::Connecting { id, .. } | State::Connected { id } => Some(id),
+            State::Connecting { id, .. } | State::Connected { id, .. } => Some(id),
             State::Pausing { .. } | State::Stopped => None,
         };
         match input {
@@ -205,8 +227,7 @@ impl GatewayStream {
                 self.stop(Ok(()));
             }
             GatewayStreamInput::Opened(id) if current == Some(id) => {
-                self.state = State::Connected { id };
-                self.heard = now;
+                self.state = State::Connected { id, heartbeat: Heartbeat::new(now) };
             }
             GatewayStreamInput::Refused(id, response) if current == Some(id) => {
                 let problem = Problem::from_response(&response, false);
@@ -215,19 +236,19 @@ impl GatewayStream {
                     _ => self.stop(Err(problem.into())),
                 }
             }
-            GatewayStreamInput::Frame(id, text) if current == Some(id) => {
-                self.heard = now;
-                match Frame::from_text(&text) {
-                    Some(Frame::Event(envelope)) => self.event(envelope),
-                    Some(Frame::Notice(notice)) => self.notice(notice),
-                    None => {
-                        self.outputs.push_back(GatewayStreamOutput::Close(id));
-                        let problem = Problem::not_a_gateway("a frame of the stream makes no sense");
-                        self.stop(Err(problem.into()));
-                    }
+            GatewayStreamInput::Frame(id, text) if current == Some(id) => match Frame::from_text(&text) {
+                Some(Frame::Event(envelope)) => self.event(now, envelope),
+                Some(Frame::Notice(notice)) => self.notice(now, notice),
+                None => {
+                    self.outputs.push_back(GatewayStreamOutput::Close(id));
+                    self.stop(Err(Problem::not_a_gateway("a frame of the stream is malformed").into()));
+                }
+            },
+            GatewayStreamInput::Pong(id) if current == Some(id) => {
+                if let State::Connected { heartbeat, .. } = &mut self.state {
+                    heartbeat.pong();
                 }
             }
-            GatewayStreamInput::Alive(id) if current == Some(id) => self.heard = now,
             GatewayStreamInput::Closed(id, code) if current == Some(id) => self.closed(now, code),
             GatewayStreamInput::Lost(id, loss) if current == Some(id) => self.lost(now, loss),
             _ => {}
@@ -236,39 +257,50 @@ impl GatewayStream {
 
     /// What to do next. To be called until it says to wait, or that it has stopped.
     pub fn poll(&mut self, now: Instant) -> GatewayStreamOutput {
-        if self.outputs.is_empty() {
-            self.handle_timeout(now);
-        }
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        let (until, why) = match self.state {
-            State::Pausing { until } => (until, GatewayStreamWait::Backoff),
-            State::Connecting { until, .. } => (until, GatewayStreamWait::Connection),
-            State::Connected { .. } => (self.heard + SILENCE, GatewayStreamWait::Frame),
-            State::Stopped => {
-                let problem = Problem::not_a_gateway("the stream was polled past its end");
-                return GatewayStreamOutput::Stopped(Err(problem.into()));
-            }
-        };
+        let wait = self.handle_timeout(now);
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        let (until, why) = wait.unwrap_or((now, GatewayStreamWait::Backoff));
         GatewayStreamOutput::Wait { until, why }
     }
 
-    fn handle_timeout(&mut self, now: Instant) {
-        let overdue = |id| (id, Loss::Failed(FailureCause::Timeout(TimeoutPhase::Response)));
-        let (id, loss) = match self.state {
-            State::Pausing { until } if until <= now => return self.connect(now),
-            State::Connecting { id, until } if until <= now => overdue(id),
-            State::Connected { id } if self.heard + SILENCE <= now => overdue(id),
-            _ => return,
-        };
-        self.outputs.push_back(GatewayStreamOutput::Close(id));
-        self.lost(now, loss);
+    /// Does what is due. What to wait for, where nothing is.
+    fn handle_timeout(&mut self, now: Instant) -> Option<(Instant, GatewayStreamWait)> {
+        let overdue = Loss::Failed(FailureCause::Timeout(TimeoutPhase::Response));
+        match &mut self.state {
+            State::Pausing { until } if *until <= now => self.connect(now),
+            State::Pausing { until } => return Some((*until, GatewayStreamWait::Backoff)),
+            State::Connecting { id, until } if *until <= now => {
+                self.outputs.push_back(GatewayStreamOutput::Close(*id));
+                self.lost(now, overdue);
+            }
+            State::Connecting { until, .. } => return Some((*until, GatewayStreamWait::Connection)),
+            State::Connected { id, heartbeat } => match heartbeat.poll(now) {
+                Beat::Ping => self.outputs.push_back(GatewayStreamOutput::Ping(*id)),
+                Beat::Overdue => {
+                    self.outputs.push_back(GatewayStreamOutput::Close(*id));
+                    self.lost(now, overdue);
+                }
+                Beat::WaitToPing(until) => return Some((until, GatewayStreamWait::Frame)),
+                Beat::WaitForPong(until) => return Some((until, GatewayStreamWait::Pong)),
+            },
+            State::Stopped => {
+                let problem = Problem::not_a_gateway("the stream was polled after its end");
+                self.outputs.push_back(GatewayStreamOutput::Stopped(Err(problem.into())));
+            }
+        }
+        None
     }
 
     fn connect(&mut self, now: Instant) {
         self.connections += 1;
         self.closing_diagnostic = None;
+        // A cursor is replayed in full or refused, never in part.
+        self.gapless = self.cursor.is_some();
         let id = ConnId::of(self.connections);
         self.state = State::Connecting { id, until: now + LIMITS.connect + LIMITS.response + REPORT_GRACE };
         self.outputs.push_back(GatewayStreamOutput::Connect(Connect {
@@ -294,33 +326,38 @@ impl GatewayStream {
         addressed(&self.access, request)
     }
 
-    fn event(&mut self, envelope: Envelope) {
-        self.failures = 0;
+    fn event(&mut self, now: Instant, envelope: Envelope) {
+        self.gapless &= !envelope.is_snapshot();
+        self.sign_of_life(now, self.gapless);
         self.begun = true;
         self.cursor = Some(envelope.cursor.clone());
-        if std::mem::take(&mut self.away) {
-            self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Back));
-        }
         self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Event(envelope)));
     }
 
-    fn notice(&mut self, notice: Notice) {
-        // Coming back to a worker that is quiet brings no event, but the word that there is none.
-        if std::mem::take(&mut self.away) {
-            self.failures = 0;
-            self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Back));
+    fn notice(&mut self, now: Instant, notice: Notice) {
+        // An error is said last, and what comes of it is in the close code.
+        if notice.is_error() {
+            self.closing_diagnostic = Some(notice);
+            return;
         }
-        // The codes of errors are said last; what comes of them is told with the close.
-        match ErrorKind::from_code(&notice.code) {
-            Some(kind) => self.closing_diagnostic = Some((kind, notice.message)),
-            None => self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Notice(notice))),
+        self.gapless &= notice.code != RESYNCHRONIZED;
+        // A worker that is quiet has no event to come back with, but the diagnostic that all have been replayed.
+        self.sign_of_life(now, self.gapless && notice.code == CAUGHT_UP);
+        self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Notice(notice)));
+    }
+
+    fn sign_of_life(&mut self, now: Instant, nothing_missed: bool) {
+        self.failures = 0;
+        self.alive_at = now;
+        if std::mem::take(&mut self.away) {
+            self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Back { nothing_missed }));
         }
     }
 
     fn closed(&mut self, now: Instant, code: Option<u16>) {
         let problem = match self.closing_diagnostic.take() {
-            Some((kind, message)) => Problem::from_closing_diagnostic(kind, &message),
-            None => Problem::not_a_gateway("the stream was closed without a word"),
+            Some(notice) => Problem::from_closing_diagnostic(&notice),
+            None => Problem::not_a_gateway("the stream was closed without a diagnostic"),
         };
         match code {
             Some(4400..=4499) if self.begun => {
@@ -337,7 +374,7 @@ impl GatewayStream {
         let problem = match loss {
             Loss::Failed(cause) => Problem::from_transport_failure(Failure::unsent(cause), false),
             Loss::Ended => {
-                // A gateway that went away between its last word and the close.
+                // The gateway went away between its last diagnostic and the close.
                 if self.closing_diagnostic.is_some() {
                     return self.closed(now, None);
                 }
@@ -346,18 +383,26 @@ impl GatewayStream {
                     false,
                 )
             }
-            Loss::Malformed => Problem::not_a_gateway("the stream is not a WebSocket of a gateway's"),
-            Loss::TooLarge => Problem::not_a_gateway("a frame of the stream is over all bounds"),
+            Loss::Malformed => Problem::not_a_gateway("what answers is not a WebSocket"),
+            Loss::TooLarge => Problem::not_a_gateway("a frame of the stream is too large"),
         };
         self.come_back(now, problem);
     }
 
     fn come_back(&mut self, now: Instant, problem: Problem) {
-        if !self.begun || now.saturating_duration_since(self.heard) >= GIVE_UP_AFTER {
+        if !self.begun || now.saturating_duration_since(self.alive_at) >= GIVE_UP_AFTER {
             return self.stop(Err(problem.into()));
         }
-        let pause = self.jitter.spread(doubled(FIRST_BACKOFF, self.failures, LONGEST_BACKOFF));
-        self.failures += 1;
+        let asked = Duration::from_secs(problem.retry_after.unwrap_or(0)).min(LONGEST_BACKOFF);
+        // Those who were sent away together do not return together.
+        let pause = match asked {
+            Duration::ZERO => self.jitter.spread(doubled(FIRST_BACKOFF, self.failures, LONGEST_BACKOFF)),
+            asked => {
+                asked.max(doubled(FIRST_BACKOFF, self.failures, LONGEST_BACKOFF))
+                    + self.jitter.spread(FIRST_BACKOFF)
+            }
+        };
+        self.failures = self.failures.saturating_add(1);
         self.away = true;
         self.state = State::Pausing { until: now + pause };
         self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Away {

@@ -25,6 +25,8 @@ pub(super) struct Account {
     /// The newest place in the feed when it was joined: where the viewer is to be told that it is live.
     pub(super) live_from: Option<At>,
     pub(super) caught_up: bool,
+    /// Whether it was told, before it was live, that the runtime is away.
+    joined_away: bool,
 }
 
 impl Known {
@@ -57,12 +59,16 @@ impl Account {
         }
         assert!(!self.after_gap, "nothing stands between a gap and its snapshot");
         assert!(self.position.is_some(), "a snapshot comes first");
+        assert!(!self.joined_away || self.caught_up || code == "caught_up", "an outage from before");
         match code {
             "caught_up" => {
                 assert!(!std::mem::replace(&mut self.caught_up, true), "caught up twice");
                 assert_eq!(self.position, self.live_from, "caught up elsewhere than where the feed ended");
             }
             "resynchronized" => self.after_gap = true,
+            "upstream_disconnected" if !self.caught_up => {
+                assert!(!std::mem::replace(&mut self.joined_away, true), "away twice");
+            }
             "upstream_disconnected" | "upstream_resumed" => {
                 assert!(self.caught_up, "an outage from before, or of a replay");
             }
@@ -81,6 +87,7 @@ impl Account {
             return;
         }
         let at = runtime.locate(place.as_str()).expect("a cursor of the runtime's");
+        assert!(!self.joined_away || self.caught_up, "an outage from before");
         let same = known.frames.entry(event_id.to_owned()).or_insert_with(|| item.text().clone());
         assert_eq!(same, item.text(), "the same event is the same to every viewer");
         if let Some(place_of_snapshot) = event_id.strip_prefix(SNAPSHOT_PREFIX) {

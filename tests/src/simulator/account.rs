@@ -41,6 +41,8 @@ pub(super) struct Account {
     begun: bool,
     after_gap: bool,
     pub(super) caught_up: bool,
+    /// Whether it was told, before it was live, that the runtime is away.
+    joined_away: bool,
     pub(super) shown: u32,
     /// The code of the last frame, where it was a diagnostic.
     last_code: Option<String>,
@@ -101,6 +103,9 @@ impl Account {
         if self.last_code.as_deref().is_some_and(|code| close_code(code).is_some()) {
             return Err((Invariant::TypedEnd, "something follows the end".to_owned()));
         }
+        if self.joined_away && !self.caught_up && !ends_joining(diagnostic.as_ref()) {
+            return Err((Invariant::FramesInOrder, "an outage from before".to_owned()));
+        }
         self.last_code = diagnostic.as_ref().map(|diagnostic| diagnostic.code.to_string());
         if let Some(Diagnostic { code }) = diagnostic {
             return self.hear(&code, census);
@@ -140,6 +145,7 @@ impl Account {
                 return Err((Invariant::FramesInOrder, "caught up twice".to_owned()));
             }
             "caught_up" => self.caught_up = true,
+            "upstream_disconnected" if !self.caught_up && !self.joined_away => self.joined_away = true,
             "upstream_disconnected" | "upstream_resumed" if !self.caught_up => {
                 return Err((Invariant::FramesInOrder, "an outage from before".to_owned()));
             }
@@ -216,6 +222,11 @@ impl Account {
             _ => Err(format!("closed with {code} after {said:?}")),
         }
     }
+}
+
+/// Whether this may follow where a viewer was told, before it was live, that the runtime is away.
+fn ends_joining(diagnostic: Option<&Diagnostic<'_>>) -> bool {
+    diagnostic.is_some_and(|it| it.code == "caught_up" || close_code(&it.code).is_some())
 }
 
 /// Whether this is how what a runtime said is shown.

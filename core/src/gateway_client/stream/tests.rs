@@ -1,14 +1,14 @@
 #![allow(clippy::disallowed_methods, reason = "the clock of a test begins somewhere")]
 
 use super::*;
-use crate::error::NetworkPhase;
+use crate::error::{ErrorKind, NetworkPhase};
 use crate::gateway_client::Gateway;
 
 const REFUSED: Loss = Loss::Failed(FailureCause::Network(NetworkPhase::Connect));
 
-/// A follow with a clock that jumps to wherever the follow wants to be.
+/// A stream with a clock that jumps to the next deadline.
 struct Pair {
-    follow: GatewayStream,
+    stream: GatewayStream,
     now: Instant,
 }
 
@@ -17,11 +17,11 @@ impl Pair {
         let worker = WorkerRef { runtime_id: "r".parse().unwrap(), worker_id: "w".parse().unwrap() };
         let gateway = Gateway::new("http://127.0.0.1:8787/gate".parse().unwrap(), "s3cret".parse().ok());
         let now = Instant::now();
-        Self { follow: gateway.open_stream(now, &worker, cursor.map(Into::into), 7), now }
+        Self { stream: gateway.open_stream(now, &worker, cursor.map(Into::into), 7), now }
     }
 
     fn poll(&mut self) -> GatewayStreamOutput {
-        self.follow.poll(self.now)
+        self.stream.poll(self.now)
     }
 
     /// Waits until there is something to connect to; where, and what was told before.
@@ -46,12 +46,12 @@ impl Pair {
 
     fn open(&mut self) -> ConnId {
         let (id, _, _) = self.connect();
-        self.follow.handle(self.now, GatewayStreamInput::Opened(id));
+        self.stream.handle(self.now, GatewayStreamInput::Opened(id));
         id
     }
 
     fn frame(&mut self, id: ConnId, text: &str) {
-        self.follow.handle(self.now, GatewayStreamInput::Frame(id, Bytes::copy_from_slice(text.as_bytes())));
+        self.stream.handle(self.now, GatewayStreamInput::Frame(id, Bytes::copy_from_slice(text.as_bytes())));
     }
 
     fn event(&mut self, id: ConnId, cursor: &str) {
@@ -63,12 +63,26 @@ impl Pair {
         );
     }
 
+    /// Loses the connection, and opens the next one.
+    fn reopen(&mut self, id: ConnId) -> ConnId {
+        self.stream.handle(self.now, GatewayStreamInput::Lost(id, Loss::Ended));
+        self.open()
+    }
+
+    fn told(&mut self) -> Vec<GatewayEvent> {
+        let mut told = Vec::new();
+        while let GatewayStreamOutput::Event(event) = self.poll() {
+            told.push(event);
+        }
+        told
+    }
+
     fn diagnostic(&mut self, id: ConnId, code: &str) {
         self.frame(id, &format!(r#"{{"kind":"diagnostic","diagnostic":{{"code":"{code}","message":"m"}}}}"#));
     }
 
     fn close(&mut self, id: ConnId, code: u16) {
-        self.follow.handle(self.now, GatewayStreamInput::Closed(id, Some(code)));
+        self.stream.handle(self.now, GatewayStreamInput::Closed(id, Some(code)));
     }
 
     fn stopped(&mut self) -> Result<(), String> {
@@ -87,21 +101,21 @@ fn it_comes_back_with_the_cursor_of_the_last_event() {
     let mut pair = Pair::new(None);
     let (id, path, _) = pair.connect();
     assert_eq!(path, "/gate/api/runtimes/r/workers/w/events/ws");
-    pair.follow.handle(pair.now, GatewayStreamInput::Opened(id));
+    pair.stream.handle(pair.now, GatewayStreamInput::Opened(id));
     pair.event(id, "c-1");
     pair.event(id, "c-2");
-    pair.follow.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
+    pair.stream.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
     let (id, path, told) = pair.connect();
     assert_eq!(path, "/gate/api/runtimes/r/workers/w/events/ws?cursor=c%2D2");
     assert!(
         matches!(&told[..], [GatewayEvent::Event(_), GatewayEvent::Event(_), GatewayEvent::Away { .. }]),
         "{told:?}"
     );
-    pair.follow.handle(pair.now, GatewayStreamInput::Opened(id));
+    pair.stream.handle(pair.now, GatewayStreamInput::Opened(id));
     pair.event(id, "c-3");
-    assert!(matches!(pair.poll(), GatewayStreamOutput::Event(GatewayEvent::Back)));
+    assert!(matches!(pair.poll(), GatewayStreamOutput::Event(GatewayEvent::Back { nothing_missed: true })));
     assert!(matches!(pair.poll(), GatewayStreamOutput::Event(GatewayEvent::Event(_))));
-    assert_eq!(pair.follow.cursor(), Some("c-3"));
+    assert_eq!(pair.stream.cursor(), Some("c-3"));
 }
 
 #[test]
@@ -160,7 +174,7 @@ fn the_end_is_told_as_what_it_is() {
 fn nothing_to_come_back_to_is_the_end() {
     let mut pair = Pair::new(None);
     let (id, _, _) = pair.connect();
-    pair.follow.handle(pair.now, GatewayStreamInput::Lost(id, REFUSED));
+    pair.stream.handle(pair.now, GatewayStreamInput::Lost(id, REFUSED));
     assert_eq!(pair.stopped(), Err("gateway_unreachable".into()));
 }
 
@@ -169,19 +183,19 @@ fn pauses_grow_and_end() {
     let mut pair = Pair::new(None);
     let id = pair.open();
     pair.event(id, "c");
-    pair.follow.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
+    pair.stream.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
     let started = pair.now;
     let mut pauses = Vec::new();
     let end = loop {
         match pair.poll() {
             GatewayStreamOutput::Connect(connect) => {
-                pair.follow.handle(pair.now, GatewayStreamInput::Lost(connect.id, REFUSED));
+                pair.stream.handle(pair.now, GatewayStreamInput::Lost(connect.id, REFUSED));
             }
             GatewayStreamOutput::Event(GatewayEvent::Away { retry_after, .. }) => pauses.push(retry_after),
             GatewayStreamOutput::Event(_) => {}
             GatewayStreamOutput::Wait { until, .. } => pair.now = until,
             GatewayStreamOutput::Stopped(result) => break result.unwrap_err().code,
-            GatewayStreamOutput::Close(id) => panic!("{id:?}"),
+            other => panic!("{other:?}"),
         }
     };
     assert_eq!(end, "gateway_unreachable");
@@ -192,7 +206,7 @@ fn pauses_grow_and_end() {
 }
 
 #[test]
-fn a_silent_gateway_is_gone() {
+fn a_gateway_that_answers_no_ping_is_gone() {
     let mut pair = Pair::new(None);
     let id = pair.open();
     pair.event(id, "c");
@@ -201,15 +215,118 @@ fn a_silent_gateway_is_gone() {
         let GatewayStreamOutput::Wait { until, why: GatewayStreamWait::Frame } = pair.poll() else {
             panic!()
         };
-        assert_eq!(until, pair.now + SILENCE);
-        pair.now = until - Duration::from_millis(1);
-        pair.follow.handle(pair.now, GatewayStreamInput::Alive(id));
+        pair.now = until;
+        assert!(matches!(pair.poll(), GatewayStreamOutput::Ping(pinged) if pinged == id));
+        pair.stream.handle(pair.now, GatewayStreamInput::Pong(id));
     }
     let GatewayStreamOutput::Wait { until, .. } = pair.poll() else { panic!() };
+    pair.now = until;
+    assert!(matches!(pair.poll(), GatewayStreamOutput::Ping(_)));
+    let GatewayStreamOutput::Wait { until, why: GatewayStreamWait::Pong } = pair.poll() else { panic!() };
+    // Frames are no pongs.
+    pair.event(id, "c-2");
+    pair.told();
     pair.now = until;
     assert!(matches!(pair.poll(), GatewayStreamOutput::Close(closed) if closed == id));
     let GatewayStreamOutput::Event(GatewayEvent::Away { problem, .. }) = pair.poll() else { panic!() };
     assert_eq!(problem.code, "gateway_timeout");
+}
+
+#[test]
+fn a_gateway_that_only_sends_away_is_asked_less_and_less_and_then_no_more() {
+    for (said, code) in [("too_many_viewers", 4003), ("going_away", 1001), ("error_to_come", 4003)] {
+        let mut pair = Pair::new(None);
+        let id = pair.open();
+        pair.event(id, "c");
+        let (started, mut connects, mut id) = (pair.now, 0, id);
+        let end = loop {
+            pair.frame(
+                id,
+                &format!(r#"{{"kind":"diagnostic","diagnostic":{{"code":"{said}","severity":"error"}}}}"#),
+            );
+            pair.close(id, code);
+            connects += 1;
+            let next = loop {
+                match pair.poll() {
+                    GatewayStreamOutput::Connect(connect) => break Some(connect.id),
+                    GatewayStreamOutput::Stopped(result) => {
+                        break {
+                            assert!(result.is_err());
+                            None
+                        };
+                    }
+                    GatewayStreamOutput::Event(GatewayEvent::Back { .. }) => panic!("it is not back"),
+                    GatewayStreamOutput::Event(_) => {}
+                    GatewayStreamOutput::Wait { until, .. } => pair.now = until,
+                    other => panic!("{other:?}"),
+                }
+            };
+            match next {
+                Some(next) => id = next,
+                None => break pair.now,
+            }
+            pair.stream.handle(pair.now, GatewayStreamInput::Opened(id));
+        };
+        let took = end - started;
+        assert!(took >= GIVE_UP_AFTER && took < GIVE_UP_AFTER + 2 * LONGEST_BACKOFF, "{said}: {took:?}");
+        assert!(connects < 300, "{said}: {connects}");
+    }
+}
+
+#[test]
+fn nothing_was_missed_is_said_where_it_is_known() {
+    let back = |told: &[GatewayEvent]| {
+        let mut said = told.iter().filter_map(|event| match event {
+            GatewayEvent::Back { nothing_missed } => Some(*nothing_missed),
+            _ => None,
+        });
+        (said.next(), said.next())
+    };
+    for (codes, expected) in [
+        (&["caught_up"][..], Some(true)),
+        (&["upstream_disconnected", "caught_up"], Some(false)),
+        (&["resynchronized", "caught_up"], Some(false)),
+        (&["something_new"], Some(false)),
+        (&["network_error"], None),
+        (&[], None),
+    ] {
+        let mut pair = Pair::new(None);
+        let id = pair.open();
+        pair.event(id, "c-1");
+        let id = pair.reopen(id);
+        pair.told();
+        codes.iter().for_each(|code| pair.diagnostic(id, code));
+        assert_eq!(back(&pair.told()), (expected, None), "{codes:?}");
+    }
+    // After a cursor that was refused, and with a snapshot, something may have been missed.
+    let mut pair = Pair::new(None);
+    let id = pair.open();
+    pair.event(id, "c-1");
+    pair.diagnostic(id, "cursor_expired");
+    pair.close(id, 4400);
+    let id = pair.open();
+    pair.told();
+    pair.diagnostic(id, "caught_up");
+    assert_eq!(back(&pair.told()).0, Some(false));
+}
+
+#[test]
+fn the_gateway_says_when_to_come_back() {
+    let mut pair = Pair::new(None);
+    let id = pair.open();
+    pair.event(id, "c");
+    for (milliseconds, least) in [(7_001, 8), (600_000, 30)] {
+        let frame = format!(
+            r#"{{"kind":"diagnostic","diagnostic":{{"code":"going_away","retry_after_ms":{milliseconds}}}}}"#
+        );
+        let id = if milliseconds == 7_001 { id } else { pair.open() };
+        pair.frame(id, &frame);
+        pair.close(id, 1001);
+        let told = pair.told();
+        let Some(GatewayEvent::Away { retry_after, .. }) = told.last() else { panic!("{told:?}") };
+        let least = Duration::from_secs(least);
+        assert!(*retry_after >= least && *retry_after <= least + FIRST_BACKOFF, "{retry_after:?}");
+    }
 }
 
 #[test]
@@ -218,11 +335,11 @@ fn refusals() {
         let mut pair = Pair::new(None);
         let id = pair.open();
         pair.event(id, "c");
-        pair.follow.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
+        pair.stream.handle(pair.now, GatewayStreamInput::Lost(id, Loss::Ended));
         let (id, _, _) = pair.connect();
         let response =
             Response::builder().status(status).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
-        pair.follow.handle(pair.now, GatewayStreamInput::Refused(id, response));
+        pair.stream.handle(pair.now, GatewayStreamInput::Refused(id, response));
         pair
     };
     let unauthorized = crate::browser_api::problem(&crate::error::Error::new(ErrorKind::Unauthorized));
@@ -237,7 +354,7 @@ fn refusals() {
 fn it_stops_when_told_and_ignores_what_is_late() {
     let mut pair = Pair::new(None);
     let id = pair.open();
-    pair.follow.handle(pair.now, GatewayStreamInput::Stop);
+    pair.stream.handle(pair.now, GatewayStreamInput::Stop);
     pair.event(id, "late");
     pair.close(id, 4504);
     assert!(matches!(pair.poll(), GatewayStreamOutput::Close(closed) if closed == id));

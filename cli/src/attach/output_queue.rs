@@ -1,4 +1,4 @@
-//! What waits to be shown: bounded, so that a stream is read no faster than the terminal takes it.
+//! Text that waits for the terminal: bounded, so that a stream is read no faster than the terminal takes it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,19 +9,19 @@ const MAX_WAITING: usize = 256 << 10;
 /// How much is given to the terminal at once, in bytes. A key that is pressed meanwhile is shown behind it.
 pub(super) const PORTION: usize = 16 << 10;
 
-/// How long it is gathered what comes in small pieces.
+/// How long small pieces are gathered before they are written.
 const FRAME: Duration = Duration::from_millis(15);
 
-/// Between the stream, which puts in, and the terminal.
+/// Text between the stream, which adds it, and the terminal.
 #[derive(Default, Debug)]
-pub(super) struct Outlet {
+pub(super) struct OutputQueue {
     waiting: Mutex<String>,
     room: Condvar,
 }
 
-impl Outlet {
-    /// Adds a text, as there is room for it; waits for room. `ring` is called where there was nothing before.
-    pub(super) fn put(&self, mut text: &str, ring: impl Fn()) {
+impl OutputQueue {
+    /// Adds a text as there is room for it, and waits for room. `wake` is called where the queue was empty.
+    pub(super) fn put(&self, mut text: &str, wake: impl Fn()) {
         while !text.is_empty() {
             let mut waiting = self.waiting();
             while waiting.len() >= MAX_WAITING {
@@ -35,9 +35,14 @@ impl Outlet {
             text = later;
             drop(waiting);
             if was_empty {
-                ring();
+                wake();
             }
         }
+    }
+
+    /// Adds a text whether there is room or not: for the loop that makes room, which must not wait for it.
+    pub(super) fn put_at_once(&self, text: &str) {
+        self.waiting().push_str(text);
     }
 
     /// What is to be shown next; whole lines, where they are not too long.
@@ -59,7 +64,7 @@ impl Outlet {
     }
 }
 
-/// When it is time to show what waits: at once if it is a lot, or if nothing has been shown for a while.
+/// When what waits is to be shown: at once if it is a lot, or if nothing has been shown for a while.
 pub(super) fn due(waiting: usize, shown: Option<Instant>) -> Option<Instant> {
     shown.filter(|_| waiting < PORTION).map(|shown| shown + FRAME)
 }
@@ -108,18 +113,18 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_and_nothing_is_lost() {
         let text = "0123456789 é\n".repeat(MAX_WAITING / 4);
-        let (outlet, rung) = (Outlet::default(), AtomicBool::new(false));
+        let (queue, woken) = (OutputQueue::default(), AtomicBool::new(false));
         let mut shown = String::new();
         thread::scope(|scope| {
-            scope.spawn(|| outlet.put(&text, || rung.store(true, Ordering::SeqCst)));
+            scope.spawn(|| queue.put(&text, || woken.store(true, Ordering::SeqCst)));
             while shown.len() < text.len() {
-                assert!(outlet.len() <= MAX_WAITING);
-                shown.push_str(&outlet.take());
+                assert!(queue.len() <= MAX_WAITING);
+                shown.push_str(&queue.take());
                 thread::yield_now();
             }
         });
         assert!(shown == text);
-        assert!(rung.load(Ordering::SeqCst));
+        assert!(woken.load(Ordering::SeqCst));
     }
 
     #[test]

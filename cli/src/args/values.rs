@@ -1,0 +1,66 @@
+//! Values of arguments.
+
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use sekisho_core::id::{RuntimeId, WorkerRef};
+
+/// A worker, or all workers of a runtime.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Watched {
+    /// One worker.
+    Worker(WorkerRef),
+    /// All that run on this runtime.
+    Runtime(RuntimeId),
+}
+
+impl FromStr for Watched {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.contains('/') {
+            true => text.parse().map(Self::Worker).map_err(|error| format!("{error}")),
+            false => text.parse().map(Self::Runtime).map_err(|error| format!("{error}")),
+        }
+    }
+}
+
+/// A moment in the past.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Since(SystemTime);
+
+impl Since {
+    /// Whether it is after this time, which is RFC 3339.
+    pub(crate) fn is_after(&self, at: &str) -> bool {
+        humantime::parse_rfc3339_weak(at).is_ok_and(|at| self.0 > at)
+    }
+}
+
+impl FromStr for Since {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        if let Ok(time) = humantime::parse_rfc3339_weak(text) {
+            return Ok(Self(time));
+        }
+        let ago = humantime::parse_duration(text)
+            .map_err(|_| "neither how long ago, as in 10m, nor a time, as in 2026-01-31T12:00:00Z")?;
+        SystemTime::now().checked_sub(ago).map(Self).ok_or("before all times")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_given_as_how_long_ago_or_when() {
+        let since: Since = "2026-01-31T12:00:00Z".parse().unwrap();
+        assert!(since.is_after("2026-01-31T11:59:59.999Z"));
+        assert!(!since.is_after("2026-01-31T12:00:00Z"));
+        assert!(!"10m".parse::<Since>().unwrap().is_after("2999-01-01T00:00:00Z"));
+        for text in ["", "yesterday", "10", "999999999999999y"] {
+            assert!(text.parse::<Since>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Commands to workers, as requests of the browser API, and their answers in words.
+
+use std::io;
+
+use bytes::Bytes;
+use sekisho_core::browser_api::Action;
+use sekisho_core::id::WorkerRef;
+use sekisho_core::runtime_api::{Command, IdempotencyKey, Input, Reason};
+
+use crate::backend::read;
+use crate::failure::Failure;
+use crate::views::AckReply;
+
+/// Ends a worker in an orderly way.
+pub(crate) fn stop(worker: &WorkerRef, reason: Option<String>) -> Action {
+    of(worker, Command::Stop { worker_id: worker.worker_id.clone(), reason: Reason { reason } })
+}
+
+/// Ends a worker at once.
+pub(crate) fn cancel(worker: &WorkerRef, reason: Option<String>) -> Action {
+    of(worker, Command::Cancel { worker_id: worker.worker_id.clone(), reason: Reason { reason } })
+}
+
+/// A command to the runtime of a worker.
+pub(crate) fn of(worker: &WorkerRef, command: Command) -> Action {
+    Action::Command { runtime_id: worker.runtime_id.clone(), command }
+}
+
+/// Input to a worker, under a random key unless it has one.
+pub(crate) fn input(
+    worker: &WorkerRef,
+    input: Input,
+    key: Option<IdempotencyKey>,
+) -> Result<Action, Failure> {
+    let worker_id = worker.worker_id.clone();
+    let key = Some(key.map_or_else(fresh_key, Ok)?);
+    Ok(of(worker, Command::Input { worker_id, input, key }))
+}
+
+/// A random key, with which the same command may safely be sent again by any part of the system.
+pub(crate) fn fresh_key() -> Result<IdempotencyKey, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::Io { what: "cannot make a key", error: io::Error::other(error) })?;
+    let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    // 32 hexadecimal digits are a key.
+    Ok(key.parse().expect("a key"))
+}
+
+/// What a runtime answered to a command to a worker, in one line.
+pub(crate) fn acknowledgement(worker: &WorkerRef, body: &Bytes) -> Result<String, Failure> {
+    let AckReply { ack } = read(body)?;
+    let item = ack.transcript_sequence.map(|sequence| format!(", item {sequence}")).unwrap_or_default();
+    Ok(format!("{worker}: {}{item}", ack.status))
+}
