@@ -134,7 +134,7 @@ fn in_process() {
         "2 items",
         "worker_not_found",
         "ack",
-        "invalid_request",
+        "worker_not_running",
         "worker",
     ];
     assert_eq!(under_tokio.replies, replies);
