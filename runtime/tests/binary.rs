@@ -260,15 +260,15 @@ fn a_request_that_is_under_way_is_finished() {
 
 #[test]
 fn nothing_survives_kill_9() {
-    let tree = r#"tree=sh -c 'trap "" TERM HUP INT; sleep 1000 & sh -c "sleep 1000 & echo up; wait" & wait'"#;
+    let tree = r#"tree=sh -c 'trap "" TERM HUP INT; setsid sleep 1000 & (setsid sleep 1000 &); sh -c "sleep 1000 & echo up; wait" & wait'"#;
     let mut server = Server::start(&[&TCP[..], &["--profile", tree]].concat());
     for worker_id in [server.create(), server.create()] {
         until("the tree", || server.transcript(&worker_id) == ["up"]);
     }
     // What is just becoming another program has no environment to be seen.
-    until("all of both trees", || server.marked().len() == 8);
+    until("all of both trees", || server.marked().len() == 10);
     let tree = server.tree();
-    assert_eq!(tree.len(), 1 + 2 + 8, "a supervisor, launchers, and what they look after");
+    assert_eq!(tree.len(), 1 + 2 + 10, "a supervisor, launchers, and what they look after");
     assert_eq!(server.end(Signal::KILL).code(), None);
     until("the end of all", || !tree.iter().any(|pid| alive(*pid)));
 }
