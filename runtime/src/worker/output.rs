@@ -44,7 +44,6 @@ pub(crate) struct Line<'a> {
 
 impl Fragment {
     /// The text as it was written, ends of lines included. What is not UTF-8 became U+FFFD.
-    #[allow(dead_code, reason = "for events that are fragments")]
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
