@@ -13,7 +13,7 @@ use sekisho_transport_blocking::{Phase, Step, probe};
 use serde::Serialize;
 
 use crate::args::Global;
-use crate::backend::{Direct, Stream, read_configuration};
+use crate::backend::{Backend, Direct, read_configuration};
 use crate::failure::{Failure, exit_status};
 use crate::show::{Show, Table};
 use crate::text::{BAD, FAINT, GOOD, STRONG, painted};
@@ -174,9 +174,9 @@ fn observe(direct: &Direct, runtime_id: &RuntimeId, named: Option<WorkerId>) -> 
     let worker_id = named.unwrap_or_else(|| NOBODY.parse().expect("an id"));
     let worker = WorkerRef { runtime_id: runtime_id.clone(), worker_id };
     let started = Instant::now();
-    let mut stream = match direct.watching(&worker, None) {
-        Ok(stream) => stream,
-        Err(error) => return failed("observe", started.elapsed(), &error),
+    // A stream that is opened has begun at nothing yet, and cannot fail.
+    let Ok(mut stream) = direct.open_stream(&worker, None) else {
+        return failed("observe", started.elapsed(), &Error::new(ErrorKind::Internal));
     };
     let (detail, code, advice) = loop {
         match stream.next_until(started + OBSERVE_WITHIN) {

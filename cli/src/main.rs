@@ -7,6 +7,7 @@ mod commands;
 mod doctor;
 mod endpoint;
 mod failure;
+mod history;
 mod reference;
 mod render;
 mod requests;

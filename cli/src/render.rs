@@ -13,7 +13,7 @@ use crate::text::{BAD, FAINT, SAID, WARNING, painted, safe, safe_line};
 use line::Line;
 use payload::{Data, end, first_of, segments};
 
-pub(crate) use payload::{Entry, end_in_words, entries, whole};
+pub(crate) use payload::{Entry, end_in_words, entries, message, whole};
 
 /// How much of an event is shown that is not known, in characters.
 const MAX_UNKNOWN: usize = 160;
@@ -72,6 +72,11 @@ impl Renderer {
             shown_first: VecDeque::new(),
             told_first: VecDeque::new(),
         }
+    }
+
+    /// How it makes texts.
+    pub(crate) fn options(&self) -> RenderOptions {
+        self.options
     }
 
     /// What an event looks like. May be nothing.

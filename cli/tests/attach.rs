@@ -119,11 +119,8 @@ impl Seat {
     fn read(&mut self, text: &str) {
         self.unread.push_str(text);
         while let Some(begin) = self.unread.find('\x1b') {
-            let Some(length) =
-                self.unread[begin + 2..].find(|character: char| character.is_ascii_alphabetic())
-            else {
-                return;
-            };
+            let rest = self.unread.get(begin + 2..).unwrap_or_default();
+            let Some(length) = rest.find(|character: char| character.is_ascii_alphabetic()) else { return };
             let end = begin + 2 + length;
             self.seen.push_str(&self.unread[..begin].replace('\r', ""));
             if self.unread[..=end].ends_with("[J") {

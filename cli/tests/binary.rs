@@ -215,6 +215,41 @@ fn both_ways_lead_to_the_same_workers() {
 }
 
 #[test]
+fn a_stream_is_the_same_with_a_server_and_without_one() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    // Both begin with the same snapshot, as nothing has happened yet.
+    let watch: &[&str] = &["watch", &worker, "--json"];
+    let mut both = [scene.through(watch), scene.direct(watch)].map(Running::start);
+    let snapshots = both.each_mut().map(|running| running.line().unwrap());
+    assert_eq!(snapshots[0], snapshots[1]);
+    scene.say(&worker, "echo one; echo two >&2; exit 7");
+    let events = both.map(|mut running| {
+        let lines: Vec<String> = std::iter::from_fn(|| running.line()).collect();
+        (lines, running.end())
+    });
+    assert_eq!(events[0], events[1]);
+    let (lines, _) = &events[0];
+    assert!(lines.iter().any(|line| line.contains("one")) && lines.iter().any(|line| line.contains("two")));
+
+    // A cursor of one way is good on the other, and the refusals are the same.
+    let cursor = serde_json::from_str::<Value>(&snapshots[0]).unwrap()["cursor"].as_str().unwrap().to_owned();
+    let other = run(&mut scene.through(&["create", "build-box"])).out.trim().to_owned();
+    let asked: [&[&str]; 4] = [
+        &["watch", &worker, "--json", "--cursor", &cursor],
+        &["watch", &worker, "--cursor", &cursor],
+        &["--json", "watch", &other, "--cursor", &cursor],
+        &["transcript", "--follow", &worker],
+    ];
+    for arguments in asked {
+        let (through, direct) = (run(&mut scene.through(arguments)), run(&mut scene.direct(arguments)));
+        assert_eq!(through, direct, "{arguments:?}");
+    }
+    let resumed = run(&mut scene.direct(&["watch", &worker, "--json", "--cursor", &cursor]));
+    assert_eq!(resumed.out.lines().collect::<Vec<_>>(), *lines);
+}
+
+#[test]
 fn what_exit_statuses_say() {
     let scene = Scene::new();
     let worker = scene.create();

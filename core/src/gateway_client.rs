@@ -53,6 +53,13 @@ impl Gateway {
         Self { access: Access::remote(base_url, access_token) }
     }
 
+    /// A gateway in the same process, for [`open_stream`](Gateway::open_stream) alone. The driver has the gateway's side,
+    /// too: it takes each [`Connect`](crate::transport::Connect) as a request for the worker's stream, after
+    /// [`GatewayStream::cursor`].
+    pub fn in_process() -> Self {
+        Self { access: Access::in_process() }
+    }
+
     /// What to send, once, for this action. What has changed something is never sent twice by itself.
     pub fn attempt(&self, now: Instant, action: &Action) -> Attempt {
         let CallLimits { connect, response, max_response_body } = LIMITS;

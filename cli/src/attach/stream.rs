@@ -14,7 +14,8 @@ use super::mailbox::{Message, Sender};
 use super::output_queue::OutputQueue;
 use crate::backend::{Backend, read};
 use crate::failure::Failure;
-use crate::render::{Entry, Renderer, entries, whole};
+use crate::history::History;
+use crate::render::{Entry, Renderer, message};
 use crate::requests::of;
 use crate::streaming::{Moment, until_the_end};
 use crate::text::{FAINT, WARNING};
@@ -89,11 +90,12 @@ impl StreamThread {
         // How to leave is to be seen behind the history, which may be long.
         let mut introduced = false;
         let mut begun = false;
+        let mut history = History::default();
         until_the_end(&*self.backend, &self.worker, None, |moment| {
             match moment {
                 Moment::Event(envelope) => {
-                    let history = !std::mem::replace(&mut begun, true) && envelope.is_snapshot();
-                    self.event(&envelope.payload, history);
+                    let first = !std::mem::replace(&mut begun, true) && envelope.is_snapshot();
+                    self.event(&envelope.payload, first, introduced, &mut history);
                 }
                 Moment::Unreachable => self.sender.send(Message::Reachable(false)),
                 Moment::Reachable | Moment::Lost => {
@@ -103,6 +105,7 @@ impl StreamThread {
                 Moment::Note(style, text) => self.put(|renderer| renderer.note(style, &text)),
                 Moment::CaughtUp | Moment::Quiet if !introduced => {
                     introduced = true;
+                    self.release(&mut history);
                     let fate = fate(&*self.backend, &self.worker);
                     self.put(|renderer| {
                         renderer.note(FAINT, &format!("Ctrl-D leaves, {fate}; /help for more"))
@@ -114,31 +117,46 @@ impl StreamThread {
         })
     }
 
-    fn event(&self, payload: &Bytes, history: bool) {
+    fn event(&self, payload: &Bytes, first: bool, introduced: bool, history: &mut History) {
         let value: Value = serde_json::from_slice(payload).unwrap_or_default();
         if let (Some("status"), Some(status)) = (value["event"].as_str(), value["data"]["status"].as_str()) {
             self.sender.send(Message::Busy(status == "running"));
         }
-        if !history {
-            return self.put(|renderer| renderer.event(payload));
+        if !introduced {
+            self.remember(message(&value));
         }
-        let mut said = entries(&value);
-        if said.is_empty() {
-            match newest(&*self.backend, &self.worker) {
-                Ok((newest, _)) => said = newest,
-                Err(failure) => {
-                    let text = format!("the history cannot be read: {failure}");
-                    self.put(|renderer| renderer.note(WARNING, &text));
-                }
-            }
+        if first {
+            let said = history.snapshot(&value).unwrap_or_default();
+            self.remember(said.iter().filter(is_users).map(|entry| entry.content.clone()));
+            return self.put(|renderer| renderer.entries(&said));
         }
-        let said = whole(said);
-        let is_users = |entry: &&Entry| entry.role == "user";
-        let lines: Vec<String> = said.iter().filter(is_users).map(|entry| entry.content.clone()).collect();
+        self.put(|renderer| history.pass(renderer.event(payload)));
+    }
+
+    /// Puts what the user has sent into the history of lines.
+    fn remember(&self, lines: impl IntoIterator<Item = String>) {
+        let lines: Vec<String> = lines.into_iter().collect();
         if !lines.is_empty() {
             self.sender.send(Message::History(lines));
         }
-        self.put(|renderer| renderer.entries(&said));
+    }
+
+    /// Shows the history that the snapshot did not have, and what has happened since.
+    fn release(&self, history: &mut History) {
+        if !history.is_holding() {
+            return;
+        }
+        let items = match newest(&*self.backend, &self.worker) {
+            Ok((items, _)) => items,
+            Err(failure) => {
+                let text = format!("the history cannot be read: {failure}");
+                self.put(|renderer| renderer.note(WARNING, &text));
+                Vec::new()
+            }
+        };
+        let (items, held) = history.release(items);
+        self.remember(items.iter().filter(is_users).map(|entry| entry.content.clone()));
+        self.put(|renderer| Renderer::new(renderer.options()).entries(&items) + &held);
     }
 
     /// Shows what a renderer makes.
@@ -166,6 +184,10 @@ impl StreamThread {
             Err(failure) => Err(failure),
         }
     }
+}
+
+fn is_users(entry: &&Entry) -> bool {
+    entry.role == "user"
 }
 
 /// What becomes of a worker that is left.

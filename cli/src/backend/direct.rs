@@ -1,5 +1,7 @@
 //! Straight to the runtimes: what a server does with a request, in this process.
 
+mod stream;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,39 +9,46 @@ use std::thread;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use sekisho_config::Runtimes;
+use sekisho_config as config;
 use sekisho_core::browser_api::{Action, Exchange, Now};
 use sekisho_core::call::Call;
-use sekisho_core::cursor::CursorKey;
-use sekisho_core::error::Error;
-use sekisho_core::feed::Encoder;
-use sekisho_core::gateway_client::{self, Frame, GatewayEvent, Problem};
+use sekisho_core::error::{Error, ErrorKind};
+use sekisho_core::feed::FeedLimits;
+use sekisho_core::gateway_client::{self, Problem};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::Registry;
 use sekisho_core::runtime_api::{Command, Reply};
-use sekisho_core::watch::OnExpiredCursor;
+use sekisho_core::viewer::StreamContext;
 use sekisho_runtime::{Runtime, RuntimeConfig};
-use sekisho_transport_blocking::{Ended, HttpClient, Transport, WatchDriver, drive};
+use sekisho_transport_blocking::{HttpClient, Transport, drive};
 
 use super::{Backend, Stream, seed};
 use crate::failure::Failure;
+use stream::DirectStream;
 
-/// The runtimes, and the ways there.
+/// How many streams there may be at once.
+const MAX_STREAMS: usize = 4096;
+
+/// The gateway in this process.
 pub(crate) struct Direct {
+    runtimes: Arc<Runtimes>,
+}
+
+/// The runtimes, and what carries requests to them.
+struct Runtimes {
     registry: Mutex<Registry>,
     transports: BTreeMap<RuntimeId, Arc<Transport>>,
-    cursor_key: CursorKey,
-    max_event_bytes: usize,
+    streams: Arc<StreamContext>,
 }
 
 /// The runtimes of a configuration file.
-pub(crate) fn read_configuration(path: &Path) -> Result<Runtimes, Failure> {
-    Ok(Runtimes::read(path)?)
+pub(crate) fn read_configuration(path: &Path) -> Result<config::Runtimes, Failure> {
+    Ok(config::Runtimes::read(path)?)
 }
 
 impl Direct {
-    pub(crate) fn new(runtimes: Runtimes) -> Result<Self, Failure> {
+    pub(crate) fn new(runtimes: config::Runtimes) -> Result<Self, Failure> {
         let usage = |error: &dyn std::error::Error| Failure::Usage(error.to_string());
         let registry = Registry::new(runtimes.specs(), seed()).map_err(|error| usage(&error))?;
         let mut transports = BTreeMap::new();
@@ -57,12 +66,27 @@ impl Direct {
             };
             transports.insert(remote.runtime_id, Arc::new(Transport::Network(client)));
         }
-        let (cursor_key, max_event_bytes) = (runtimes.cursor_key, runtimes.max_event_bytes);
-        Ok(Self { registry: registry.into(), transports, cursor_key, max_event_bytes })
+        let limits = FeedLimits { max_event: runtimes.max_event_bytes, ..FeedLimits::default() };
+        let streams = StreamContext::new(runtimes.cursor_key, Arc::new(AllowAll), limits, MAX_STREAMS);
+        let streams = Arc::new(streams);
+        Ok(Self { runtimes: Arc::new(Runtimes { registry: registry.into(), transports, streams }) })
     }
 
+    /// One command, driven to its end.
+    pub(crate) fn call(&self, runtime_id: &RuntimeId, command: Command) -> Result<Reply, Error> {
+        let call = self.runtimes.registry().call(Instant::now(), runtime_id, command, None)?;
+        self.runtimes.drive(call)
+    }
+}
+
+impl Runtimes {
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transport(&self, runtime_id: &RuntimeId) -> Result<Arc<Transport>, Error> {
+        // Transports and the registry's entries come from the same configuration.
+        self.transports.get(runtime_id).cloned().ok_or_else(|| Error::new(ErrorKind::UnknownRuntime))
     }
 
     /// Uses tokens whose files have changed since they were last looked at.
@@ -88,47 +112,28 @@ impl Direct {
     }
 
     fn drive(&self, mut call: Call) -> Result<Reply, Error> {
-        // Specs and transports come from the same configuration.
-        let transport = self.transports.get(call.runtime_id()).expect("a transport for each runtime");
-        let end = drive(&mut call, transport);
+        let transport = self.transport(call.runtime_id())?;
+        let end = drive(&mut call, &transport);
         self.registry().finish(Instant::now(), call);
         end
-    }
-
-    /// One command, driven to its end.
-    pub(crate) fn call(&self, runtime_id: &RuntimeId, command: Command) -> Result<Reply, Error> {
-        let call = self.registry().call(Instant::now(), runtime_id, command, None)?;
-        self.drive(call)
-    }
-
-    pub(crate) fn watching(&self, worker: &WorkerRef, cursor: Option<&str>) -> Result<Watched, Error> {
-        self.refresh_tokens(|runtime_id| *runtime_id == worker.runtime_id);
-        let registry = &mut *self.registry();
-        registry.permit_observation(&AllowAll, worker)?;
-        let mut encoder =
-            Encoder::new(&self.cursor_key, worker.clone(), Arc::new(AllowAll), self.max_event_bytes);
-        let place = cursor.map(|cursor| encoder.open(cursor)).transpose()?;
-        // Who asks for a place wants that place, who follows wants to go on.
-        let at_lost_place =
-            if cursor.is_some() { OnExpiredCursor::Stop } else { OnExpiredCursor::Resynchronize };
-        let watch = registry.watch(Instant::now(), worker, place, at_lost_place)?;
-        let transport = self.transports.get(&worker.runtime_id).expect("a transport for each runtime");
-        Ok(Watched { watching: WatchDriver::new(watch, transport.clone()), encoder })
     }
 }
 
 impl Backend for Direct {
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>> {
-        self.refresh_tokens(|runtime_id| action.concerns(runtime_id));
+        let runtimes = &*self.runtimes;
+        runtimes.refresh_tokens(|runtime_id| action.concerns(runtime_id));
         let (exchange, calls) =
-            Exchange::begin(&mut self.registry(), &AllowAll, Instant::now(), false, action.clone());
-        let ends = self.drive_all(calls);
+            Exchange::begin(&mut runtimes.registry(), &AllowAll, Instant::now(), false, action.clone());
+        let ends = runtimes.drive_all(calls);
         let now = Now { instant: Instant::now(), wall: SystemTime::now() };
-        gateway_client::answer(action, Ok(exchange.response(&self.registry(), &AllowAll, now, ends)))
+        let response = exchange.response(&runtimes.registry(), &AllowAll, now, ends);
+        gateway_client::answer(action, Ok(response))
     }
 
     fn embeds(&self, runtime_id: &RuntimeId) -> bool {
-        matches!(self.transports.get(runtime_id).map(|transport| &**transport), Some(Transport::InProcess(_)))
+        let transport = self.runtimes.transports.get(runtime_id);
+        matches!(transport.map(|transport| &**transport), Some(Transport::InProcess(_)))
     }
 
     fn open_stream(
@@ -136,39 +141,14 @@ impl Backend for Direct {
         worker: &WorkerRef,
         cursor: Option<String>,
     ) -> Result<Box<dyn Stream>, Box<Problem>> {
-        let watched = self.watching(worker, cursor.as_deref()).map_err(|error| Problem::from(&error))?;
-        Ok(Box::new(watched))
+        Ok(Box::new(DirectStream::new(&self.runtimes, worker, cursor)))
     }
 
     fn hint(&self, problem: &Problem) -> Option<String> {
         let runtime_id = problem.runtime_id.as_deref()?;
-        let fails_on_the_way =
-            ["network_error", "runtime_timeout", "runtime_auth_failed", "identity_mismatch"];
-        fails_on_the_way
+        let kinds = ["network_error", "runtime_timeout", "runtime_auth_failed", "identity_mismatch"];
+        kinds
             .contains(&&*problem.code)
             .then(|| format!("`sekisho --config FILE doctor {runtime_id}` looks at it phase by phase"))
-    }
-}
-
-/// A stream, in the form in which viewers get it.
-pub(crate) struct Watched {
-    watching: WatchDriver,
-    encoder: Encoder,
-}
-
-impl Stream for Watched {
-    fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>> {
-        loop {
-            let event = match self.watching.next_event_until(instant)? {
-                Ok(event) => event,
-                Err(end) => return Some(Err(end.map_err(|error| Problem::from(&error).into()))),
-            };
-            let Some(item) = self.encoder.encode(event) else { continue };
-            return Some(match Frame::from_text(item.text()) {
-                Some(Frame::Event(envelope)) => Ok(GatewayEvent::Event(envelope)),
-                Some(Frame::Notice(notice)) => Ok(GatewayEvent::Notice(notice)),
-                None => Err(Err(Problem::unexpected_body().into())),
-            });
-        }
     }
 }

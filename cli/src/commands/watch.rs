@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use anstyle::Style;
-use bytes::Bytes;
+use sekisho_core::gateway_client::Envelope;
 use sekisho_core::id::WorkerRef;
 use sekisho_core::runtime_api::WorkerEnd;
 use serde::Serialize;
@@ -16,7 +16,8 @@ use serde::Serialize;
 use crate::args::Watched;
 use crate::backend::Backend;
 use crate::failure::{Failure, end_status};
-use crate::render::{RenderOptions, Renderer, end_in_words, entries, whole};
+use crate::history::History;
+use crate::render::{RenderOptions, Renderer, end_in_words, whole};
 use crate::resolve;
 use crate::show::Show;
 use crate::streaming::{Moment, reader_is_gone, until_the_end};
@@ -116,7 +117,7 @@ fn watch_one(
     let end = until_the_end(backend, worker, options.cursor.clone(), |moment| {
         view.show(backend, moment, &Whole(show))
     })?;
-    show.text(&view.renderer.finish())?;
+    view.finish(backend, &Whole(show))?;
     Ok(end_status(end.as_ref()))
 }
 
@@ -149,6 +150,7 @@ struct WatchView<'a> {
     worker: &'a WorkerRef,
     renderer: Renderer,
     json: bool,
+    history: History,
     seen: Seen,
     /// Whether events were lost and the snapshot that follows has not come.
     lost: bool,
@@ -158,10 +160,15 @@ struct WatchView<'a> {
 impl<'a> WatchView<'a> {
     fn new(worker: &'a WorkerRef, render: RenderOptions, json: bool) -> Self {
         let renderer = Renderer::new(render);
-        Self { worker, renderer, json, seen: Seen::default(), lost: false, begun: false }
+        let (history, seen) = (History::default(), Seen::default());
+        Self { worker, renderer, json, history, seen, lost: false, begun: false }
     }
 
     fn show(&mut self, backend: &dyn Backend, moment: Moment<'_>, out: &dyn Output) -> Result<(), Failure> {
+        let quiet = matches!(moment, Moment::Quiet | Moment::CaughtUp | Moment::Counted(_));
+        if quiet && self.history.is_holding() {
+            self.release(backend, out)?;
+        }
         match moment {
             Moment::Event(envelope) => {
                 if self.json {
@@ -170,13 +177,9 @@ impl<'a> WatchView<'a> {
                 if std::mem::take(&mut self.lost) {
                     return self.catch_up(backend, out);
                 }
-                let history = !std::mem::replace(&mut self.begun, true) && envelope.is_snapshot();
-                let text = match history && !self.json {
-                    true => self.history(backend, &envelope.payload),
-                    false => self.renderer.event(&envelope.payload),
-                };
+                let text = self.event(envelope);
                 self.seen.shown(&text);
-                if self.json { Ok(()) } else { out.text(&text) }
+                if self.json { Ok(()) } else { out.text(&self.history.pass(text)) }
             }
             Moment::Note(style, text) => {
                 out.note(style, &text);
@@ -195,17 +198,31 @@ impl<'a> WatchView<'a> {
         }
     }
 
-    /// What was said before: in the snapshot, or where that has none, in the transcript.
-    fn history(&mut self, backend: &dyn Backend, snapshot: &Bytes) -> String {
-        let mut said = entries(&serde_json::from_slice(snapshot).unwrap_or_default());
-        // A transcript that cannot be read is no reason not to show what happens now.
-        if said.is_empty()
-            && let Ok((newest, total)) = transcript::newest(backend, self.worker)
-        {
-            said = newest;
-            self.seen.counted(total);
+    fn event(&mut self, envelope: &Envelope) -> String {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if first && envelope.is_snapshot() && !self.json {
+            let payload = serde_json::from_slice(&envelope.payload).unwrap_or_default();
+            let entries = self.history.snapshot(&payload).unwrap_or_default();
+            return self.renderer.entries(&entries);
         }
-        self.renderer.entries(&whole(said))
+        self.renderer.event(&envelope.payload)
+    }
+
+    /// Shows the history that the snapshot did not have, and what has happened since.
+    fn release(&mut self, backend: &dyn Backend, out: &dyn Output) -> Result<(), Failure> {
+        // A transcript that cannot be read is no reason not to show what happens now.
+        let items = transcript::newest(backend, self.worker).map(|(items, _)| items).unwrap_or_default();
+        let (items, held) = self.history.release(items);
+        let history = Renderer::new(self.renderer.options()).entries(&items);
+        out.text(&(history + &held))
+    }
+
+    /// Shows what is still to be shown when nothing more comes.
+    fn finish(&mut self, backend: &dyn Backend, out: &dyn Output) -> Result<(), Failure> {
+        if self.history.is_holding() {
+            self.release(backend, out)?;
+        }
+        out.text(&self.renderer.finish())
     }
 
     /// Shows what was said while events were lost, as far as the transcript has it, in place of the snapshot.

@@ -53,6 +53,11 @@ pub(crate) fn whole(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
     whole
 }
 
+/// What the user says in an event, if it is one of that.
+pub(crate) fn message(payload: &Value) -> Option<String> {
+    (payload["event"] == "user_message").then(|| segments(&payload["data"]))
+}
+
 /// The texts of a message.
 pub(super) fn segments(message: &Value) -> String {
     let segments = message["segments"].as_array().map_or(&[][..], Vec::as_slice);

@@ -133,7 +133,7 @@ impl<'a> Several<'a> {
         thread::spawn(move || {
             let mut view = WatchView::new(&worker, render, show.json);
             let end = until_the_end(&*backend, &worker, None, |moment| view.show(&*backend, moment, &out));
-            let end = out.text(&view.renderer.finish()).and(end);
+            let end = view.finish(&*backend, &out).and(end);
             if let (false, Ok(end)) = (show.json, &end) {
                 out.note(FAINT, &end_in_words(end.as_ref()));
             }
