@@ -40,7 +40,6 @@ pub(crate) struct RenderOptions {
 #[derive(Debug)]
 pub(crate) struct Renderer {
     options: RenderOptions,
-    fragments: bool,
     open: Open,
     line: Line,
     /// Messages that were shown when they were sent, and that the stream has not told of yet.
@@ -56,17 +55,28 @@ enum Open {
     Nothing,
     /// What the worker says.
     Text,
+    /// What it says on standard error.
+    Stderr,
     /// What it thinks.
     Thinking,
     /// A tool that has no outcome yet, by its id.
     Tool(String),
 }
 
+impl Open {
+    fn style(&self) -> Style {
+        match self {
+            Self::Nothing | Self::Text => Style::new(),
+            Self::Stderr => WARNING,
+            Self::Thinking | Self::Tool(_) => FAINT,
+        }
+    }
+}
+
 impl Renderer {
     pub(crate) fn new(options: RenderOptions) -> Self {
         Self {
             options,
-            fragments: false,
             open: Open::Nothing,
             line: Line::default(),
             shown_first: VecDeque::new(),
@@ -89,10 +99,7 @@ impl Renderer {
             "text_delta" => self.fragment(Open::Text, &data.text("text")),
             "thinking_delta" => self.fragment(Open::Thinking, &data.text("text")),
             // They repeat what the fragments were.
-            "text_done" | "thinking_done" => {
-                self.fragments = true;
-                self.end_line()
-            }
+            "text_done" | "thinking_done" => self.end_line(),
             "tool_call_start" => self.tool_start(data),
             "tool_result" => self.tool_result(data),
             "error" => self.line(BAD, &format!("! {}", first_of(data.0, &["message", "code"]))),
@@ -202,7 +209,7 @@ impl Renderer {
         let kind = item["kind"].as_str().unwrap_or_default();
         let text = first_of(item, &["body", "message", "text", "title"]);
         match kind {
-            "stderr" => self.lines(WARNING, &text),
+            "stderr" => self.fragment(Open::Stderr, &text),
             "ended" => self.line(FAINT, &format!("— {}", end(item))),
             "request" => self.line(WARNING, &format!("? {text}")),
             _ if !text.is_empty() => self.line(FAINT, &text),
@@ -219,12 +226,9 @@ impl Renderer {
     /// A piece of a text, with the line ends that belong to it.
     fn fragment(&mut self, open: Open, text: &str) -> String {
         let mut shown = if self.open == open { String::new() } else { self.end_line() };
-        let style = if open == Open::Thinking { FAINT } else { Style::new() };
+        let style = open.style();
         let mut shown_before = self.line.shown_length();
-        // A runtime that says whole lines without their ends, until it shows that it does not.
-        self.fragments |= text.contains('\n');
-        let ended = format!("{text}\n");
-        let mut rest = if self.fragments { text } else { &ended };
+        let mut rest = text;
         while let Some((row, after)) = rest.split_once('\n') {
             self.line.write(row.strip_suffix('\r').unwrap_or(row));
             shown.push_str(&self.painted_from(style, shown_before));
@@ -248,8 +252,7 @@ impl Renderer {
         if !self.options.rewritable {
             return String::new();
         }
-        let style = if self.open == Open::Text { Style::new() } else { FAINT };
-        let shown = self.painted_from(style, shown_before);
+        let shown = self.painted_from(self.open.style(), shown_before);
         self.line.mark_shown();
         shown
     }
@@ -277,7 +280,7 @@ impl Renderer {
 
     /// Ends the line that is not finished.
     fn end_line(&mut self) -> String {
-        let style = if self.open == Open::Text { Style::new() } else { FAINT };
+        let style = self.open.style();
         if std::mem::replace(&mut self.open, Open::Nothing) == Open::Nothing {
             return String::new();
         }

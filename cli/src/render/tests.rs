@@ -24,7 +24,7 @@ fn what_a_process_says() {
         r#"{"event":"user_message","data":{"segments":[{"kind":"text","content":"pwd"}]}}"#,
         &delta("/\n"),
         &delta("\u{1b}[2J\n"),
-        r#"{"event":"system_item","data":{"item":{"kind":"stderr","text":"oops"}}}"#,
+        r#"{"event":"system_item","data":{"item":{"kind":"stderr","text":"oops\n"}}}"#,
         r#"{"event":"status","data":{"status":"idle"}}"#,
         r#"{"event":"run_end","data":{"result":"finished"}}"#,
         r#"{"event":"error","data":{"code":"internal","message":"no"}}"#,
@@ -36,7 +36,6 @@ fn what_a_process_says() {
 #[test]
 fn fragments_are_put_together() {
     let shown = rendered(&[
-        r#"{"event":"text_done","data":{}}"#,
         &delta("a "),
         &delta("b\nc"),
         r#"{"event":"text_done","data":{"text":"a b\nc"}}"#,
@@ -51,16 +50,15 @@ fn fragments_are_put_together() {
 fn a_line_is_shown_as_it_grows_where_it_can_be_taken_back() {
     let terminal = RenderOptions { rewritable: true, ..PLAIN };
     let mut renderer = Renderer::new(terminal);
-    renderer.event(&Bytes::from_static(br#"{"event":"text_done","data":{}}"#));
     let mut event = |text: &str| renderer.event(&Bytes::from(delta(text)));
     assert_eq!(event("name? "), "name? ");
     assert_eq!(event("x\n10%"), "x\n10%");
     assert_eq!(event("\r"), "");
     assert_eq!(event("20%\r"), "\r20%");
     assert_eq!(event("100%\r\nd"), "\r100%\nd");
-    let events: Vec<String> = ["\n10%", "\r20%", "\r100%\n", "x"].map(delta).to_vec();
+    let events: Vec<String> = ["10%", "\r20%", "\r100%\n", "x"].map(delta).to_vec();
     let events: Vec<&str> = events.iter().map(String::as_str).collect();
-    assert_eq!(rendered(&events), "\n100%\nx\n");
+    assert_eq!(rendered(&events), "100%\nx\n");
 }
 
 #[test]
