@@ -44,7 +44,7 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
             let content = send::content(&text)?;
             let kind = if system { InputKind::System } else { InputKind::User };
             with_worker(backend, &worker, |worker| {
-                let said = Input { kind, content: content.clone() };
+                let said = Input::new(kind, content.clone());
                 let action = input(worker, said, idempotency_key.clone())?;
                 acknowledged(backend, worker, &action, show)
             })

@@ -8,7 +8,7 @@ use sekisho_config::Remote;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::gateway_client::{GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerId, WorkerRef};
-use sekisho_core::runtime_api::{Command, FEATURE_IDEMPOTENCY, Reply, WorkerStatus, WorkerSummary};
+use sekisho_core::runtime_api::{Command, Feature, Reply, WorkerStatus, WorkerSummary};
 use sekisho_transport_blocking::{Phase, Step, probe};
 use serde::Serialize;
 
@@ -141,7 +141,7 @@ fn ask(direct: &Direct, Patient { runtime_id, remote }: &Patient, checks: &mut V
     }
     match reply {
         Ok(Reply::Runtime(summary)) => {
-            let keys = match summary.features.iter().any(|feature| feature == FEATURE_IDEMPOTENCY) {
+            let keys = match summary.has(Feature::Idempotency) {
                 true => "repeats are safe (idempotency)",
                 false => "no features beyond v1",
             };
@@ -151,8 +151,8 @@ fn ask(direct: &Direct, Patient { runtime_id, remote }: &Patient, checks: &mut V
         Err(error) => return checks.push(failed("version", took, &error)),
     }
     let started = Instant::now();
-    let workers = match direct.call(runtime_id, Command::Workers) {
-        Ok(Reply::Workers(workers)) => workers,
+    let workers = match direct.call(runtime_id, Command::workers()) {
+        Ok(Reply::Workers(list)) => list.workers,
         Ok(_) => return,
         Err(error) => return checks.push(failed("workers", started.elapsed(), &error)),
     };

@@ -1,6 +1,6 @@
 //! The beginning of an id in place of the whole, where there is only one such id.
 
-use sekisho_core::browser_api::Action;
+use sekisho_core::browser_api::{Action, AllWorkers};
 use sekisho_core::error::ErrorKind;
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::Command;
@@ -89,7 +89,7 @@ fn found_runtime(backend: &dyn Backend, runtime_id: &RuntimeId) -> Result<Option
 
 fn found(backend: &dyn Backend, worker: &WorkerRef) -> Result<Option<WorkerRef>, Failure> {
     let Some(runtime_id) = found_runtime(backend, &worker.runtime_id)? else { return Ok(None) };
-    let rows = read::<Items<WorkerRow>>(&backend.ask(&Action::AllWorkers)?)?.items;
+    let rows = read::<Items<WorkerRow>>(&backend.ask(&Action::AllWorkers(AllWorkers::default()))?)?.items;
     let ids: Vec<String> = rows
         .into_iter()
         .filter(|row| row.runtime_id == runtime_id.as_str())

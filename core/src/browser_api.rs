@@ -22,15 +22,17 @@ mod request;
 mod view;
 
 pub use access_guard::{AccessGuard, Admission, AllowedHost, AllowedOrigin, Decision, InvalidAllowance};
-pub use exchange::{Exchange, Now};
+pub use exchange::{Exchange, KEY_NOT_HONOURED, Now};
 pub use limits::{BODY_TIMEOUT, HEAD_TIMEOUT, MAX_REQUEST_HEAD, WRITE_TIMEOUT};
 pub use observation::{
     Form, Observation, SUBPROTOCOL, StreamRequest, event_stream, server_sent_event, switching_protocols,
 };
 pub use problem::problem;
-pub use request::{Action, Route};
+pub use request::{Action, AllWorkers, Route};
 pub use view::{
-    Capabilities, Diagnostic, Limits, RuntimeView, Severity, WorkerCapabilities, WorkerCounts, WorkerView,
+    AckReply, AckView, Capabilities, HealthReply, ItemView, Items, Limits, MAX_LISTED_TEXT, ProfileView,
+    RequestView, RequestsReply, RuntimeReply, RuntimeView, TranscriptReply, TranscriptView,
+    WorkerCapabilities, WorkerCounts, WorkerReply, WorkerView,
 };
 
 use bytes::Bytes;

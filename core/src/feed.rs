@@ -19,8 +19,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::browser_api::Severity;
 use crate::cursor::{CursorError, CursorKey, Sealer, UpstreamCursor};
+use crate::diagnostic::Severity;
 use crate::error::{Error, ErrorKind};
 use crate::id::WorkerRef;
 use crate::policy::Policy;

@@ -120,7 +120,7 @@ mod tests {
     use crate::transport::FailureCause;
 
     fn input() -> Action {
-        let input = Input { kind: InputKind::User, content: "x".into() };
+        let input = Input::new(InputKind::User, "x");
         let command = Command::Input { worker_id: "w".parse().unwrap(), input, key: None };
         Action::Command { runtime_id: "r".parse().unwrap(), command }
     }

@@ -52,7 +52,7 @@ macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// 1 to [`MAX_ID_LENGTH`] of `A-Z a-z 0-9 . _ : ~ -`, and neither `.` nor `..` (BROWSER-API.md).
+        /// 1 to [`MAX_ID_LENGTH`] of `A-Z a-z 0-9 . _ : ~ -`, and neither `.` nor `..` (`docs/http-api.md`).
         /// Cheap to clone.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
@@ -108,6 +108,11 @@ identifier! {
 identifier! {
     /// Names one worker within its runtime, and nothing outside of it.
     WorkerId
+}
+
+identifier! {
+    /// Names one request of a worker, within that worker.
+    RequestId
 }
 
 /// The only authority there is: a worker is never addressed by its [`WorkerId`] alone.

@@ -67,7 +67,7 @@
 //!
 //! // Time is an argument: here it jumps to wherever the call wants to be.
 //! let mut now = Instant::now();
-//! let mut call = registry.call(now, &"build-box".parse()?, Command::Workers, None)?;
+//! let mut call = registry.call(now, &"build-box".parse()?, Command::workers(), None)?;
 //! let result = loop {
 //!     match call.poll(now) {
 //!         CallOutput::Send(attempt) => {
@@ -79,7 +79,7 @@
 //!         CallOutput::Done(result) => break result,
 //!     }
 //! };
-//! assert_eq!(result, Ok(Reply::Workers(vec![])));
+//! assert_eq!(result, Ok(Reply::Workers(vec![].into())));
 //! registry.finish(now, call);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -89,11 +89,13 @@ mod backoff;
 pub mod browser_api;
 pub mod call;
 pub mod cursor;
+pub mod diagnostic;
 pub mod error;
 pub mod feed;
 pub mod gateway_client;
 pub mod heartbeat;
 pub mod id;
+mod json;
 pub mod policy;
 mod query;
 pub mod registry;

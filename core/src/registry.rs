@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backoff::Jitter;
 use crate::call::{Call, CallContext, CallLimits, CallReport, Permit};
@@ -18,7 +18,7 @@ use crate::cursor::UpstreamCursor;
 use crate::error::{Error, ErrorKind};
 use crate::id::{RuntimeId, WorkerRef};
 use crate::policy::Policy;
-use crate::runtime_api::{Command, FEATURE_IDEMPOTENCY, Operation, RuntimeStatus, RuntimeSummary};
+use crate::runtime_api::{Command, Feature, Operation, RuntimeStatus, RuntimeSummary};
 use crate::secret::{Access, Token};
 use crate::watch::{OnExpiredCursor, Watch, WatchContext};
 use circuit::Circuit;
@@ -33,15 +33,23 @@ const SHARE_RETRY_AFTER: Duration = Duration::from_secs(1);
 const LAST_SEEN_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// Where a runtime runs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum RuntimeKind {
     /// In the gateway's own process.
-    #[serde(rename = "embedded_worker_runtime")]
     Embedded,
     /// Behind REST and WebSocket.
-    #[serde(rename = "remote_worker_runtime")]
     Remote,
+}
+
+impl RuntimeKind {
+    /// What clients know it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded_worker_runtime",
+            Self::Remote => "remote_worker_runtime",
+        }
+    }
 }
 
 /// What is configured about a runtime.
@@ -69,7 +77,7 @@ pub struct RuntimeSpec {
 pub struct DuplicateRuntime(pub RuntimeId);
 
 /// What is known of the way to a runtime.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// It answered.
@@ -79,6 +87,7 @@ pub enum Reachability {
     /// It answered, but does not know the gateway's credential.
     Unauthorized,
     /// It has not been asked.
+    #[serde(other)]
     Unknown,
 }
 
@@ -102,9 +111,14 @@ impl Health {
         self.summary.as_ref().map_or(RuntimeStatus::Unknown, |summary| summary.status)
     }
 
-    fn honours_keys(&self) -> bool {
-        let features = self.summary.as_ref().map(|summary| &summary.features[..]).unwrap_or_default();
-        features.iter().any(|feature| feature == FEATURE_IDEMPOTENCY)
+    /// Whether the runtime has said that it has a feature.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.summary.as_ref().is_some_and(|summary| summary.has(feature))
+    }
+
+    /// Whether the runtime can do something, as far as is known.
+    pub fn can(&self, operation: Operation) -> bool {
+        !self.unsupported.contains(&operation) && operation.feature().is_none_or(|feature| self.has(feature))
     }
 }
 
@@ -192,6 +206,10 @@ impl Registry {
             let error = Error::with_detail(ErrorKind::RuntimeUnavailable, detail);
             refuse(error.with_retry_after(Some(retry_after)))
         };
+        if let Some(feature) = entry.health.lacks(&command) {
+            let detail = format!("the runtime does not have the feature `{}`", feature.name());
+            return Err(refuse(Error::with_detail(ErrorKind::Unsupported, detail)));
+        }
         let Some(permit) = Permit::of(&entry.in_flight, entry.spec.max_in_flight) else {
             let detail = "as many commands are under way to this runtime as may be";
             return Err(unavailable(detail, SHARE_RETRY_AFTER));
@@ -204,7 +222,7 @@ impl Registry {
             runtime_id: runtime_id.clone(),
             access: entry.spec.access.clone(),
             limits: entry.spec.limits,
-            honours_keys: entry.health.honours_keys(),
+            honours_keys: entry.health.has(Feature::Idempotency),
             jitter: Jitter::new(entry.jitter.next()),
             permit,
         };
@@ -311,6 +329,16 @@ impl Registry {
 }
 
 impl Health {
+    /// A feature that a command needs and the runtime does not have. Where the runtime has not been asked, a question
+    /// may be put to it all the same; a change could be made in another way than was meant.
+    fn lacks(&self, command: &Command) -> Option<Feature> {
+        match &self.summary {
+            Some(summary) => command.missing_feature(summary),
+            None if command.operation().changes_something() => command.features().next(),
+            None => None,
+        }
+    }
+
     /// Whether anything but [`Health::last_seen`] has changed.
     fn learn(
         &mut self,

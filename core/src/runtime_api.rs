@@ -15,24 +15,35 @@
 
 mod command;
 mod fault;
+mod feature;
+mod filter;
+mod key;
 mod observation;
+mod operation;
+mod path;
 mod rejection;
 mod reply;
+mod scrub;
 mod wire;
 
-pub(crate) use command::to_json;
-pub use command::{Command, CommandError, IdempotencyKey, InvalidIdempotencyKey, Operation};
+pub use command::{Command, CommandError};
+pub(crate) use command::{Head, HeadError, ReadBody, to_json};
 pub use fault::{Fault, FaultCode};
+pub use feature::Feature;
+pub use filter::{UnknownAfter, WorkerFilter};
+pub use key::{IdempotencyKey, InvalidIdempotencyKey};
 pub(crate) use observation::ask_for_websocket;
 pub use observation::{
     Envelope, Frame, MalformedFrame, Observe, SNAPSHOT_PREFIX, StreamDiagnostic, is_websocket_upgrade,
 };
+pub use operation::Operation;
+pub(crate) use operation::{OtherMethods, Wire};
 pub use rejection::{MAX_RETRY_AFTER, Rejection};
 pub use reply::Reply;
-pub(crate) use reply::{AckBody, RuntimeBody, TranscriptBody, WorkerBody};
 pub use wire::{
-    Ack, Capability, ConfigBundle, CreateWorker, EndReason, FEATURE_IDEMPOTENCY, Input, InputAck, InputKind,
-    Intent, Profile, Reason, Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript,
-    TranscriptItem, WireRef, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerStatus,
+    Ack, Answer, Capability, ConfigBundle, CreateWorker, EndReason, Input, InputAck, InputKind, Intent,
+    NextAfter, Profile, ProfileList, ProfileSummary, Reason, Reference, RequestList, RequestOption,
+    RuntimeLimits, RuntimeStatus, RuntimeSummary, TerminalSize, Transcript, TranscriptItem, WireRef,
+    WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList, WorkerRequest, WorkerStatus,
     WorkerSummary,
 };

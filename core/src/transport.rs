@@ -67,8 +67,8 @@
 //! #     }],
 //! #     1,
 //! # )?;
-//! # let mut call = registry.call(Instant::now(), &"embedded".parse()?, Command::Workers, None)?;
-//! # assert_eq!(drive(&mut call, &Empty), Ok(Reply::Workers(vec![])));
+//! # let mut call = registry.call(Instant::now(), &"embedded".parse()?, Command::workers(), None)?;
+//! # assert_eq!(drive(&mut call, &Empty), Ok(Reply::Workers(vec![].into())));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

@@ -28,7 +28,7 @@
 //! let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
 //! let Ok(Reply::Worker(worker)) = ask(Command::Create { worker: Box::new(worker), key: None }) else { panic!() };
 //! let worker_id: sekisho_core::id::WorkerId = worker.worker_id.parse()?;
-//! let input = Input { kind: InputKind::User, content: "hello".into() };
+//! let input = Input::new(InputKind::User, "hello");
 //! ask(Command::Input { worker_id: worker_id.clone(), input, key: None }).unwrap();
 //!
 //! let command = Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None };

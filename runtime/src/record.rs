@@ -102,6 +102,7 @@ impl WorkerRecord {
             stopping: matches!(self.phase, Phase::Stopping(_)),
             activity: (!self.has_ended()).then_some(WorkerActivity::Idle),
             requests: None,
+            resumable: false,
             end,
         }
     }
@@ -130,7 +131,7 @@ impl WorkerRecord {
 
 /// A worker's end for people: the last item of its transcript.
 pub(crate) fn words(end: &WorkerEnd) -> String {
-    let how = match (end.reason, end.exit_code, end.signal) {
+    let how = match (&end.reason, end.exit_code, end.signal) {
         (EndReason::Exited, Some(code), _) => format!("exited with status {code}"),
         (EndReason::Exited, None, _) => "ended".to_owned(),
         (EndReason::Signalled, _, Some(signal)) => format!("ended by signal {signal}"),
@@ -142,7 +143,7 @@ pub(crate) fn words(end: &WorkerEnd) -> String {
         (EndReason::Cancelled, ..) => "cancelled".to_owned(),
         (EndReason::RuntimeLost, ..) => "ended with its runtime".to_owned(),
         (EndReason::StoreFailed, ..) => "ended since what it wrote could not be kept".to_owned(),
-        (EndReason::Unknown, ..) => "ended".to_owned(),
+        (EndReason::Other(_), ..) => "ended".to_owned(),
     };
     match &end.message {
         Some(message) => format!("{how}: {message}"),

@@ -150,7 +150,7 @@ impl Runtime {
         let read = |reply: Result<Reply, Fault>| reply.map(|reply| Decided::read(reply.response()));
         let decided = match Command::from_request(request)? {
             Command::Runtime => read(shared.summary()),
-            Command::Workers => read(shared.workers()),
+            Command::Workers(_) => read(shared.workers()),
             Command::Worker(worker_id) => read(shared.worker(&worker_id)),
             Command::Create { worker, key } => shared.create(request, *worker, key),
             Command::Input { worker_id, input, key } => shared.input(request, &worker_id, input, key),
@@ -159,6 +159,7 @@ impl Runtime {
             Command::Transcript { worker_id, start, limit } => {
                 read(shared.transcript(&worker_id, start, limit))
             }
+            _ => return Err(CommandError::UnknownRoute),
         };
         Ok(decided?)
     }

@@ -30,7 +30,8 @@ fn converse(address: SocketAddr, runtime_id: &str, said: &str, answer: &str) -> 
     let created =
         post(address, &format!("/api/runtimes/{runtime_id}/workers"), r#"{"intent":{"kind":"assistant"}}"#);
     assert_eq!(created.status, 201, "{created:?}");
-    let worker = created.header("location").unwrap().to_owned();
+    // Relative to where the create was sent.
+    let worker = format!("/api/runtimes/{runtime_id}/{}", created.header("location").unwrap());
     let input = serde_json::json!({ "content": said }).to_string();
     let acknowledged = post(address, &format!("{worker}/input"), &input);
     assert_eq!(acknowledged.status, 200, "{acknowledged:?}");

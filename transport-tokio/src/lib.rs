@@ -29,7 +29,7 @@
 //! let mut registry = Registry::new(vec![spec], 1)?;
 //! let transport = Transport::Network(HttpClient::new(None));
 //!
-//! let mut call = registry.call(Instant::now(), &runtime_id, Command::Workers, None)?;
+//! let mut call = registry.call(Instant::now(), &runtime_id, Command::workers(), None)?;
 //! let reply = drive(&mut call, &transport).await?;
 //! registry.finish(Instant::now(), call);
 //! println!("{reply:?}");

@@ -357,7 +357,7 @@ impl EventLoop {
         self.sent = Some(Instant::now());
         let (backend, worker) = (self.backend.clone(), self.worker.clone());
         self.sender.spawn(move || {
-            let said = Input { kind: InputKind::User, content };
+            let said = Input::new(InputKind::User, content);
             let sent = input(&worker, said, None)
                 .and_then(|action| Ok(backend.ask(&action)?))
                 .and_then(|body| acknowledgement(&worker, &body));

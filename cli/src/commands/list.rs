@@ -1,7 +1,7 @@
 //! The runtimes and workers, in tables and sheets.
 
 use anstyle::Style;
-use sekisho_core::browser_api::Action;
+use sekisho_core::browser_api::{Action, AllWorkers};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::Command;
 
@@ -75,8 +75,8 @@ pub(crate) fn workers(
     show: Show,
 ) -> Result<(), Failure> {
     let body = backend.ask(&match runtime_id {
-        None => Action::AllWorkers,
-        Some(runtime_id) => Action::Command { runtime_id: runtime_id.clone(), command: Command::Workers },
+        None => Action::AllWorkers(AllWorkers::default()),
+        Some(runtime_id) => Action::Command { runtime_id: runtime_id.clone(), command: Command::workers() },
     })?;
     if show.json {
         return show.json_text(&body);

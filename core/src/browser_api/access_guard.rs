@@ -204,7 +204,7 @@ fn preflight() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
     for name in [header::AUTHORIZATION, header::CONTENT_TYPE, IdempotencyKey::HEADER] {
         headers.append(header::ACCESS_CONTROL_ALLOW_HEADERS, name.into());
     }
@@ -361,7 +361,9 @@ mod tests {
         let origin = ("origin", "https://app.example");
         let preflight = [("host", "localhost"), origin, ("access-control-request-method", "POST")];
         let passage = door.examine(&head("OPTIONS", "/api/runtimes", &preflight));
-        assert!(matches!(&passage.decision, Decision::Preflight(answer) if answer.status() == 204));
+        let Decision::Preflight(answer) = &passage.decision else { panic!("{passage:?}") };
+        assert_eq!(answer.status(), 204);
+        assert_eq!(answer.headers()["access-control-allow-methods"], "GET, POST, DELETE");
         let mut response = Response::new(Bytes::new());
         passage.add_cors_headers(response.headers_mut());
         assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");

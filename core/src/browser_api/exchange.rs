@@ -1,24 +1,27 @@
 //! From an action to calls, and from how they ended to the response.
 
+mod lists;
+
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
-use serde::Serialize;
 
+use self::lists::{all_requests, all_workers, left_out, page, requests, runtimes, wanted};
 use super::json;
 use super::problem::problem;
-use super::request::Action;
-use super::view::{Diagnostic, Presenter, RuntimeView, Severity, WorkerView};
+use super::request::{Action, AllWorkers};
+use super::view::{
+    AckReply, HealthReply, Items, Presenter, RuntimeReply, RuntimeView, TranscriptReply, WorkerReply,
+};
 use crate::call::Call;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::{Error, ErrorKind, Outcome};
 use crate::id::RuntimeId;
 use crate::policy::Policy;
 use crate::registry::{OVERVIEW_TIMEOUT, Registry};
-use crate::runtime_api::{
-    AckBody, Command, Operation, Reply, RuntimeBody, TranscriptBody, WorkerBody, WorkerSummary,
-};
+use crate::runtime_api::{Command, Feature, Operation, Reply};
 
 /// The time, for reckoning and for showing.
 #[derive(Clone, Copy, Debug)]
@@ -33,35 +36,33 @@ pub struct Now {
 #[derive(Debug)]
 pub struct Exchange {
     subject: Subject,
-    /// Who is asked, in order; with an error, why he is not.
+    /// Which runtimes are asked, in order; with an error, why one is not.
     asked: Vec<(RuntimeId, Option<Error>)>,
 }
 
 /// What the response is about.
 #[derive(Debug)]
 enum Subject {
-    /// The gateway itself, which needs nobody's word.
+    /// The gateway itself, which asks no runtime.
     Gateway(StatusCode, &'static str),
     Runtimes,
     Runtime,
-    AllWorkers,
+    AllWorkers(AllWorkers),
+    AllRequests,
     Command(Command),
 }
 
 type End = (RuntimeId, Result<Reply, Error>);
 
-#[derive(Serialize)]
-struct Items<T> {
-    items: Vec<T>,
-    diagnostics: Vec<Diagnostic>,
-}
-
 const JSON: &str = "application/json";
 
+/// The code of the diagnostic that a runtime did not honour the key of a command.
+pub const KEY_NOT_HONOURED: &str = "key_not_honoured";
+
 impl Exchange {
-    /// Whom to ask for this action. Each call is to be driven to its end, all of them at once.
+    /// Which runtimes to ask for this action. Each call is to be driven to its end, all of them at once.
     ///
-    /// `draining` is whether the gateway is about to go, so that it is no longer ready.
+    /// `draining` is whether the gateway is shutting down, so that it is no longer ready.
     pub fn begin(
         registry: &mut Registry,
         policy: &dyn Policy,
@@ -73,29 +74,42 @@ impl Exchange {
             let may = |id: &&RuntimeId| policy.permits(operation, id, None);
             registry.runtime_ids().iter().filter(may).cloned().collect()
         };
+        let of_all = |ids: Vec<RuntimeId>, command: Command| -> Vec<(RuntimeId, Command)> {
+            ids.into_iter().map(|id| (id, command.clone())).collect()
+        };
         let overview = Some(OVERVIEW_TIMEOUT);
-        let (subject, runtime_ids, command, patience) = match action {
+        let (subject, commands, timeout) = match action {
             Action::Health => return Self::of_gateway(StatusCode::OK, "ok"),
             Action::Ready if draining => {
                 return Self::of_gateway(StatusCode::SERVICE_UNAVAILABLE, "draining");
             }
             Action::Ready => return Self::of_gateway(StatusCode::OK, "ready"),
             Action::Runtimes => {
-                (Subject::Runtimes, permitted(Operation::ReadRuntime), Command::Runtime, overview)
+                let commands = of_all(permitted(Operation::ReadRuntime), Command::Runtime);
+                (Subject::Runtimes, commands, overview)
             }
-            Action::AllWorkers => {
-                (Subject::AllWorkers, permitted(Operation::ListWorkers), Command::Workers, overview)
+            Action::AllWorkers(asked) => {
+                let commands = wanted(registry, &asked, permitted(Operation::ListWorkers));
+                (Subject::AllWorkers(asked), commands, overview)
             }
-            Action::Runtime(runtime_id) => (Subject::Runtime, vec![runtime_id], Command::Runtime, overview),
+            Action::AllRequests => {
+                let commands = of_all(permitted(Operation::ListAllRequests), Command::AllRequests);
+                (Subject::AllRequests, commands, overview)
+            }
+            Action::Runtime(runtime_id) => (Subject::Runtime, vec![(runtime_id, Command::Runtime)], overview),
             Action::Command { runtime_id, command } => {
-                (Subject::Command(command.clone()), vec![runtime_id], command, None)
+                let sent = match &command {
+                    Command::Workers(filter) => page(registry, &runtime_id, filter),
+                    command => command.clone(),
+                };
+                (Subject::Command(command), vec![(runtime_id, sent)], None)
             }
         };
-        let mut calls = Vec::with_capacity(runtime_ids.len());
-        let mut asked = Vec::with_capacity(runtime_ids.len());
-        for runtime_id in runtime_ids {
+        let mut calls = Vec::with_capacity(commands.len());
+        let mut asked = Vec::with_capacity(commands.len());
+        for (runtime_id, command) in commands {
             let call = match policy.permits(command.operation(), &runtime_id, command.worker_id()) {
-                true => registry.call(now, &runtime_id, command.clone(), patience),
+                true => registry.call(now, &runtime_id, command, timeout),
                 false => Err(command.refused(Error::new(ErrorKind::Denied), &runtime_id)),
             };
             let refusal = call.map(|call| calls.push(call)).err();
@@ -129,9 +143,14 @@ impl Exchange {
             end.map_or_else(|| Err(Error::new(ErrorKind::Internal)), show)
         };
         let shown = match &self.subject {
-            Subject::Gateway(status, word) => Ok(json(*status, JSON, &serde_json::json!({ "status": word }))),
-            Subject::Runtimes => Ok(runtimes(registry, now, results)),
-            Subject::AllWorkers => Ok(all_workers(registry, policy, results)),
+            Subject::Gateway(status, word) => {
+                Ok(json(*status, JSON, &HealthReply { status: (*word).into() }))
+            }
+            Subject::Runtimes => Ok(json(StatusCode::OK, JSON, &runtimes(registry, now, results))),
+            Subject::AllWorkers(asked) => {
+                all_workers(registry, policy, asked, results).map(|shown| json(StatusCode::OK, JSON, &shown))
+            }
+            Subject::AllRequests => Ok(json(StatusCode::OK, JSON, &all_requests(registry, policy, results))),
             Subject::Runtime => one(results.next(), &|end| runtime(registry, now, end)),
             Subject::Command(command) => one(results.next(), &|end| reply(registry, policy, command, end)),
         };
@@ -139,18 +158,8 @@ impl Exchange {
     }
 }
 
-fn runtimes(registry: &Registry, now: Now, ends: impl Iterator<Item = End>) -> Response<Bytes> {
-    let mut shown = Items { items: Vec::new(), diagnostics: Vec::new() };
-    for (runtime_id, end) in ends {
-        let diagnostics: Vec<Diagnostic> = end.as_ref().err().map(Diagnostic::from).into_iter().collect();
-        shown.diagnostics.extend(diagnostics.iter().cloned());
-        shown.items.extend(runtime_view(registry, now, &runtime_id, diagnostics));
-    }
-    json(StatusCode::OK, JSON, &shown)
-}
-
-/// A runtime that cannot be reached is there all the same; one that is not configured, or not for this client's
-/// eyes, is not.
+/// A runtime that cannot be reached is there all the same; one that is not configured, or that the policy hides from
+/// this client, is not.
 fn runtime(registry: &Registry, now: Now, (runtime_id, end): End) -> Result<Response<Bytes>, Error> {
     let diagnostics = match end {
         Ok(_) => Vec::new(),
@@ -161,7 +170,7 @@ fn runtime(registry: &Registry, now: Now, (runtime_id, end): End) -> Result<Resp
     };
     let runtime = runtime_view(registry, now, &runtime_id, diagnostics)
         .ok_or_else(|| Error::new(ErrorKind::UnknownRuntime).of_runtime(&runtime_id))?;
-    Ok(json(StatusCode::OK, JSON, &RuntimeBody { runtime }))
+    Ok(json(StatusCode::OK, JSON, &RuntimeReply { runtime }))
 }
 
 fn runtime_view(
@@ -175,38 +184,7 @@ fn runtime_view(
     Some(RuntimeView::new(spec, health, last_seen_ago.and_then(|ago| now.wall.checked_sub(ago)), diagnostics))
 }
 
-fn all_workers(registry: &Registry, policy: &dyn Policy, ends: impl Iterator<Item = End>) -> Response<Bytes> {
-    let mut shown = Items { items: Vec::new(), diagnostics: Vec::new() };
-    for (runtime_id, end) in ends {
-        match end {
-            Ok(Reply::Workers(workers)) => {
-                if let Ok(presenter) = presenter(registry, policy, &runtime_id) {
-                    let rows = rows(&presenter, workers);
-                    shown.items.extend(rows.items);
-                    shown.diagnostics.extend(rows.diagnostics);
-                }
-            }
-            Ok(_) => {}
-            Err(error) => shown.diagnostics.push((&error).into()),
-        }
-    }
-    json(StatusCode::OK, JSON, &shown)
-}
-
-/// What can be shown of a list, and how much cannot.
-fn rows(presenter: &Presenter<'_>, workers: Vec<WorkerSummary>) -> Items<WorkerView> {
-    let listed = workers.len();
-    let items: Vec<WorkerView> = workers.into_iter().filter_map(|worker| presenter.listed(worker)).collect();
-    let left_out = listed - items.len();
-    let diagnostics = (left_out > 0).then(|| Diagnostic {
-        code: ErrorKind::InvalidIdentifier.code(),
-        severity: Severity::Warning,
-        message: format!("the runtime lists {left_out} more under ids that are not of the form"),
-        runtime_id: Some(presenter.spec.runtime_id.clone()),
-    });
-    Items { items, diagnostics: diagnostics.into_iter().collect() }
-}
-
+/// The response to one command.
 fn reply(
     registry: &Registry,
     policy: &dyn Policy,
@@ -224,31 +202,59 @@ fn reply(
             .of_worker(command.worker_id())
             .with_outcome(changes_something.then_some(Outcome::Unknown))
     };
-    Ok(match (reply, command.worker_id()) {
-        (Reply::Workers(workers), _) => json(StatusCode::OK, JSON, &rows(&presenter, workers)),
-        (Reply::Worker(worker), asked) => {
+    let diagnostics = || key_not_honoured(&presenter, command).into_iter().collect();
+    Ok(match (reply, command, command.worker_id()) {
+        (Reply::Workers(list), Command::Workers(filter), _) => {
+            json(StatusCode::OK, JSON, &lists::workers(&presenter, filter, list)?)
+        }
+        (Reply::Worker(worker), Command::Create { .. }, _) => {
             let worker = presenter.worker(*worker).ok_or_else(unusable)?;
-            if asked.is_some() {
-                return Ok(json(StatusCode::OK, JSON, &WorkerBody { worker }));
-            }
-            let location = format!("/api/runtimes/{runtime_id}/workers/{}", worker.worker_id);
-            let mut response = json(StatusCode::CREATED, JSON, &WorkerBody { worker: &worker });
+            // Relative to where the create was sent, so that it is right behind any prefix.
+            let location = format!("workers/{}", worker.worker_id);
+            let body = WorkerReply { worker, diagnostics: diagnostics() };
+            let mut response = json(StatusCode::CREATED, JSON, &body);
             // Ids are made of characters that a header value may hold.
-            let location = HeaderValue::from_str(&location).expect("made of ids");
+            let location = HeaderValue::from_str(&location).expect("made of an id");
             response.headers_mut().insert(header::LOCATION, location);
             response
         }
-        (Reply::Input(ack), Some(worker_id)) => {
-            json(StatusCode::OK, JSON, &AckBody { ack: presenter.input_ack(worker_id, &ack) })
+        (Reply::Worker(worker), ..) => {
+            let worker = presenter.worker(*worker).ok_or_else(unusable)?;
+            json(StatusCode::OK, JSON, &WorkerReply { worker, diagnostics: Vec::new() })
         }
-        (Reply::Ack(ack), Some(worker_id)) => {
-            json(StatusCode::OK, JSON, &AckBody { ack: presenter.ack(worker_id, &ack) })
+        (Reply::Input(ack), _, Some(worker_id)) => {
+            let ack = presenter.input_ack(worker_id, &ack);
+            json(StatusCode::OK, JSON, &AckReply { ack, diagnostics: diagnostics() })
         }
-        (Reply::Transcript(page), Some(worker_id)) => {
-            json(StatusCode::OK, JSON, &TranscriptBody { transcript: presenter.transcript(worker_id, page) })
+        (Reply::Ack(ack), _, Some(worker_id)) => {
+            let ack = presenter.ack(worker_id, &ack);
+            json(StatusCode::OK, JSON, &AckReply { ack, diagnostics: diagnostics() })
+        }
+        (Reply::Transcript(page), _, Some(worker_id)) => {
+            let diagnostics = left_out(&runtime_id, page.left_out).into_iter().collect();
+            let transcript = presenter.transcript(worker_id, page);
+            json(StatusCode::OK, JSON, &TranscriptReply { transcript, diagnostics })
+        }
+        (Reply::Requests(list), _, asked) => json(StatusCode::OK, JSON, &requests(&presenter, asked, list)),
+        (Reply::Profiles(list), ..) => {
+            let diagnostics = left_out(&runtime_id, list.left_out).into_iter().collect();
+            json(StatusCode::OK, JSON, &Items { items: list.profiles, diagnostics, next_after: None })
+        }
+        (Reply::Removed, ..) => {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
         }
         _ => return Err(Error::new(ErrorKind::Internal).of_runtime(&runtime_id)),
     })
+}
+
+/// That a command had a key, and a runtime that knows of none.
+fn key_not_honoured(presenter: &Presenter<'_>, command: &Command) -> Option<Diagnostic> {
+    command.idempotency_key()?;
+    let message = "this runtime does not honour idempotency keys: sent again, the command happens again";
+    let diagnostic = Diagnostic::new(KEY_NOT_HONOURED, Severity::Warning, message);
+    (!presenter.health.has(Feature::Idempotency)).then(|| diagnostic.of_runtime(&presenter.spec.runtime_id))
 }
 
 fn presenter<'a>(

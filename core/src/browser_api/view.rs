@@ -1,112 +1,145 @@
-//! What browsers are shown of runtimes and workers.
+//! What clients are shown of runtimes and workers: the server writes these types, and its clients read them.
 
+mod presenter;
+
+use std::borrow::Cow;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::Error;
-use crate::id::{RuntimeId, WorkerId};
-use crate::policy::Policy;
-use crate::registry::{Health, Reachability, RuntimeKind, RuntimeSpec};
+pub(super) use presenter::Presenter;
+
+use crate::diagnostic::Diagnostic;
+use crate::id::{RequestId, RuntimeId, WorkerId};
+use crate::registry::{Health, Reachability, RuntimeSpec};
 use crate::runtime_api::{
-    Ack, Capability, InputAck, Intent, Operation, Profile, Reference, RuntimeStatus, Transcript,
-    WorkerDetail, WorkerStatus, WorkerSummary,
+    Capability, Feature, Intent, Operation, Profile, ProfileSummary, Reference, RequestOption, RuntimeStatus,
+    WorkerFacts, WorkerStatus,
 };
 
-/// How bad it is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Good to know.
-    Info,
-    /// Something is missing.
-    Warning,
-    /// Something failed.
-    Error,
+/// A list, or a page of one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Items<T> {
+    /// What can be shown.
+    pub items: Vec<T>,
+    /// What cannot, and why.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What to ask for as `after` to get the next page, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_after: Option<String>,
 }
 
-/// Something to be told beside the reply.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields are BROWSER-API.md's")]
-pub struct Diagnostic {
-    pub code: &'static str,
-    pub severity: Severity,
-    pub message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runtime_id: Option<RuntimeId>,
-}
+/// The profiles of a runtime, as clients see them: just as it tells them.
+pub type ProfileView = ProfileSummary;
 
-impl From<&Error> for Diagnostic {
-    fn from(error: &Error) -> Self {
-        Self {
-            code: error.kind().code(),
-            severity: Severity::Error,
-            message: error.detail().to_owned(),
-            runtime_id: error.runtime_id().cloned(),
-        }
-    }
-}
-
-/// What a runtime can do, as far as is known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields are BROWSER-API.md's")]
-pub struct Capabilities {
-    pub list_workers: bool,
-    pub get_worker: bool,
-    pub create_worker: bool,
-    pub send_input: bool,
-    pub stop_worker: bool,
-    pub cancel_worker: bool,
-    pub read_transcript: bool,
-    pub observe_events: bool,
-}
+/// What a runtime can do, as far as is known: a truth for each [operation](Operation::name), and for `idempotency`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Capabilities(Vec<(Cow<'static, str>, bool)>);
 
 impl Capabilities {
     fn of(health: &Health) -> Self {
-        let has = |operation| !health.unsupported.contains(&operation);
-        Self {
-            list_workers: has(Operation::ListWorkers),
-            get_worker: has(Operation::GetWorker),
-            create_worker: has(Operation::CreateWorker),
-            send_input: has(Operation::SendInput),
-            stop_worker: has(Operation::StopWorker),
-            cancel_worker: has(Operation::CancelWorker),
-            read_transcript: has(Operation::ReadTranscript),
-            observe_events: has(Operation::ObserveEvents),
-        }
+        let operations = Operation::ALL.iter().filter(|operation| **operation != Operation::ReadRuntime);
+        let mut all: Vec<_> =
+            operations.map(|operation| (operation.name().into(), health.can(*operation))).collect();
+        all.push((Feature::Idempotency.name().into(), health.has(Feature::Idempotency)));
+        Self(all)
+    }
+
+    /// All of them, in the order in which they were told.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().map(|(name, can)| (&**name, *can))
+    }
+
+    /// Whether the runtime can do what has this name; it cannot do what it does not tell of.
+    pub fn can(&self, name: &str) -> bool {
+        self.iter().any(|(known, can)| known == name && can)
     }
 }
 
-/// A runtime as browsers see it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields are BROWSER-API.md's")]
+impl Serialize for Capabilities {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, can) in &self.0 {
+            map.serialize_entry(name, can)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Capabilities {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Capabilities;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of truths")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Capabilities, A::Error> {
+                let mut all = Vec::new();
+                while let Some((name, can)) = map.next_entry::<String, bool>()? {
+                    all.push((name.into(), can));
+                }
+                Ok(Capabilities(all))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+/// `{"runtime":…}`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RuntimeReply {
+    /// The runtime.
+    pub runtime: RuntimeView,
+}
+
+/// A runtime as clients see it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RuntimeView {
+    /// Its name.
     pub runtime_id: RuntimeId,
+    /// What people call it.
     pub display_name: String,
-    pub kind: RuntimeKind,
+    /// Where it runs: the [name](crate::registry::RuntimeKind::name) of a kind.
+    pub kind: Cow<'static, str>,
+    /// What it last said of itself.
     pub status: RuntimeStatus,
+    /// Whether the gateway reaches it.
     pub reachability: Reachability,
+    /// When it last answered: RFC 3339, UTC, in seconds.
     pub last_seen_at: Option<String>,
+    /// What it can do.
     pub capabilities: Capabilities,
+    /// How many workers it has, where that is known.
     pub workers: Option<WorkerCounts>,
+    /// The bounds of its replies, where they are known.
     pub limits: Option<Limits>,
+    /// What is wrong with it.
+    #[serde(default)]
     pub diagnostics: Vec<Diagnostic>,
 }
 
 /// How many workers a runtime has.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields are BROWSER-API.md's")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WorkerCounts {
+    /// In all.
     pub total: u64,
+    /// That run.
     pub active: u64,
+    /// That have stopped.
     pub stopped: u64,
+    /// That were cancelled.
     pub cancelled: u64,
 }
 
 /// The bounds of a runtime's replies.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields are BROWSER-API.md's")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Limits {
+    /// How many items of a transcript are in one reply at most.
     pub max_transcript_items: u64,
 }
 
@@ -127,7 +160,7 @@ impl RuntimeView {
                 .or(said)
                 .cloned()
                 .unwrap_or_else(|| spec.runtime_id.to_string()),
-            kind: spec.kind,
+            kind: spec.kind.name().into(),
             status: health.status(),
             reachability: health.reachability,
             last_seen_at: last_seen.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
@@ -146,180 +179,183 @@ impl RuntimeView {
     }
 }
 
-/// A worker as browsers see it. Mount references and configuration bundles stay behind.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields are BROWSER-API.md's")]
-pub struct WorkerView {
-    pub runtime_id: RuntimeId,
-    pub worker_id: WorkerId,
-    pub kind: RuntimeKind,
-    pub status: WorkerStatus,
-    pub intent: Intent,
-    pub profile: Profile,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requested_capabilities: Option<Vec<Capability>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workspace_refs: Option<Vec<Reference>>,
-    pub transcript_len: u64,
-    pub last_event_id: u64,
-    pub capabilities: WorkerCapabilities,
+/// `{"worker":…}`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerReply {
+    /// The worker.
+    pub worker: WorkerView,
+    /// What is to be told beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
 }
 
+/// A worker as clients see it. Mount references and configuration bundles stay behind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// The runtime's half of its name.
+    pub runtime_id: RuntimeId,
+    /// Its own half.
+    pub worker_id: WorkerId,
+    /// Where its runtime runs: the [name](crate::registry::RuntimeKind::name) of a kind.
+    pub kind: Cow<'static, str>,
+    /// Its state.
+    pub status: WorkerStatus,
+    /// What it is for.
+    pub intent: Intent,
+    /// What it runs.
+    pub profile: Profile,
+    /// What it was meant to be able to do; not told in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_capabilities: Option<Vec<Capability>>,
+    /// The workspaces that it was given; not told in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace_refs: Option<Vec<Reference>>,
+    /// How many items its transcript has.
+    pub transcript_len: u64,
+    /// The number of its newest event.
+    pub last_event_id: u64,
+    /// What can be done with it now.
+    pub capabilities: WorkerCapabilities,
+    /// What not every runtime tells.
+    #[serde(flatten)]
+    pub facts: WorkerFacts,
+    /// Whether texts were cut, as they are in lists, to [`MAX_LISTED_TEXT`] characters.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+}
+
+/// The longest text of a row in a list of workers, in characters, without the `…` that stands where it was cut.
+pub const MAX_LISTED_TEXT: usize = 512;
+
 /// What can be done with a worker now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[expect(missing_docs, reason = "the fields are BROWSER-API.md's")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WorkerCapabilities {
+    /// It takes input.
     pub send_input: bool,
+    /// It can be told to end.
     pub stop: bool,
+    /// It can be made to end.
     pub cancel: bool,
+    /// Its transcript can be read.
     pub read_transcript: bool,
+    /// It can be watched.
     pub observe_events: bool,
 }
 
-#[derive(Serialize)]
-pub(super) struct InputAckView<'a> {
-    runtime_id: &'a RuntimeId,
-    worker_id: &'a WorkerId,
-    status: WorkerStatus,
-    transcript_sequence: u64,
-    event_id: u64,
+/// `{"ack":…}`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AckReply {
+    /// The acknowledgement.
+    pub ack: AckView,
+    /// What is to be told beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
 }
 
-#[derive(Serialize)]
-pub(super) struct AckView<'a> {
-    runtime_id: &'a RuntimeId,
-    worker_id: &'a WorkerId,
-    status: WorkerStatus,
-    event_id: u64,
+/// That something was done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AckView {
+    /// The runtime's half of the worker's name.
+    pub runtime_id: RuntimeId,
+    /// The worker's own half.
+    pub worker_id: WorkerId,
+    /// The worker's present state.
+    pub status: WorkerStatus,
+    /// Of an input, the sequence of the transcript's item that it became.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcript_sequence: Option<u64>,
+    /// The number of the event that told it.
+    pub event_id: u64,
 }
 
-#[derive(Serialize)]
-pub(super) struct TranscriptView<'a> {
-    runtime_id: &'a RuntimeId,
-    worker_id: &'a WorkerId,
-    start: u64,
-    limit: u64,
-    total_items: u64,
-    items: Vec<ItemView>,
-    next_start: Option<u64>,
+/// `{"transcript":…}`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TranscriptReply {
+    /// The page.
+    pub transcript: TranscriptView,
+    /// What cannot be shown of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
 }
 
-#[derive(Serialize)]
-struct ItemView {
-    sequence: u64,
-    role: String,
-    content: String,
-    event_id: u64,
+/// A page of a worker's transcript.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TranscriptView {
+    /// The runtime's half of the worker's name.
+    pub runtime_id: RuntimeId,
+    /// The worker's own half.
+    pub worker_id: WorkerId,
+    /// How many items come before the page.
+    pub start: u64,
+    /// How many items were asked for at most.
+    pub limit: u64,
+    /// How many items the transcript has.
+    pub total_items: u64,
+    /// The items, oldest first.
+    pub items: Vec<ItemView>,
+    /// How many items come before the next page, where there is one.
+    pub next_start: Option<u64>,
 }
 
-/// Shows what one runtime said, in the light of what is known of it and of the policy.
-pub(super) struct Presenter<'a> {
-    pub(super) spec: &'a RuntimeSpec,
-    pub(super) health: &'a Health,
-    pub(super) policy: &'a dyn Policy,
+/// One entry of a transcript.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ItemView {
+    /// Counts the worker's items from one.
+    pub sequence: u64,
+    /// Who said it.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+    /// The number of the event that told it.
+    pub event_id: u64,
+    /// When it was said, where the runtime tells: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Whether it continues the item before it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cont: bool,
 }
 
-impl Presenter<'_> {
-    /// `None` where the runtime calls the worker by something that is no id.
-    pub(super) fn worker(&self, worker: WorkerDetail) -> Option<WorkerView> {
-        Some(WorkerView {
-            requested_capabilities: Some(
-                worker
-                    .requested_capabilities
-                    .into_iter()
-                    .map(|it| Capability { reason: it.reason.map(|reason| self.redact(reason)), ..it })
-                    .collect(),
-            ),
-            workspace_refs: Some(worker.workspace_refs),
-            runtime_id: self.spec.runtime_id.clone(),
-            worker_id: worker.worker_id.parse().ok()?,
-            kind: self.spec.kind,
-            status: worker.status,
-            intent: self.intent(worker.intent),
-            profile: worker.profile,
-            transcript_len: worker.transcript_len,
-            last_event_id: worker.last_event_id,
-            capabilities: self.capabilities(worker.status),
-        })
-    }
+/// `{"requests":…}`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RequestsReply {
+    /// The open requests, oldest first.
+    pub requests: Vec<RequestView>,
+    /// What cannot be shown, and why.
+    pub diagnostics: Vec<Diagnostic>,
+}
 
-    /// `None` where the runtime calls the worker by something that is no id.
-    pub(super) fn listed(&self, worker: WorkerSummary) -> Option<WorkerView> {
-        Some(WorkerView {
-            requested_capabilities: None,
-            workspace_refs: None,
-            runtime_id: self.spec.runtime_id.clone(),
-            worker_id: worker.worker_id.parse().ok()?,
-            kind: self.spec.kind,
-            status: worker.status,
-            intent: self.intent(worker.intent),
-            profile: worker.profile,
-            transcript_len: worker.transcript_len,
-            last_event_id: worker.last_event_id,
-            capabilities: self.capabilities(worker.status),
-        })
-    }
+/// A question of a worker that waits for an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RequestView {
+    /// The runtime's half of the worker's name.
+    pub runtime_id: RuntimeId,
+    /// The worker's own half.
+    pub worker_id: WorkerId,
+    /// Names it among the worker's requests.
+    pub request_id: RequestId,
+    /// What is asked for: `permission`, `choice`, or another kind.
+    pub kind: String,
+    /// The question in one line.
+    pub title: String,
+    /// What there is to know about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The tool call that waits for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// The answers that there are.
+    pub options: Vec<RequestOption>,
+    /// When it was asked: RFC 3339.
+    pub opened_at: String,
+    /// When it will be dismissed, if its profile says so: RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
 
-    pub(super) fn input_ack<'a>(&'a self, worker_id: &'a WorkerId, ack: &InputAck) -> InputAckView<'a> {
-        InputAckView {
-            runtime_id: &self.spec.runtime_id,
-            worker_id,
-            status: ack.status,
-            transcript_sequence: ack.transcript_sequence,
-            event_id: ack.event_id,
-        }
-    }
-
-    pub(super) fn ack<'a>(&'a self, worker_id: &'a WorkerId, ack: &Ack) -> AckView<'a> {
-        AckView { runtime_id: &self.spec.runtime_id, worker_id, status: ack.status, event_id: ack.event_id }
-    }
-
-    pub(super) fn transcript<'a>(&'a self, worker_id: &'a WorkerId, page: Transcript) -> TranscriptView<'a> {
-        TranscriptView {
-            runtime_id: &self.spec.runtime_id,
-            worker_id,
-            start: page.start,
-            limit: page.limit,
-            total_items: page.total_items,
-            items: page
-                .items
-                .into_iter()
-                .map(|item| ItemView {
-                    sequence: item.sequence,
-                    role: item.role,
-                    content: self.redact(item.content),
-                    event_id: item.event_id,
-                })
-                .collect(),
-            next_start: page.next_start,
-        }
-    }
-
-    fn redact(&self, text: String) -> String {
-        self.policy.redact(&self.spec.runtime_id, text)
-    }
-
-    fn intent(&self, intent: Intent) -> Intent {
-        match intent {
-            Intent::Assistant { purpose } => {
-                Intent::Assistant { purpose: purpose.map(|purpose| self.redact(purpose)) }
-            }
-            Intent::Task { objective } => Intent::Task { objective: self.redact(objective) },
-            Intent::Role { role, purpose } => {
-                Intent::Role { role, purpose: purpose.map(|purpose| self.redact(purpose)) }
-            }
-        }
-    }
-
-    fn capabilities(&self, status: WorkerStatus) -> WorkerCapabilities {
-        let runtime = Capabilities::of(self.health);
-        let ended = matches!(status, WorkerStatus::Stopped | WorkerStatus::Cancelled);
-        WorkerCapabilities {
-            send_input: runtime.send_input && !ended,
-            stop: runtime.stop_worker && !ended,
-            cancel: runtime.cancel_worker && !ended,
-            read_transcript: runtime.read_transcript,
-            observe_events: runtime.observe_events,
-        }
-    }
+/// What the gateway says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HealthReply {
+    /// `ok`, `ready` or `draining`.
+    pub status: Cow<'static, str>,
 }

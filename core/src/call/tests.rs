@@ -80,7 +80,7 @@ impl Scene {
 }
 
 fn list() -> Command {
-    Command::Workers
+    Command::workers()
 }
 
 fn create(key: Option<&str>) -> Command {
@@ -92,7 +92,7 @@ fn create(key: Option<&str>) -> Command {
 }
 
 fn input() -> Command {
-    let input = Input { kind: InputKind::User, content: "hello".into() };
+    let input = Input::new(InputKind::User, "hello");
     Command::Input { worker_id: "w".parse().unwrap(), input, key: None }
 }
 
@@ -127,7 +127,7 @@ fn the_request_is_complete_and_prints_nothing() {
 fn a_reply_ends_it() {
     let mut scene = Scene::new(list());
     scene.answers(200, NO_WORKERS);
-    assert_eq!(scene.done(), Ok(Reply::Workers(vec![])));
+    assert_eq!(scene.done(), Ok(Reply::Workers(vec![].into())));
     assert_eq!(scene.done().unwrap_err().kind(), ErrorKind::Internal, "the end is said once");
 }
 
@@ -319,7 +319,7 @@ fn what_the_runtime_said_is_passed_on_under_its_own_code() {
 
 #[test]
 fn a_token_that_comes_while_an_attempt_is_under_way_does_not_leave_either() {
-    let mut scene = Scene::new(Command::Workers);
+    let mut scene = Scene::new(Command::workers());
     let attempt = scene.sends();
     scene.call.handle(scene.now, CallInput::Credential("second-token".parse().ok()));
     let fault = r#"{"error":{"code":"x","message":"first-token second-token"}}"#;
@@ -331,7 +331,7 @@ fn a_token_that_comes_while_an_attempt_is_under_way_does_not_leave_either() {
 
 #[test]
 fn late_reports_of_an_attempt_that_is_over_change_nothing() {
-    let mut scene = Scene::new(Command::Workers);
+    let mut scene = Scene::new(Command::workers());
     let first = scene.sends().id;
     let broken = Failure::unsent(FailureCause::Network(NetworkPhase::Connect));
     scene.call.handle(scene.now, CallInput::Failed(first, broken));
@@ -344,7 +344,7 @@ fn late_reports_of_an_attempt_that_is_over_change_nothing() {
 
 #[test]
 fn an_attempt_prints_what_is_asked_and_not_where() {
-    let printed = format!("{:?}", Scene::new(Command::Workers).sends());
+    let printed = format!("{:?}", Scene::new(Command::workers()).sends());
     assert!(printed.contains("GET") && printed.contains("AttemptId(1)"), "{printed}");
     assert!(!printed.contains("10.1.2.3") && !printed.contains("prefix"), "{printed}");
 }

@@ -90,19 +90,19 @@ fn the_share_is_counted_over_all_clones_and_given_back() {
     let mut registry = registry(2);
     let mut clone = registry.clone();
     let now = epoch();
-    let first = registry.call(now, &id("a"), Command::Workers, None).unwrap();
-    let second = clone.call(now, &id("a"), Command::Workers, None).unwrap();
+    let first = registry.call(now, &id("a"), Command::workers(), None).unwrap();
+    let second = clone.call(now, &id("a"), Command::workers(), None).unwrap();
     for full in [&mut registry, &mut clone] {
-        let error = full.call(now, &id("a"), Command::Workers, None).unwrap_err();
+        let error = full.call(now, &id("a"), Command::workers(), None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::RuntimeUnavailable);
         assert_eq!(error.retry_after(), Some(SHARE_RETRY_AFTER));
         assert!(
-            full.call(now, &id("b"), Command::Workers, None).is_ok(),
+            full.call(now, &id("b"), Command::workers(), None).is_ok(),
             "another runtime's share is its own"
         );
     }
     drop(first);
-    assert!(clone.call(now, &id("a"), Command::Workers, None).is_ok());
+    assert!(clone.call(now, &id("a"), Command::workers(), None).is_ok());
     drop(second);
 }
 
@@ -120,7 +120,7 @@ fn reachability_follows_how_calls_end() {
         (Err(REFUSED), Reachability::Unreachable, false),
     ] {
         let mut registry = registry(1);
-        run(&mut registry, now, Command::Workers, answer);
+        run(&mut registry, now, Command::workers(), answer);
         let health = registry.health(&id("a")).unwrap();
         assert_eq!(
             (health.reachability, health.last_seen),
@@ -134,24 +134,24 @@ fn reachability_follows_how_calls_end() {
 #[test]
 fn what_is_unsupported_is_learned_and_unlearned() {
     let (mut registry, now) = (registry(1), epoch());
-    run(&mut registry, now, Command::Workers, Ok((501, "")));
+    run(&mut registry, now, Command::workers(), Ok((501, "")));
     assert!(registry.health(&id("a")).unwrap().unsupported.contains(&Operation::ListWorkers));
-    run(&mut registry, now, Command::Workers, LIST);
+    run(&mut registry, now, Command::workers(), LIST);
     assert!(registry.health(&id("a")).unwrap().unsupported.is_empty());
 }
 
 #[test]
 fn a_runtime_that_keeps_failing_is_left_alone_and_found_again() {
     let (mut registry, mut now) = (registry(1), epoch());
-    while registry.call(now, &id("a"), Command::Workers, None).is_ok() {
-        run(&mut registry, now, Command::Workers, Err(REFUSED));
+    while registry.call(now, &id("a"), Command::workers(), None).is_ok() {
+        run(&mut registry, now, Command::workers(), Err(REFUSED));
     }
-    let error = registry.call(now, &id("a"), Command::Workers, None).unwrap_err();
+    let error = registry.call(now, &id("a"), Command::workers(), None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RuntimeUnavailable);
-    assert!(registry.call(now, &id("b"), Command::Workers, None).is_ok());
+    assert!(registry.call(now, &id("b"), Command::workers(), None).is_ok());
     now += error.retry_after().unwrap();
-    run(&mut registry, now, Command::Workers, LIST);
-    assert!(registry.call(now, &id("a"), Command::Workers, None).is_ok());
+    run(&mut registry, now, Command::workers(), LIST);
+    assert!(registry.call(now, &id("a"), Command::workers(), None).is_ok());
 }
 
 #[test]
@@ -164,17 +164,17 @@ fn clones_hear_of_what_changed_and_of_nothing_else() {
     assert_eq!(clone.health(&id("a")).unwrap().status(), RuntimeStatus::Running);
 
     let soon = now + Duration::from_millis(500);
-    assert!(run(&mut registry, soon, Command::Workers, LIST).is_none());
+    assert!(run(&mut registry, soon, Command::workers(), LIST).is_none());
     let later = now + Duration::from_secs(1);
-    clone.apply(run(&mut registry, later, Command::Workers, LIST).unwrap());
+    clone.apply(run(&mut registry, later, Command::workers(), LIST).unwrap());
     assert_eq!(clone.health(&id("a")).unwrap().last_seen, Some(later));
     // What a clone has seen later than the others stays seen.
     let much_later = later + Duration::from_secs(60);
-    run(&mut clone, much_later, Command::Workers, LIST);
-    clone.apply(run(&mut registry, later, Command::Workers, Err(REFUSED)).unwrap());
+    run(&mut clone, much_later, Command::workers(), LIST);
+    clone.apply(run(&mut registry, later, Command::workers(), Err(REFUSED)).unwrap());
     assert_eq!(clone.health(&id("a")).unwrap().last_seen, Some(much_later));
     assert_eq!(clone.health(&id("a")).unwrap().reachability, Reachability::Unreachable);
-    assert!(run(&mut registry, later, Command::Workers, Err(REFUSED)).is_none());
+    assert!(run(&mut registry, later, Command::workers(), Err(REFUSED)).is_none());
 }
 
 #[test]
@@ -200,9 +200,9 @@ fn keys_are_relied_on_once_the_runtime_has_said_so() {
 fn a_token_that_was_read_anew_is_used_from_then_on() {
     let (mut registry, now) = (registry(1), epoch());
     let mut clone = registry.clone();
-    clone.apply(run(&mut registry, now, Command::Workers, Ok((401, ""))).unwrap());
+    clone.apply(run(&mut registry, now, Command::workers(), Ok((401, ""))).unwrap());
     for registry in [&mut registry, &mut clone] {
-        let mut call = registry.call(now, &id("a"), Command::Workers, None).unwrap();
+        let mut call = registry.call(now, &id("a"), Command::workers(), None).unwrap();
         let CallOutput::Send(attempt) = call.poll(now) else { panic!() };
         assert_eq!(attempt.request.headers()["authorization"], "Bearer new");
     }
@@ -218,9 +218,9 @@ fn what_befalls_one_runtime_does_not_change_how_long_another_is_paused_for() {
     let pause = |calls_to_another: usize| {
         let mut registry = registry(64);
         for _ in 0..calls_to_another {
-            run(&mut registry, now, Command::Workers, Err(unsent()));
+            run(&mut registry, now, Command::workers(), Err(unsent()));
         }
-        let mut call = registry.call(now, &id("b"), Command::Workers, None).unwrap();
+        let mut call = registry.call(now, &id("b"), Command::workers(), None).unwrap();
         let CallOutput::Send(attempt) = call.poll(now) else { panic!() };
         call.handle(now, CallInput::Failed(attempt.id, unsent()));
         let CallOutput::Wait { until, .. } = call.poll(now) else { panic!() };

@@ -1,104 +1,111 @@
-//! Commands to a runtime, and the requests that carry them.
+//! Commands to a runtime, and the requests that carry them on either wire.
 
-use std::fmt;
-use std::str::FromStr;
+mod head;
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{self, HeaderValue};
+use http::{Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use head::{Head, HeadError, ReadBody};
+
 use super::fault::{Fault, FaultCode};
-use super::wire::{CreateWorker, Input, Reason};
+use super::feature::Feature;
+use super::filter::WorkerFilter;
+use super::key::IdempotencyKey;
+use super::operation::{Operation, OtherMethods, Wire};
+use super::path::Captures;
+use super::wire::{Answer, CreateWorker, Input, InputKind, Reason, RuntimeSummary, TerminalSize};
 use crate::error::{Error, Outcome};
-use crate::id::{RuntimeId, WorkerId};
+use crate::id::{RequestId, RuntimeId, WorkerId};
 use crate::query;
 use crate::secret::Access;
 
-/// What can be asked of a runtime.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[expect(missing_docs, reason = "each is the command of the same name")]
-pub enum Operation {
-    ReadRuntime,
-    ListWorkers,
-    GetWorker,
-    CreateWorker,
-    SendInput,
-    StopWorker,
-    CancelWorker,
-    ReadTranscript,
-    ObserveEvents,
-}
-
-impl Operation {
-    /// Whether it changes anything, so that a failure has an [`Outcome`](crate::error::Outcome).
-    pub fn changes_something(self) -> bool {
-        match self {
-            Self::CreateWorker | Self::SendInput | Self::StopWorker | Self::CancelWorker => true,
-            Self::ReadRuntime
-            | Self::ListWorkers
-            | Self::GetWorker
-            | Self::ReadTranscript
-            | Self::ObserveEvents => false,
-        }
-    }
-
-    /// Whether doing it twice is the same as doing it once, without a key: reads, stop and cancel.
-    pub fn is_idempotent(self) -> bool {
-        !matches!(self, Self::CreateWorker | Self::SendInput)
-    }
-}
-
-/// One command to one runtime.
+/// One command to one runtime. What is the same for all of a kind is in the table of [`Operation`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
-    /// `GET /v1/runtime`
+    /// What the runtime says of itself.
     Runtime,
-    /// `GET /v1/workers`
-    Workers,
-    /// `GET /v1/workers/{worker_id}`
+    /// Its workers.
+    Workers(WorkerFilter),
+    /// One of them.
     Worker(WorkerId),
-    /// `POST /v1/workers`
+    /// A new one.
     Create {
         /// The worker to be.
         worker: Box<CreateWorker>,
         /// Sent as `Idempotency-Key`.
         key: Option<IdempotencyKey>,
     },
-    /// `POST /v1/workers/{worker_id}/input`
+    /// Input.
     Input {
-        /// Whom it is for.
+        /// Which worker.
         worker_id: WorkerId,
         /// What is said.
         input: Input,
         /// Sent as `Idempotency-Key`.
         key: Option<IdempotencyKey>,
     },
-    /// `POST /v1/workers/{worker_id}/stop`
+    /// A worker is told to end.
     Stop {
         /// Which worker.
         worker_id: WorkerId,
         /// Why.
         reason: Reason,
     },
-    /// `POST /v1/workers/{worker_id}/cancel`
+    /// A worker is made to end.
     Cancel {
         /// Which worker.
         worker_id: WorkerId,
         /// Why.
         reason: Reason,
     },
-    /// `GET /v1/workers/{worker_id}/transcript`
+    /// A page of a transcript.
     Transcript {
-        /// Whose.
+        /// Which worker.
         worker_id: WorkerId,
         /// How many items to skip; the runtime's default is 0.
         start: Option<u64>,
         /// How many items to read; the runtime's default is 256.
         limit: Option<u64>,
     },
+    /// What a worker is doing ends, and the worker does not.
+    Interrupt {
+        /// Which worker.
+        worker_id: WorkerId,
+        /// Sent as `Idempotency-Key`.
+        key: Option<IdempotencyKey>,
+    },
+    /// A worker's terminal gets another size.
+    Resize {
+        /// Which worker.
+        worker_id: WorkerId,
+        /// The size.
+        size: TerminalSize,
+    },
+    /// A worker whose runtime went away is taken up again.
+    Resume(WorkerId),
+    /// The runtime forgets a worker that has ended.
+    Remove(WorkerId),
+    /// The open requests of a worker.
+    Requests(WorkerId),
+    /// The open requests of all workers of the runtime.
+    AllRequests,
+    /// An answer to a request.
+    Answer {
+        /// Which worker.
+        worker_id: WorkerId,
+        /// Which of its requests.
+        request_id: RequestId,
+        /// The answer.
+        answer: Answer,
+        /// Sent as `Idempotency-Key`.
+        key: Option<IdempotencyKey>,
+    },
+    /// The profiles that workers can be made of.
+    Profiles,
 }
 
 /// Why a runtime cannot make a [`Command`] of a request.
@@ -137,84 +144,53 @@ impl From<Fault> for CommandError {
     }
 }
 
-/// Names one attempt at a command over all its repetitions: 1 to 128 visible ASCII characters.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdempotencyKey(Box<str>);
-
-/// Not 1 to 128 visible ASCII characters.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("an idempotency key is 1 to {} visible ASCII characters", IdempotencyKey::MAX_LENGTH)]
-pub struct InvalidIdempotencyKey;
-
-impl IdempotencyKey {
-    /// The longest key, in characters.
-    pub const MAX_LENGTH: usize = 128;
-
-    /// The header that carries a key.
-    pub const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
-
-    pub(crate) fn header_value(&self) -> HeaderValue {
-        // Visible ASCII: `from_str` let nothing else in.
-        HeaderValue::from_str(&self.0).expect("visible ASCII")
-    }
-
-    /// The key in a request's headers, if there is one.
-    pub fn from_headers(headers: &http::HeaderMap) -> Result<Option<Self>, InvalidIdempotencyKey> {
-        let mut values = headers.get_all(Self::HEADER).iter();
-        match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(value), None) => value.to_str().map_err(|_| InvalidIdempotencyKey)?.parse().map(Some),
-            (Some(_), Some(_)) => Err(InvalidIdempotencyKey),
-        }
-    }
-}
-
-impl FromStr for IdempotencyKey {
-    type Err = InvalidIdempotencyKey;
-    fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
-        let length = 1..=Self::MAX_LENGTH;
-        if length.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidIdempotencyKey)
-        }
-    }
-}
-
-impl fmt::Debug for IdempotencyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// How many headers a request has at most.
 const MAX_HEADERS: usize = 4;
 
-pub(super) const WORKERS: &str = "/v1/workers";
-
 impl Command {
+    /// All workers of a runtime.
+    pub fn workers() -> Self {
+        Self::Workers(WorkerFilter::default())
+    }
+
     /// What is being asked.
     pub fn operation(&self) -> Operation {
         match self {
             Self::Runtime => Operation::ReadRuntime,
-            Self::Workers => Operation::ListWorkers,
+            Self::Workers(_) => Operation::ListWorkers,
             Self::Worker(_) => Operation::GetWorker,
             Self::Create { .. } => Operation::CreateWorker,
             Self::Input { .. } => Operation::SendInput,
             Self::Stop { .. } => Operation::StopWorker,
             Self::Cancel { .. } => Operation::CancelWorker,
             Self::Transcript { .. } => Operation::ReadTranscript,
+            Self::Interrupt { .. } => Operation::InterruptWorker,
+            Self::Resize { .. } => Operation::ResizeWorker,
+            Self::Resume(_) => Operation::ResumeWorker,
+            Self::Remove(_) => Operation::RemoveWorker,
+            Self::Requests(_) => Operation::ListRequests,
+            Self::AllRequests => Operation::ListAllRequests,
+            Self::Answer { .. } => Operation::AnswerRequest,
+            Self::Profiles => Operation::ListProfiles,
         }
     }
 
     /// The worker that it is about, where it is about one.
     pub fn worker_id(&self) -> Option<&WorkerId> {
         match self {
-            Self::Runtime | Self::Workers | Self::Create { .. } => None,
+            Self::Runtime | Self::Workers(_) | Self::Create { .. } | Self::AllRequests | Self::Profiles => {
+                None
+            }
             Self::Worker(worker_id)
+            | Self::Resume(worker_id)
+            | Self::Remove(worker_id)
+            | Self::Requests(worker_id)
             | Self::Input { worker_id, .. }
             | Self::Stop { worker_id, .. }
             | Self::Cancel { worker_id, .. }
+            | Self::Interrupt { worker_id, .. }
+            | Self::Resize { worker_id, .. }
+            | Self::Answer { worker_id, .. }
             | Self::Transcript { worker_id, .. } => Some(worker_id),
         }
     }
@@ -222,9 +198,35 @@ impl Command {
     /// The key that makes a repetition harmless, where the runtime honours it.
     pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
         match self {
-            Self::Create { key, .. } | Self::Input { key, .. } => key.as_ref(),
+            Self::Create { key, .. }
+            | Self::Input { key, .. }
+            | Self::Interrupt { key, .. }
+            | Self::Answer { key, .. } => key.as_ref(),
             _ => None,
         }
+    }
+
+    /// The features without which a runtime cannot do this very command as it is meant.
+    pub fn features(&self) -> impl Iterator<Item = Feature> {
+        let wanted = match self {
+            Self::Create { worker, .. } => [
+                (worker.name.is_some() || !worker.labels.is_empty()).then_some(Feature::Names),
+                (worker.cwd.is_some() || !worker.env.is_empty()).then_some(Feature::Placement),
+                None,
+            ],
+            Self::Input { input, .. } => [
+                (input.kind == InputKind::Eof).then_some(Feature::Eof),
+                input.raw.then_some(Feature::RawInput),
+                input.secret.then_some(Feature::SecretInput),
+            ],
+            _ => [None; 3],
+        };
+        self.operation().feature().into_iter().chain(wanted.into_iter().flatten())
+    }
+
+    /// A feature that the command needs and a runtime does not have that says this of itself.
+    pub(crate) fn missing_feature(&self, runtime: &RuntimeSummary) -> Option<Feature> {
+        self.features().find(|feature| !runtime.has(*feature))
     }
 
     /// An error about this command, made before anything of it left the gateway.
@@ -237,49 +239,64 @@ impl Command {
     }
 
     /// The body that goes with the command, where one does.
-    pub(super) fn body(&self) -> Option<Bytes> {
+    pub(crate) fn body(&self) -> Option<Bytes> {
         match self {
             Self::Create { worker, .. } => Some(to_json(worker)),
             Self::Input { input, .. } => Some(to_json(input)),
             Self::Stop { reason, .. } | Self::Cancel { reason, .. } => Some(to_json(reason)),
-            Self::Runtime | Self::Workers | Self::Worker(_) | Self::Transcript { .. } => None,
+            Self::Resize { size, .. } => Some(to_json(size)),
+            Self::Answer { answer, .. } => Some(to_json(answer)),
+            Self::Runtime
+            | Self::Workers(_)
+            | Self::Worker(_)
+            | Self::Transcript { .. }
+            | Self::Interrupt { .. }
+            | Self::Resume(_)
+            | Self::Remove(_)
+            | Self::Requests(_)
+            | Self::AllRequests
+            | Self::Profiles => None,
+        }
+    }
+
+    /// Path and query of the request that carries the command.
+    pub(crate) fn path(&self, wire: Wire, prefix: &str, runtime_id: Option<&RuntimeId>) -> String {
+        let request_id = match self {
+            Self::Answer { request_id, .. } => Some(request_id.as_str()),
+            _ => None,
+        };
+        let ids = Captures {
+            runtime_id: runtime_id.map(RuntimeId::as_str),
+            worker_id: self.worker_id().map(WorkerId::as_str),
+            request_id,
+        };
+        let path = self.operation().path(wire).filled(prefix, ids);
+        match self {
+            Self::Transcript { start, limit, .. } => {
+                let given = [("start", start), ("limit", limit)];
+                let given = given.into_iter().filter_map(|(name, number)| Some((name, (*number)?)));
+                query::with_parameters(path, given.map(|(name, number)| (name, number.to_string().into())))
+            }
+            Self::Workers(filter) => query::with_parameters(path, filter.parameters_of_one()),
+            _ => path,
         }
     }
 
     /// The request that carries the command to the runtime behind `access`, in origin form (RFC 9112, 3.2.1).
     pub fn request(&self, access: &Access) -> Request<Bytes> {
-        let prefix = access.path_prefix();
-        let (path, body) = match self {
-            Self::Runtime => (format!("{prefix}/v1/runtime"), None),
-            Self::Workers => (format!("{prefix}{WORKERS}"), None),
-            Self::Worker(id) => (format!("{prefix}{WORKERS}/{id}"), None),
-            Self::Create { worker, .. } => (format!("{prefix}{WORKERS}"), Some(to_json(worker))),
-            Self::Input { worker_id, input, .. } => {
-                (format!("{prefix}{WORKERS}/{worker_id}/input"), Some(to_json(input)))
-            }
-            Self::Stop { worker_id, reason } => {
-                (format!("{prefix}{WORKERS}/{worker_id}/stop"), Some(to_json(reason)))
-            }
-            Self::Cancel { worker_id, reason } => {
-                (format!("{prefix}{WORKERS}/{worker_id}/cancel"), Some(to_json(reason)))
-            }
-            Self::Transcript { worker_id, start, limit } => {
-                let path = format!("{prefix}{WORKERS}/{worker_id}/transcript");
-                (query::with_numbers(path, [("start", *start), ("limit", *limit)]), None)
-            }
-        };
         let mut request = Request::new(Bytes::new());
-        // Prefix, constants, ids and numbers: each was checked to be made of characters of a path.
+        let path = self.path(Wire::Runtime, access.path_prefix(), None);
+        // Prefix, constants, ids and encoded parameters: all of it characters of a path or query.
         *request.uri_mut() = path.try_into().expect("made of checked parts");
+        *request.method_mut() = self.operation().method();
         let headers = request.headers_mut();
         headers.reserve(MAX_HEADERS);
         access.add_headers(headers);
         if let Some(key) = self.idempotency_key() {
             headers.insert(IdempotencyKey::HEADER, key.header_value());
         }
-        if let Some(body) = body {
+        if let Some(body) = self.body() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            *request.method_mut() = Method::POST;
             *request.body_mut() = body;
         }
         request
@@ -287,66 +304,72 @@ impl Command {
 
     /// The command that a request carries, on the runtime's side. Who may ask is checked before.
     pub fn from_request(request: &Request<Bytes>) -> Result<Self, CommandError> {
-        let path = request.uri().path().strip_prefix("/v1/").ok_or(CommandError::UnknownRoute)?;
-        let segments: Vec<&str> = path.split('/').collect();
-        let allow = match segments[..] {
-            ["runtime"] | ["workers", _] | ["workers", _, "transcript"] => "GET,HEAD",
-            ["workers"] => "GET,HEAD,POST",
-            ["workers", _, "input" | "stop" | "cancel"] => "POST",
-            _ => return Err(CommandError::UnknownRoute),
+        let found = Operation::find(Wire::Runtime, request.method(), request.uri().path());
+        let (operation, captures) = match found.ok_or(CommandError::UnknownRoute)? {
+            Ok(found) => found,
+            Err(OtherMethods { allow }) => return Err(CommandError::MethodNotAllowed { allow }),
         };
-        let method = match *request.method() {
-            Method::HEAD => Method::GET,
-            ref other => other.clone(),
+        let query = match operation {
+            Operation::ListWorkers | Operation::ReadTranscript => request.uri().query(),
+            // Deployed runtimes pass over what they do not look for.
+            _ => None,
         };
-        if !allow.split(',').any(|allowed| allowed == method.as_str()) {
-            return Err(CommandError::MethodNotAllowed { allow });
+        let head = Head::read(operation, captures, query, request.headers()).map_err(Fault::from)?;
+        head.command(&BodyOfV1(request.body()))
+    }
+}
+
+impl From<HeadError> for Fault {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::WorkerId(error) => {
+                Self::new(FaultCode::InvalidWorkerId, format!("invalid worker id: {error}"))
+            }
+            HeadError::RequestId(error) => {
+                Self::new(FaultCode::InvalidRequest, format!("invalid request: the request's id {error}"))
+            }
+            HeadError::Query(error) => Self::new(FaultCode::InvalidQuery, error.to_string()),
+            HeadError::Key(error) => {
+                Self::new(FaultCode::InvalidRequest, format!("invalid request: {error}"))
+            }
         }
-        let key = || {
-            IdempotencyKey::from_headers(request.headers())
-                .map_err(|error| Fault::new(FaultCode::InvalidRequest, format!("invalid request: {error}")))
-        };
-        Ok(match segments[..] {
-            ["runtime"] => Self::Runtime,
-            ["workers"] if method == Method::GET => Self::Workers,
-            ["workers"] => Self::Create { worker: from_json(request.body())?, key: key()? },
-            ["workers", id] => Self::Worker(worker_id(id)?),
-            ["workers", id, "transcript"] => {
-                let [start, limit] = query::numbers(request.uri().query(), ["start", "limit"])
-                    .map_err(|error| Fault::new(FaultCode::InvalidQuery, error.to_string()))?;
-                Self::Transcript { worker_id: worker_id(id)?, start, limit }
-            }
-            ["workers", id, "input"] => {
-                Self::Input { worker_id: worker_id(id)?, input: from_json(request.body())?, key: key()? }
-            }
-            ["workers", id, last] => {
-                let worker_id = worker_id(id)?;
-                let reason = match request.body().is_empty() {
-                    true => Reason::default(),
-                    false => from_json(request.body())?,
-                };
-                match last {
-                    "stop" => Self::Stop { worker_id, reason },
-                    _ => Self::Cancel { worker_id, reason },
-                }
-            }
-            _ => return Err(CommandError::UnknownRoute),
-        })
+    }
+}
+
+/// A body as deployed runtimes read it: what they do not look for is passed over.
+struct BodyOfV1<'a>(&'a Bytes);
+
+impl ReadBody for BodyOfV1<'_> {
+    type Error = CommandError;
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn json<T: DeserializeOwned>(&self) -> Result<T, CommandError> {
+        let fault = |error| Fault::new(FaultCode::InvalidJson, format!("invalid JSON request body: {error}"));
+        serde_json::from_slice(self.0).map_err(|error| fault(error).into())
+    }
+
+    fn create(&self) -> Result<CreateWorker, CommandError> {
+        self.json()
+    }
+
+    fn input(&self) -> Result<Input, CommandError> {
+        self.json()
+    }
+
+    fn unknown_route(&self) -> CommandError {
+        CommandError::UnknownRoute
     }
 }
 
 pub(super) fn worker_id(segment: &str) -> Result<WorkerId, Fault> {
-    let fault = |error: String| Fault::new(FaultCode::InvalidWorkerId, format!("invalid worker id: {error}"));
-    let decoded = percent_decode_str(segment).decode_utf8().map_err(|_| fault("is not UTF-8".into()))?;
-    decoded.parse().map_err(|error: crate::id::IdError| fault(error.to_string()))
+    let decoded = percent_decode_str(segment).decode_utf8_lossy();
+    decoded.parse().map_err(|error| HeadError::WorkerId(error).into())
 }
 
 pub(crate) fn to_json(body: &impl Serialize) -> Bytes {
-    // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
+    // Plain structs of texts and numbers, and maps whose keys are texts: all of it can be JSON.
     serde_json::to_vec(body).expect("plain data").into()
-}
-
-fn from_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, Fault> {
-    serde_json::from_slice(body)
-        .map_err(|error| Fault::new(FaultCode::InvalidJson, format!("invalid JSON request body: {error}")))
 }

@@ -9,12 +9,15 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::command::{CommandError, WORKERS, worker_id};
+use super::command::{CommandError, worker_id};
 use super::fault::{Fault, FaultCode};
 use crate::cursor::UpstreamCursor;
 use crate::id::WorkerId;
 use crate::query;
 use crate::secret::Access;
+
+/// Where the paths of workers begin.
+const WORKERS: &str = "/v1/workers";
 
 /// The request to watch one worker.
 #[derive(Clone, PartialEq, Eq, Debug)]

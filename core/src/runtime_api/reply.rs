@@ -1,22 +1,25 @@
 //! What a runtime answers, and what a client makes of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use super::command::{Command, Operation};
+use super::command::Command;
+use super::operation::Operation;
 use super::rejection::Rejection;
+use super::scrub::Scrub;
 use super::wire::{
-    Ack, Capability, ConfigBundle, InputAck, Intent, Profile, Reference, RuntimeSummary, Transcript, WireRef,
-    WorkerDetail, WorkerEnd, WorkerFacts, WorkerSummary,
+    Ack, InputAck, NextAfter, ProfileList, RequestList, RuntimeSummary, Transcript, WireRef, WorkerDetail,
+    WorkerList,
 };
 use crate::error::ErrorKind;
 use crate::id::RuntimeId;
+use crate::json::{Readable, readable, with_whole_characters};
 use crate::secret::Scrubber;
 
 /// The answer to a command that succeeded.
@@ -25,49 +28,58 @@ pub enum Reply {
     /// To [`Command::Runtime`].
     Runtime(RuntimeSummary),
     /// To [`Command::Workers`].
-    Workers(Vec<WorkerSummary>),
+    Workers(WorkerList),
     /// To [`Command::Worker`] and [`Command::Create`].
     Worker(Box<WorkerDetail>),
     /// To [`Command::Input`].
     Input(InputAck),
-    /// To [`Command::Stop`] and [`Command::Cancel`].
+    /// To every other command that changes something about a worker.
     Ack(Ack),
     /// To [`Command::Transcript`].
     Transcript(Transcript),
+    /// To [`Command::Requests`] and [`Command::AllRequests`].
+    Requests(RequestList),
+    /// To [`Command::Profiles`].
+    Profiles(ProfileList),
+    /// To [`Command::Remove`].
+    Removed,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct RuntimeBody<T> {
-    pub(crate) runtime: T,
+struct RuntimeBody<T> {
+    runtime: T,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct WorkersBody<T> {
-    pub(crate) workers: T,
+struct WorkerBody<T> {
+    worker: T,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct WorkerBody<T> {
-    pub(crate) worker: T,
+struct AckBody<T> {
+    ack: T,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(crate) struct AckBody<T> {
-    pub(crate) ack: T,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct TranscriptBody<T> {
-    pub(crate) transcript: T,
+struct TranscriptBody<T> {
+    transcript: T,
 }
 
 /// A JSON response.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
-    // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
+    // Plain structs of texts and numbers, and maps whose keys are texts: all of it can be JSON.
     let mut response = Response::new(serde_json::to_vec(body).expect("plain data").into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// The status of a success.
+fn success(operation: Operation) -> StatusCode {
+    match operation {
+        Operation::RemoveWorker => StatusCode::NO_CONTENT,
+        _ => StatusCode::OK,
+    }
 }
 
 impl Reply {
@@ -75,11 +87,18 @@ impl Reply {
     pub fn response(&self) -> Response<Bytes> {
         match self {
             Self::Runtime(runtime) => json(StatusCode::OK, &RuntimeBody { runtime }),
-            Self::Workers(workers) => json(StatusCode::OK, &WorkersBody { workers }),
+            Self::Workers(list) => json(StatusCode::OK, list),
             Self::Worker(worker) => json(StatusCode::OK, &WorkerBody { worker }),
             Self::Input(ack) => json(StatusCode::OK, &AckBody { ack }),
             Self::Ack(ack) => json(StatusCode::OK, &AckBody { ack }),
             Self::Transcript(transcript) => json(StatusCode::OK, &TranscriptBody { transcript }),
+            Self::Requests(list) => json(StatusCode::OK, list),
+            Self::Profiles(list) => json(StatusCode::OK, list),
+            Self::Removed => {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = success(Operation::RemoveWorker);
+                response
+            }
         }
     }
 
@@ -87,34 +106,51 @@ impl Reply {
     ///
     /// The identity of what comes back is checked first, on the runtime's very words; then every text in it
     /// passes `scrubber`, so that nothing which this returns holds a secret. An id that holds one comes out as no
-    /// id at all.
+    /// id at all. An entry of a list that cannot be read is left out, and counted.
     pub fn from_response(
         command: &Command,
         runtime_id: &RuntimeId,
         scrubber: &Scrubber,
         response: &Response<Bytes>,
     ) -> Result<Self, Rejection> {
-        if response.status() != StatusCode::OK {
+        if response.status() != success(command.operation()) {
             return Err(Rejection::of_command(command, scrubber, response));
         }
-        let body = response.body();
-        let mut reply = match command.operation() {
-            Operation::ReadRuntime => Self::Runtime(decode::<RuntimeBody<_>>(body)?.runtime),
-            Operation::ListWorkers => Self::Workers(decode::<WorkersBody<_>>(body)?.workers),
-            Operation::GetWorker | Operation::CreateWorker => {
-                Self::Worker(Box::new(decode::<WorkerBody<_>>(body)?.worker))
-            }
-            Operation::SendInput => Self::Input(decode::<AckBody<_>>(body)?.ack),
-            Operation::StopWorker | Operation::CancelWorker => Self::Ack(decode::<AckBody<_>>(body)?.ack),
-            Operation::ReadTranscript => Self::Transcript(decode::<TranscriptBody<_>>(body)?.transcript),
-            // No command is to observe.
-            Operation::ObserveEvents => return Err(Rejection::new(ErrorKind::Internal, None)),
-        };
+        let mut reply = Self::read(command.operation(), response.body())?;
         if !reply.speaks_of(command, runtime_id) {
             return Err(Rejection::new(ErrorKind::IdentityMismatch, None));
         }
         reply.scrub(scrubber);
         Ok(reply)
+    }
+
+    /// How the answer to an operation is read.
+    fn read(operation: Operation, body: &Bytes) -> Result<Self, Rejection> {
+        let body = &Body::of(body);
+        Ok(match operation {
+            Operation::ReadRuntime => Self::Runtime(body.whole::<RuntimeBody<_>>()?.runtime),
+            Operation::ListWorkers => Self::Workers(body.whole_or_parts(workers)?),
+            Operation::GetWorker | Operation::CreateWorker => {
+                Self::Worker(Box::new(body.whole::<WorkerBody<_>>()?.worker))
+            }
+            Operation::SendInput => Self::Input(body.whole::<AckBody<_>>()?.ack),
+            Operation::StopWorker
+            | Operation::CancelWorker
+            | Operation::InterruptWorker
+            | Operation::ResizeWorker
+            | Operation::ResumeWorker
+            | Operation::AnswerRequest => Self::Ack(body.whole::<AckBody<_>>()?.ack),
+            Operation::RemoveWorker => Self::Removed,
+            Operation::ReadTranscript => {
+                Self::Transcript(body.whole_or_parts::<TranscriptBody<_>>(transcript)?.transcript)
+            }
+            Operation::ListRequests | Operation::ListAllRequests => {
+                Self::Requests(body.whole_or_parts(requests)?)
+            }
+            Operation::ListProfiles => Self::Profiles(body.whole_or_parts(profiles)?),
+            // No command is to observe.
+            Operation::ObserveEvents => return Err(Rejection::new(ErrorKind::Internal, None)),
+        })
     }
 
     fn speaks_of(&self, command: &Command, runtime_id: &RuntimeId) -> bool {
@@ -124,7 +160,7 @@ impl Reply {
         };
         match self {
             Self::Runtime(runtime) => runtime.runtime_id == runtime_id.as_str(),
-            Self::Workers(workers) => workers.iter().all(|worker| {
+            Self::Workers(list) => list.workers.iter().all(|worker| {
                 asked(&worker.worker_ref)
                     && worker.runtime_id == worker.worker_ref.runtime_id
                     && worker.worker_id == worker.worker_ref.worker_id
@@ -139,124 +175,117 @@ impl Reply {
             Self::Transcript(transcript) => {
                 asked(&transcript.worker_ref) && transcript.items.iter().all(|item| asked(&item.worker_ref))
             }
+            Self::Requests(list) => {
+                list.requests.iter().all(|request| request.worker_ref.as_ref().is_none_or(asked))
+            }
+            Self::Profiles(_) | Self::Removed => true,
         }
     }
 }
 
-fn decode<T: DeserializeOwned>(body: &Bytes) -> Result<T, Rejection> {
-    // To check it all at once is far cheaper than each text by itself.
-    let decoded = match std::str::from_utf8(body) {
-        Ok(text) => serde_json::from_str(text),
-        Err(_) => serde_json::from_slice(body),
+/// A response's body, as text where it is one.
+struct Body<'a> {
+    bytes: &'a Bytes,
+    text: Result<Cow<'a, str>, std::str::Utf8Error>,
+}
+
+impl<'a> Body<'a> {
+    fn of(bytes: &'a Bytes) -> Self {
+        // To check it all at once is far cheaper than each text by itself.
+        Self { bytes, text: std::str::from_utf8(bytes).map(Cow::Borrowed) }
+    }
+
+    fn parse<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        match &self.text {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(self.bytes),
+        }
+    }
+
+    /// What the body is, all of it, with U+FFFD for halves of characters.
+    fn whole<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        let first = self.parse();
+        let Ok(text) = &self.text else { return first.map_err(malformed) };
+        match (first, with_whole_characters(text)) {
+            (Err(_), Cow::Owned(whole)) => serde_json::from_str(&whole).map_err(malformed),
+            (first, _) => first.map_err(malformed),
+        }
+    }
+
+    /// The same, or what can be read of it in parts.
+    fn whole_or_parts<T: DeserializeOwned>(
+        &self,
+        parts: fn(&str) -> serde_json::Result<T>,
+    ) -> Result<T, Rejection> {
+        match (self.parse(), &self.text) {
+            (Err(_), Ok(text)) => parts(&with_whole_characters(text)).map_err(malformed),
+            (first, _) => first.map_err(malformed),
+        }
+    }
+}
+
+fn malformed(error: serde_json::Error) -> Rejection {
+    // The parser's own words repeat what it read, and its positions tell how long that was.
+    let message = match error.classify() {
+        serde_json::error::Category::Data => "the runtime's reply is not of the shape of v1",
+        _ => "the runtime's reply is not JSON",
     };
-    decoded.map_err(|error| {
-        // The parser's own words repeat what it read, and its positions tell how long that was.
-        let message = match error.classify() {
-            serde_json::error::Category::Data => "the runtime's reply is not of the shape of v1",
-            _ => "the runtime's reply is not JSON",
-        };
-        Rejection::new(ErrorKind::MalformedResponse, Some(message))
+    Rejection::new(ErrorKind::MalformedResponse, Some(message))
+}
+
+fn workers(text: &str) -> serde_json::Result<WorkerList> {
+    #[derive(Deserialize)]
+    struct Parts<'a> {
+        #[serde(borrow)]
+        workers: Vec<&'a RawValue>,
+        #[serde(default)]
+        next_after: NextAfter,
+    }
+    let Parts { workers, next_after } = serde_json::from_str(text)?;
+    let Readable { entries: workers, left_out } = readable(&workers);
+    Ok(WorkerList { workers, next_after, left_out })
+}
+
+fn requests(text: &str) -> serde_json::Result<RequestList> {
+    #[derive(Deserialize)]
+    struct Parts<'a> {
+        #[serde(borrow)]
+        requests: Vec<&'a RawValue>,
+    }
+    let Parts { requests } = serde_json::from_str(text)?;
+    let Readable { entries: requests, left_out } = readable(&requests);
+    Ok(RequestList { requests, left_out })
+}
+
+fn profiles(text: &str) -> serde_json::Result<ProfileList> {
+    #[derive(Deserialize)]
+    struct Parts<'a> {
+        #[serde(borrow)]
+        profiles: Vec<&'a RawValue>,
+    }
+    let Parts { profiles } = serde_json::from_str(text)?;
+    let Readable { entries: profiles, left_out } = readable(&profiles);
+    Ok(ProfileList { profiles, left_out })
+}
+
+fn transcript(text: &str) -> serde_json::Result<TranscriptBody<Transcript>> {
+    #[derive(Deserialize)]
+    struct Parts<'a> {
+        worker_ref: WireRef,
+        start: u64,
+        limit: u64,
+        total_items: u64,
+        #[serde(borrow)]
+        items: Vec<&'a RawValue>,
+        next_start: Option<u64>,
+    }
+    let body: TranscriptBody<&RawValue> = serde_json::from_str(text)?;
+    let Parts { worker_ref, start, limit, total_items, items, next_start } =
+        serde_json::from_str(body.transcript.get())?;
+    let Readable { entries: items, left_out } = readable(&items);
+    Ok(TranscriptBody {
+        transcript: Transcript { worker_ref, start, limit, total_items, items, next_start, left_out },
     })
-}
-
-/// Takes secrets out of every text in place.
-trait Scrub {
-    fn scrub(&mut self, scrubber: &Scrubber);
-}
-
-impl Scrub for String {
-    fn scrub(&mut self, scrubber: &Scrubber) {
-        if let Cow::Owned(clean) = scrubber.text(self) {
-            *self = clean;
-        }
-    }
-}
-
-impl<T: Scrub> Scrub for Option<T> {
-    fn scrub(&mut self, scrubber: &Scrubber) {
-        self.iter_mut().for_each(|part| part.scrub(scrubber));
-    }
-}
-
-impl<T: Scrub> Scrub for Vec<T> {
-    fn scrub(&mut self, scrubber: &Scrubber) {
-        self.iter_mut().for_each(|part| part.scrub(scrubber));
-    }
-}
-
-impl Scrub for BTreeMap<String, String> {
-    fn scrub(&mut self, scrubber: &Scrubber) {
-        let is_clean = |text: &String| matches!(scrubber.text(text), Cow::Borrowed(_));
-        if self.iter().all(|(name, value)| is_clean(name) && is_clean(value)) {
-            return;
-        }
-        let clean = |text: String| scrubber.text(&text).into_owned();
-        *self = std::mem::take(self).into_iter().map(|(name, value)| (clean(name), clean(value))).collect();
-    }
-}
-
-macro_rules! scrub_fields {
-    ($($shape:ty { $($field:ident),+ })+) => {
-        $(impl Scrub for $shape {
-            fn scrub(&mut self, scrubber: &Scrubber) {
-                $(self.$field.scrub(scrubber);)+
-            }
-        })+
-    };
-}
-
-scrub_fields! {
-    RuntimeSummary { runtime_id, display_name, backend, features, incarnation }
-    WireRef { runtime_id, worker_id }
-    WorkerSummary { worker_ref, runtime_id, worker_id, intent, profile, facts }
-    WorkerDetail {
-        worker_ref, runtime_id, worker_id, intent, profile, config_bundle, requested_capabilities,
-        workspace_refs, mount_refs, facts
-    }
-    WorkerFacts { name, labels, created_at, started_at, last_output_at, ended_at, end }
-    WorkerEnd { message }
-    ConfigBundle { id }
-    Capability { name, reason }
-    Reference { name, reference }
-    InputAck { worker_ref }
-    Ack { worker_ref }
-    Transcript { worker_ref, items }
-    super::wire::TranscriptItem { worker_ref, role, content, at }
-}
-
-impl Scrub for Intent {
-    fn scrub(&mut self, scrubber: &Scrubber) {
-        match self {
-            Self::Assistant { purpose } => purpose.scrub(scrubber),
-            Self::Task { objective } => objective.scrub(scrubber),
-            Self::Role { role, purpose } => {
-                role.scrub(scrubber);
-                purpose.scrub(scrubber);
-            }
-        }
-    }
-}
-
-impl Scrub for Profile {
-    fn scrub(&mut self, scrubber: &Scrubber) {
-        match self {
-            Self::RuntimeDefault => {}
-            Self::Builtin(name) | Self::Named(name) => name.scrub(scrubber),
-        }
-    }
-}
-
-impl Scrub for Reply {
-    fn scrub(&mut self, scrubber: &Scrubber) {
-        match self {
-            Self::Runtime(runtime) => runtime.scrub(scrubber),
-            Self::Workers(workers) => workers.scrub(scrubber),
-            Self::Worker(worker) => worker.scrub(scrubber),
-            Self::Input(ack) => ack.scrub(scrubber),
-            Self::Ack(ack) => ack.scrub(scrubber),
-            Self::Transcript(transcript) => transcript.scrub(scrubber),
-        }
-    }
 }
 
 #[cfg(test)]

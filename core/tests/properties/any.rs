@@ -1,13 +1,16 @@
 //! Values of every kind, and texts that are hardly of any.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sekisho_core::runtime_api::{
-    Ack, Capability, ConfigBundle, CreateWorker, EndReason, Input, InputAck, InputKind, Intent, Profile,
-    Reason, Reference, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript, TranscriptItem, WireRef,
-    WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerStatus, WorkerSummary,
+    Ack, Answer, Capability, ConfigBundle, CreateWorker, EndReason, Input, InputAck, InputKind, Intent,
+    NextAfter, Profile, ProfileList, ProfileSummary, Reason, Reference, RequestList, RequestOption,
+    RuntimeLimits, RuntimeStatus, RuntimeSummary, TerminalSize, Transcript, TranscriptItem, WireRef,
+    WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerFilter, WorkerList, WorkerRequest,
+    WorkerStatus, WorkerSummary,
 };
 
 /// The characters of ids.
@@ -76,9 +79,88 @@ pub(crate) fn create() -> impl Strategy<Value = CreateWorker> {
     )
 }
 
+/// The same with what not every runtime knows.
+pub(crate) fn placed() -> impl Strategy<Value = CreateWorker> {
+    let option = || prop::option::of(text());
+    (create(), option(), labels(), option(), labels())
+        .prop_map(|(worker, name, labels, cwd, env)| CreateWorker { name, labels, cwd, env, ..worker })
+}
+
 pub(crate) fn input() -> impl Strategy<Value = Input> {
     (select(vec![InputKind::User, InputKind::System]), text())
-        .prop_map(|(kind, content)| Input { kind, content })
+        .prop_map(|(kind, content)| Input::new(kind, content))
+}
+
+/// The same with what not every runtime knows.
+pub(crate) fn special_input() -> impl Strategy<Value = Input> {
+    let special =
+        (input(), any::<[bool; 2]>()).prop_map(|(input, [raw, secret])| Input { raw, secret, ..input });
+    prop_oneof![4 => special, 1 => Just(Input::eof())]
+}
+
+pub(crate) fn size() -> impl Strategy<Value = TerminalSize> {
+    (any::<NonZeroU16>(), any::<NonZeroU16>()).prop_map(|(cols, rows)| TerminalSize { cols, rows })
+}
+
+pub(crate) fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![text().prop_map(Answer::Option), Just(Answer::Dismiss)]
+}
+
+pub(crate) fn filter() -> impl Strategy<Value = WorkerFilter> {
+    use WorkerStatus::{Cancelled, Running, Stopped};
+    let status = prop::option::of(select(vec![Running, Stopped, Cancelled]));
+    let keys = prop::collection::btree_map("[a-z=]{0,3}".prop_map(|key| key.replace('=', "")), text(), 0..3);
+    let after = prop::option::of(id().prop_map(|id| id.parse().unwrap()));
+    (status, prop::option::of(text()), keys, prop::option::of(1..u64::MAX), after)
+        .prop_map(|(status, name, labels, limit, after)| WorkerFilter { status, name, labels, limit, after })
+}
+
+pub(crate) fn requests(of: Option<&'static str>) -> impl Strategy<Value = RequestList> {
+    let option =
+        (text(), text(), text()).prop_map(|(option_id, name, kind)| RequestOption { option_id, name, kind });
+    let texts = [(); 4].map(|()| text());
+    let optional = [(); 3].map(|()| prop::option::of(text()));
+    let request = (texts, optional, prop::collection::vec(option, 0..3)).prop_map(
+        move |([request_id, kind, title, opened_at], [detail, tool_call_id, expires_at], options)| {
+            let worker_ref = of.map(named);
+            WorkerRequest {
+                worker_ref,
+                request_id,
+                kind,
+                title,
+                detail,
+                tool_call_id,
+                options,
+                opened_at,
+                expires_at,
+            }
+        },
+    );
+    prop::collection::vec(request, 0..3).prop_map(|requests| RequestList { requests, left_out: 0 })
+}
+
+pub(crate) fn profiles() -> impl Strategy<Value = ProfileList> {
+    let profile = (text(), text(), any::<[bool; 2]>(), prop::option::of(text())).prop_map(
+        |(name, kind, [default, terminal], description)| ProfileSummary {
+            name,
+            kind,
+            default,
+            terminal,
+            description,
+        },
+    );
+    prop::collection::vec(profile, 0..3).prop_map(|profiles| ProfileList { profiles, left_out: 0 })
+}
+
+/// A list of workers, whole or a page.
+pub(crate) fn list() -> impl Strategy<Value = WorkerList> {
+    let next =
+        prop_oneof![Just(NextAfter::Whole), Just(NextAfter::Nothing), text().prop_map(NextAfter::Worker),];
+    (prop::collection::vec(listed(), 0..3), next).prop_map(|(workers, next_after)| WorkerList {
+        workers,
+        next_after,
+        left_out: 0,
+    })
 }
 
 pub(crate) fn reason() -> impl Strategy<Value = Reason> {
@@ -120,9 +202,10 @@ pub(crate) fn summary() -> impl Strategy<Value = RuntimeSummary> {
 }
 
 fn end() -> impl Strategy<Value = WorkerEnd> {
-    use EndReason::{Cancelled, Exited, NotStarted, RuntimeLost, Signalled, Stopped, StoreFailed, Unknown};
-    let reasons = vec![Exited, Signalled, NotStarted, Stopped, Cancelled, RuntimeLost, StoreFailed, Unknown];
-    (select(reasons), any::<[Option<i32>; 2]>(), prop::option::of(text()))
+    use EndReason::{Cancelled, Exited, NotStarted, RuntimeLost, Signalled, Stopped, StoreFailed};
+    let reasons = vec![Exited, Signalled, NotStarted, Stopped, Cancelled, RuntimeLost, StoreFailed];
+    let other = "[a-z]{1,3}_of_tomorrow".prop_map(EndReason::Other);
+    (prop_oneof![4 => select(reasons), 1 => other], any::<[Option<i32>; 2]>(), prop::option::of(text()))
         .prop_map(|(reason, [exit_code, signal], message)| WorkerEnd { reason, exit_code, signal, message })
 }
 
@@ -131,13 +214,14 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 fn facts() -> impl Strategy<Value = WorkerFacts> {
-    use WorkerActivity::{Idle, Running, Unknown, Waiting};
+    use WorkerActivity::{Idle, Running, Waiting};
     let times = [(); 4].map(|()| prop::option::of(text()));
-    let activity = prop::option::of(select(vec![Idle, Running, Waiting, Unknown]));
+    let other = "[a-z]{1,3}_of_tomorrow".prop_map(WorkerActivity::Other);
+    let activity = prop::option::of(prop_oneof![select(vec![Idle, Running, Waiting]), other]);
     let name = prop::option::of(text());
     let end = prop::option::of(end());
-    (name, labels(), times, any::<bool>(), activity, any::<Option<u64>>(), end).prop_map(
-        |(name, labels, times, stopping, activity, requests, end)| {
+    (name, labels(), times, any::<[bool; 2]>(), activity, any::<Option<u64>>(), end).prop_map(
+        |(name, labels, times, [stopping, resumable], activity, requests, end)| {
             let [created_at, started_at, last_output_at, ended_at] = times;
             WorkerFacts {
                 name,
@@ -149,6 +233,7 @@ fn facts() -> impl Strategy<Value = WorkerFacts> {
                 stopping,
                 activity,
                 requests,
+                resumable,
                 end,
             }
         },
@@ -229,6 +314,7 @@ pub(crate) fn transcript() -> impl Strategy<Value = Transcript> {
             total_items,
             items,
             next_start,
+            left_out: 0,
         },
     )
 }

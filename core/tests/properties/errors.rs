@@ -64,7 +64,7 @@ fn every_kind_is_told() {
 /// How a command ends that is answered so, however often it is tried.
 fn end(answer: impl Fn() -> Result<Response<Bytes>, Failure>) -> Error {
     let access = Access::remote("http://vault.example:7700".parse().unwrap(), "s3cr3t-t0k3n".parse().ok());
-    let input = Input { kind: InputKind::User, content: "x".into() };
+    let input = Input::new(InputKind::User, "x");
     let command = Command::Input { worker_id: "w".parse().unwrap(), input, key: None };
     let mut now = epoch();
     let mut call = registry(access).call(now, &"rt".parse().unwrap(), command, None).unwrap();

@@ -1,48 +1,84 @@
+use std::num::NonZeroU16;
+
 use bytes::Bytes;
 use http::Response;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sekisho_core::error::{ErrorKind, MAX_RUNTIME_TEXT};
 use sekisho_core::runtime_api::{
-    Command, CreateWorker, Fault, FaultCode, Input, InputKind, Intent, MAX_RETRY_AFTER, Profile, Reason,
-    Rejection, Reply,
+    Answer, Command, CreateWorker, Fault, FaultCode, Input, InputKind, Intent, MAX_RETRY_AFTER, Profile,
+    Reason, Rejection, Reply, TerminalSize,
 };
 use sekisho_core::secret::{Access, Scrubber};
 use serde_json::json;
 
-use crate::any::{ack, damaged, detail, input_ack, listed, summary, text, transcript};
+use crate::any::{ack, damaged, detail, input_ack, list, profiles, requests, summary, text, transcript};
 use crate::cases;
 
+const EIGHTY: NonZeroU16 = NonZeroU16::new(80).unwrap();
+
 /// Where each kind of reply comes from.
-fn commands() -> [Command; 8] {
+fn commands() -> [Command; 16] {
     let worker_id = || "w".parse().unwrap();
     let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
-    let input = Input { kind: InputKind::User, content: "x".into() };
+    let input = Input::new(InputKind::User, "x");
     [
         Command::Runtime,
-        Command::Workers,
+        Command::workers(),
         Command::Worker(worker_id()),
         Command::Create { worker: Box::new(worker), key: None },
         Command::Input { worker_id: worker_id(), input, key: None },
         Command::Stop { worker_id: worker_id(), reason: Reason::default() },
         Command::Cancel { worker_id: worker_id(), reason: Reason::default() },
         Command::Transcript { worker_id: worker_id(), start: None, limit: None },
+        Command::Interrupt { worker_id: worker_id(), key: None },
+        Command::Resize { worker_id: worker_id(), size: TerminalSize { cols: EIGHTY, rows: EIGHTY } },
+        Command::Resume(worker_id()),
+        Command::Remove(worker_id()),
+        Command::Requests(worker_id()),
+        Command::AllRequests,
+        Command::Answer {
+            worker_id: worker_id(),
+            request_id: "q".parse().unwrap(),
+            answer: Answer::Dismiss,
+            key: None,
+        },
+        Command::Profiles,
     ]
 }
 
 /// A command and an answer to it.
 fn exchange() -> BoxedStrategy<(Command, Reply)> {
-    let [runtime, workers, worker, create, input, stop, cancel, transcribe] = commands();
+    let [
+        runtime,
+        workers,
+        worker,
+        create,
+        input,
+        stop,
+        cancel,
+        transcribe,
+        interrupt,
+        resize,
+        resume,
+        remove,
+        asked,
+        asked_of_all,
+        answer,
+        listed,
+    ] = commands();
+    let acked = select(vec![stop, cancel, interrupt, resize, resume, answer]);
     prop_oneof![
         summary().prop_map(move |it| (runtime.clone(), Reply::Runtime(it))).boxed(),
-        prop::collection::vec(listed(), 0..3)
-            .prop_map(move |it| (workers.clone(), Reply::Workers(it)))
-            .boxed(),
-        detail().prop_map(move |it| (worker.clone(), Reply::Worker(Box::new(it)))).boxed(),
-        detail().prop_map(move |it| (create.clone(), Reply::Worker(Box::new(it)))).boxed(),
+        list().prop_map(move |it| (workers.clone(), Reply::Workers(it))).boxed(),
+        detail().prop_map(move |it| (worker.clone(), Reply::Worker(it.into()))).boxed(),
+        detail().prop_map(move |it| (create.clone(), Reply::Worker(it.into()))).boxed(),
         input_ack().prop_map(move |it| (input.clone(), Reply::Input(it))).boxed(),
-        ack().prop_map(move |it| (stop.clone(), Reply::Ack(it))).boxed(),
-        ack().prop_map(move |it| (cancel.clone(), Reply::Ack(it))).boxed(),
+        (acked, ack()).prop_map(|(command, it)| (command, Reply::Ack(it))).boxed(),
+        Just((remove, Reply::Removed)).boxed(),
+        requests(None).prop_map(move |it| (asked.clone(), Reply::Requests(it))).boxed(),
+        requests(Some("w")).prop_map(move |it| (asked_of_all.clone(), Reply::Requests(it))).boxed(),
+        profiles().prop_map(move |it| (listed.clone(), Reply::Profiles(it))).boxed(),
         transcript().prop_map(move |it| (transcribe.clone(), Reply::Transcript(it))).boxed(),
     ]
     // By value they would be too large for the stack of a test.
@@ -122,6 +158,7 @@ proptest! {
         }
         let response = response.body(body.into()).unwrap();
         match read(&command, access.scrubber(), &response) {
+            Ok(Reply::Removed) => prop_assert_eq!(status, 204),
             Ok(_) => prop_assert_eq!(status, 200),
             Err(rejection) => {
                 is_fit(&rejection, access.scrubber(), &response);

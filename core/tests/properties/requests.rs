@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sekisho_core::browser_api::{AccessGuard, Action, Decision, Observation, Route, problem};
 use sekisho_core::error::{Error, ErrorKind, MAX_RUNTIME_TEXT, Outcome};
-use sekisho_core::runtime_api::{Command, IdempotencyKey};
+use sekisho_core::runtime_api::{Command, IdempotencyKey, WorkerFilter};
 use sekisho_core::secret::Access;
 use serde_json::{Value, json};
 
-use crate::any::{create, damaged, id, input, reason, text};
+use crate::any::{answer, damaged, filter, id, placed, reason, size, special_input, text};
 use crate::cases;
 
 /// A request that is not built yet.
@@ -60,16 +60,53 @@ fn query(parameters: [(&str, Option<u64>); 2], turned: bool) -> String {
     }
 }
 
+/// A query of a filter, every byte of its values percent-encoded.
+fn filtered(filter: &WorkerFilter, turned: bool) -> String {
+    let encode = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    let status = filter.status.map(|status| json!(status).as_str().unwrap().to_owned());
+    let single = [
+        ("status", status),
+        ("name", filter.name.clone()),
+        ("limit", filter.limit.map(|limit| limit.to_string())),
+        ("after", filter.after.as_ref().map(ToString::to_string)),
+    ];
+    let single = single.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let labels = filter.labels.iter().map(|(key, value)| ("label", format!("{key}={value}")));
+    let mut pairs: Vec<String> =
+        single.chain(labels).map(|(name, value)| format!("{name}={}", encode(&value))).collect();
+    if turned {
+        pairs.reverse();
+    }
+    format!("?{}", pairs.join("&"))
+}
+
 /// A good request, and what it asks for.
 fn good() -> impl Strategy<Value = (Ask, Action)> {
     let key = || prop::option::of("[!-~]{1,128}");
     let commands = prop_oneof![
-        Just(Command::Workers),
+        Just(Command::workers()),
         Just(Command::Worker("w".parse().unwrap())),
-        (create(), key()).prop_map(|(worker, key)| {
+        filter().prop_map(Command::Workers),
+        (placed(), key()).prop_map(|(worker, key)| {
             Command::Create { worker: Box::new(worker), key: key.map(|key| key.parse().unwrap()) }
         }),
-        (input(), key()).prop_map(|(input, key)| {
+        key().prop_map(|key| {
+            let key = key.map(|key| key.parse().unwrap());
+            Command::Interrupt { worker_id: "w".parse().unwrap(), key }
+        }),
+        (answer(), id(), key()).prop_map(|(answer, request_id, key)| Command::Answer {
+            worker_id: "w".parse().unwrap(),
+            request_id: request_id.parse().unwrap(),
+            answer,
+            key: key.map(|key| key.parse().unwrap()),
+        }),
+        size().prop_map(|size| Command::Resize { worker_id: "w".parse().unwrap(), size }),
+        Just(Command::Resume("w".parse().unwrap())),
+        Just(Command::Remove("w".parse().unwrap())),
+        Just(Command::Requests("w".parse().unwrap())),
+        Just(Command::AllRequests),
+        Just(Command::Profiles),
+        (special_input(), key()).prop_map(|(input, key)| {
             let key = key.map(|key| key.parse().unwrap());
             Command::Input { worker_id: "w".parse().unwrap(), input, key }
         }),
@@ -82,12 +119,25 @@ fn good() -> impl Strategy<Value = (Ask, Action)> {
     let encoding = prop::collection::vec(any::<bool>(), 1..8);
     (commands, id(), id(), encoding, any::<bool>()).prop_map(
         |(command, runtime, worker, encoding, turned)| {
-            let workers = format!("/api/runtimes/{}/workers", encoded(&runtime, &encoding));
+            let runtime_path = format!("/api/runtimes/{}", encoded(&runtime, &encoding));
+            let workers = format!("{runtime_path}/workers");
             let of_worker = |rest: &str| format!("{workers}/{}{rest}", encoded(&worker, &encoding));
             let key = command.idempotency_key().map(|key| format!("{key:?}"));
             let (method, target, body) = match &command {
                 Command::Create { worker, .. } => ("POST", workers.clone(), Some(json!(worker))),
                 Command::Input { input, .. } => ("POST", of_worker("/input"), Some(json!(input))),
+                Command::Interrupt { .. } => ("POST", of_worker("/interrupt"), None),
+                Command::Resize { size, .. } => ("POST", of_worker("/resize"), Some(json!(size))),
+                Command::Resume(_) => ("POST", of_worker("/resume"), None),
+                Command::Remove(_) => ("DELETE", of_worker(""), None),
+                Command::Requests(_) => ("GET", of_worker("/requests"), None),
+                Command::AllRequests => ("GET", format!("{runtime_path}/requests"), None),
+                Command::Profiles => ("GET", format!("{runtime_path}/profiles"), None),
+                Command::Answer { request_id, answer, .. } => {
+                    let request_id = encoded(request_id.as_str(), &encoding);
+                    ("POST", of_worker("/requests/") + &request_id, Some(json!(answer)))
+                }
+                Command::Workers(filter) => ("GET", workers.clone() + &filtered(filter, turned), None),
                 Command::Stop { reason, .. } => ("POST", of_worker("/stop"), Some(json!(reason))),
                 Command::Cancel { reason, .. } => ("POST", of_worker("/cancel"), Some(json!(reason))),
                 Command::Transcript { start, limit, .. } => {
@@ -111,6 +161,14 @@ fn about(command: Command, worker: &str) -> Command {
         Command::Worker(_) => Command::Worker(worker_id),
         Command::Input { input, key, .. } => Command::Input { worker_id, input, key },
         Command::Stop { reason, .. } => Command::Stop { worker_id, reason },
+        Command::Interrupt { key, .. } => Command::Interrupt { worker_id, key },
+        Command::Resize { size, .. } => Command::Resize { worker_id, size },
+        Command::Resume(_) => Command::Resume(worker_id),
+        Command::Remove(_) => Command::Remove(worker_id),
+        Command::Requests(_) => Command::Requests(worker_id),
+        Command::Answer { request_id, answer, key, .. } => {
+            Command::Answer { worker_id, request_id, answer, key }
+        }
         Command::Cancel { reason, .. } => Command::Cancel { worker_id, reason },
         Command::Transcript { start, limit, .. } => Command::Transcript { worker_id, start, limit },
         command => command,
@@ -127,6 +185,10 @@ fn any_request() -> impl Strategy<Value = Request<Bytes>> {
         "stop",
         "cancel",
         "transcript",
+        "interrupt",
+        "resize",
+        "requests",
+        "profiles",
         "events",
         "ws",
         "healthz",
@@ -143,6 +205,9 @@ fn any_request() -> impl Strategy<Value = Request<Bytes>> {
         "/api/runtimes/r/workers/w/input",
         "/api/runtimes/r/workers/w/stop",
         "/api/runtimes/r/workers/w/transcript",
+        "/api/runtimes/r/workers/w",
+        "/api/runtimes/r/workers/w/requests/q",
+        "/api/runtimes/r/workers/w/resize",
         "/api/runtimes/r/workers/w/events",
         "/api/runtimes/r/workers/w/events/ws",
     ]);
@@ -183,6 +248,8 @@ fn any_request() -> impl Strategy<Value = Request<Bytes>> {
         r#"{"content":"x","kind":"user"}"#,
         r#"{"intent":{"kind":"task","objective":"x"}}"#,
         r#"{"reason":"x"}"#,
+        r#"{"option_id":"x"}"#,
+        r#"{"cols":80,"rows":24}"#,
         "",
     ];
     let body = damaged(select(bodies).prop_map(|body| body.as_bytes().to_vec()));
@@ -267,7 +334,7 @@ proptest! {
         match routed.and_then(|route| route.action(&body)) {
             Ok(Action::Command { command, .. }) => {
                 let changes = command.operation().changes_something();
-                prop_assert_eq!(changes, head.method == Method::POST);
+                prop_assert_eq!(changes, [Method::POST, Method::DELETE].contains(&head.method));
             }
             Ok(_) => {}
             Err(error) => is_refusal(&error, &head.method),

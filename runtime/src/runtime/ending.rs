@@ -172,7 +172,7 @@ pub(super) fn plain(reason: EndReason) -> WorkerEnd {
 /// An end as it is told: a process that was ordered to end was stopped or cancelled, however it went.
 fn with_order(end: WorkerEnd, record: &WorkerRecord) -> WorkerEnd {
     let Phase::Stopping(Ordered { cancel, reason, .. }) = &record.phase else { return end };
-    let reason_of_end = match (end.reason, cancel) {
+    let reason_of_end = match (&end.reason, cancel) {
         (EndReason::RuntimeLost | EndReason::StoreFailed, _) => return end,
         (_, true) => EndReason::Cancelled,
         (_, false) => EndReason::Stopped,
@@ -183,13 +183,13 @@ fn with_order(end: WorkerEnd, record: &WorkerRecord) -> WorkerEnd {
 /// What clients of v1 are told of an end that no order brought about.
 fn told_before(end: &WorkerEnd) -> Option<Event> {
     let failure = |code| Event::failure(code, format!("the worker {}", words(end)));
-    match (end.reason, end.exit_code) {
+    match (&end.reason, end.exit_code) {
         (EndReason::Exited, Some(0)) => Some(Event::RunEnd { result: RunResult::Finished }),
         (EndReason::Exited | EndReason::Signalled | EndReason::NotStarted, _) => {
             Some(failure(ErrorCode::ProviderError))
         }
         (EndReason::StoreFailed | EndReason::RuntimeLost, _) => Some(failure(ErrorCode::Internal)),
-        (EndReason::Stopped | EndReason::Cancelled | EndReason::Unknown, _) => None,
+        (EndReason::Stopped | EndReason::Cancelled | EndReason::Other(_), _) => None,
     }
 }
 

@@ -44,6 +44,7 @@ impl Shared {
         let role = match input.kind {
             InputKind::User => Role::User,
             InputKind::System => Role::System,
+            InputKind::Eof => return Err(invalid("this runtime cannot end a worker's input")),
         };
         let event = Event::user_message(Arc::clone(&content));
         let mut happened = vec![Happened::said(event, role, Arc::clone(&content))];

@@ -2,8 +2,8 @@
 
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{
-    CreateWorker, FEATURE_IDEMPOTENCY, Fault, FaultCode, Intent, Reply, RuntimeLimits, RuntimeStatus,
-    RuntimeSummary, Transcript, WorkerDetail, WorkerSummary,
+    CreateWorker, Fault, FaultCode, Feature, Intent, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary,
+    Transcript, WorkerDetail, WorkerSummary,
 };
 
 use super::{Shared, store_fault};
@@ -22,7 +22,7 @@ pub const MAX_LIST_TEXT: usize = 512;
 pub const MAX_LIST_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the runtime has beyond v1.
-const FEATURES: &[&str] = &[FEATURE_IDEMPOTENCY, "names", "placement"];
+const FEATURES: &[Feature] = &[Feature::Idempotency, Feature::Names, Feature::Placement];
 
 impl Shared {
     pub(super) fn summary(&self) -> Result<Reply, Fault> {
@@ -42,7 +42,7 @@ impl Shared {
                 max_transcript_projection_items: MAX_TRANSCRIPT_ITEMS,
                 max_event_batch_items: MAX_EVENT_BATCH,
             },
-            features: FEATURES.iter().copied().map(str::to_owned).collect(),
+            features: FEATURES.iter().map(|feature| feature.name().to_owned()).collect(),
             incarnation: Some(self.incarnation.clone()),
         }))
     }
@@ -51,7 +51,8 @@ impl Shared {
         let mut locked = self.lock().map_err(store_fault)?;
         // Those that are too old are forgotten at the latest when they would be shown.
         self.make_room(&mut locked).map_err(store_fault)?;
-        Ok(Reply::Workers(locked.records.after(0).map(|record| self.worker_summary(record)).collect()))
+        let workers: Vec<_> = locked.records.after(0).map(|record| self.worker_summary(record)).collect();
+        Ok(Reply::Workers(workers.into()))
     }
 
     pub(super) fn worker(&self, worker_id: &WorkerId) -> Result<Reply, Fault> {
@@ -89,6 +90,7 @@ impl Shared {
             limit,
             total_items: total,
             next_start: (next < total).then_some(next),
+            left_out: 0,
         }))
     }
 

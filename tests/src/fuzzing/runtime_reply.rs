@@ -19,16 +19,31 @@ pub fn runtime_reply(data: &[u8]) {
     let runtime_id = worker().runtime_id;
     match Reply::from_response(&command, &runtime_id, scrubber, &response) {
         Ok(reply) => {
-            assert_eq!(response.status(), 200);
             let written = reply.response();
+            assert_eq!(response.status(), written.status());
+            if written.body().is_empty() {
+                return;
+            }
             let text = std::str::from_utf8(written.body()).unwrap();
             assert_eq!(scrubber.json(text), text);
             assert_identity(&serde_json::from_str(text).unwrap(), &command);
             let again = Reply::from_response(&command, &runtime_id, scrubber, &written);
-            assert_eq!(again.as_ref(), Ok(&reply));
+            assert_eq!(again.as_ref(), Ok(&without_gaps(reply)));
         }
         Err(rejection) => assert_rejection(&rejection, &command, scrubber, &response),
     }
+}
+
+/// The reply as it is once more written: what could not be read of it is not written either.
+fn without_gaps(mut reply: Reply) -> Reply {
+    match &mut reply {
+        Reply::Workers(list) => list.left_out = 0,
+        Reply::Transcript(page) => page.left_out = 0,
+        Reply::Requests(list) => list.left_out = 0,
+        Reply::Profiles(list) => list.left_out = 0,
+        _ => {}
+    }
+    reply
 }
 
 fn read(data: &[u8]) -> Option<(Command, Response<Bytes>)> {
@@ -37,7 +52,7 @@ fn read(data: &[u8]) -> Option<(Command, Response<Bytes>)> {
     let worker_id = worker().worker_id;
     let command = match name {
         "runtime" => Command::Runtime,
-        "workers" => Command::Workers,
+        "workers" => Command::workers(),
         "worker" => Command::Worker(worker_id),
         "create" => {
             let (intent, profile) = (Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
@@ -45,10 +60,15 @@ fn read(data: &[u8]) -> Option<(Command, Response<Bytes>)> {
             Command::Create { worker: Box::new(worker), key: None }
         }
         "input" => {
-            let input = Input { kind: InputKind::User, content: "hello".into() };
+            let input = Input::new(InputKind::User, "hello");
             Command::Input { worker_id, input, key: None }
         }
         "stop" => Command::Stop { worker_id, reason: Reason::default() },
+        "requests" => Command::Requests(worker_id),
+        "all_requests" => Command::AllRequests,
+        "profiles" => Command::Profiles,
+        "remove" => Command::Remove(worker_id),
+        "interrupt" => Command::Interrupt { worker_id, key: None },
         "cancel" => Command::Cancel { worker_id, reason: Reason::default() },
         "transcript" => Command::Transcript { worker_id, start: None, limit: None },
         _ => return None,
@@ -91,7 +111,7 @@ fn assert_rejection(
             assert!(status == 404 && command.worker_id().is_some());
             assert_eq!(runtime_code.as_deref(), Some("worker_not_found"));
         }
-        ErrorKind::IdentityMismatch => assert_eq!(status, 200),
+        ErrorKind::IdentityMismatch => assert!(status == 200),
         _ => {}
     }
     // A runtime that failed half-way, or answered with success, may have done it.

@@ -86,7 +86,7 @@ impl Embedded {
     /// Something happens in a worker: somebody else speaks to it.
     pub(super) fn publish(&mut self, worker: usize, text: &str) {
         let Ok(worker_id) = worker_name(worker).parse() else { return };
-        let input = Input { kind: InputKind::System, content: text.to_owned() };
+        let input = Input::new(InputKind::System, text);
         let command = Command::Input { worker_id, input, key: None };
         self.runtime.handle(&command.request(&Access::in_process()));
         self.listen(None);
@@ -135,7 +135,7 @@ impl Embedded {
             let said = match &command {
                 Command::Create { worker, .. } => match &worker.intent {
                     Intent::Task { objective } => Some(objective).filter(|_| is_new),
-                    Intent::Assistant { .. } | Intent::Role { .. } => None,
+                    _ => None,
                 },
                 Command::Stop { reason, .. } | Command::Cancel { reason, .. } => reason.reason.as_ref(),
                 _ => None,

@@ -329,7 +329,7 @@ impl World<'_> {
                 status: WorkerStatus::Stopped,
                 event_id: 1,
             }),
-            _ => Reply::Workers(Vec::new()),
+            _ => Reply::Workers(Vec::new().into()),
         }
         .response()
     }

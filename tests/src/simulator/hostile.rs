@@ -195,7 +195,7 @@ impl Hostile {
             Ok(Command::Runtime) => format!(
                 r#"{{"runtime":{{"runtime_id":"{runtime}","display_name":"{a}","backend":"{b}","status":"{c}","worker_count":1,"active_worker_count":1,"stopped_worker_count":0,"cancelled_worker_count":0,"diagnostic_count":0,"limits":{{"max_transcript_projection_items":1,"max_event_batch_items":1}},"features":["{c}","idempotency"],"incarnation":"{a}"}}}}"#
             ),
-            Ok(Command::Workers) => format!(
+            Ok(Command::Workers(_)) => format!(
                 r#"{{"workers":[{{{both},{made},"requested_capability_count":1,"has_config_bundle":true,"transcript_len":1,"last_event_id":1}}]}}"#
             ),
             Ok(Command::Worker(_) | Command::Create { .. }) => format!(

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use sekisho_core::runtime_api::{
-    Ack, Command, CommandError, CreateWorker, FEATURE_IDEMPOTENCY, Fault, FaultCode, IdempotencyKey, Input,
-    InputAck, Intent, Observe, Profile, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary, SNAPSHOT_PREFIX,
+    Ack, Command, CommandError, CreateWorker, Fault, FaultCode, Feature, IdempotencyKey, Input, InputAck,
+    Intent, Observe, Profile, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary, SNAPSHOT_PREFIX,
     Transcript, WireRef, WorkerDetail, WorkerFacts, WorkerStatus, WorkerSummary,
 };
 
@@ -208,7 +208,7 @@ impl Scripted {
     fn answer(&mut self, request: &Request<Bytes>, ledger: &mut Ledger) -> Result<Reply, CommandError> {
         Ok(match Command::from_request(request)? {
             Command::Runtime => self.summary(),
-            Command::Workers => self.list(),
+            Command::Workers(_) => self.list(),
             Command::Worker(id) => self.detail(self.find(id.as_str())?),
             Command::Create { worker, key } => {
                 self.once(request, key, |runtime| runtime.create(*worker, ledger))?
@@ -233,8 +233,11 @@ impl Scripted {
                     total_items: self.workers[worker].items,
                     items: Vec::new(),
                     next_start: None,
+                    left_out: 0,
                 })
             }
+            // It is of those that have nothing beyond v1.
+            _ => return Err(CommandError::UnknownRoute),
         })
     }
 
@@ -460,7 +463,7 @@ impl Scripted {
             cancelled_worker_count: 0,
             diagnostic_count: 0,
             limits: RuntimeLimits { max_transcript_projection_items: MAX_PAGE, max_event_batch_items: 256 },
-            features: self.honours_keys.then(|| FEATURE_IDEMPOTENCY.to_owned()).into_iter().collect(),
+            features: self.honours_keys.then(|| Feature::Idempotency.name().to_owned()).into_iter().collect(),
             incarnation: self.honours_keys.then(|| format!("life {}", self.life)),
         })
     }
@@ -484,7 +487,7 @@ impl Scripted {
                 truncated: false,
             }
         };
-        Reply::Workers(there.map(summary).collect())
+        Reply::Workers(there.map(summary).collect::<Vec<_>>().into())
     }
 
     fn detail(&self, number: usize) -> Reply {

@@ -29,7 +29,7 @@ fn create() -> Command {
 }
 
 fn input(worker_id: &WorkerId) -> Command {
-    let input = Input { kind: InputKind::User, content: "hello".into() };
+    let input = Input::new(InputKind::User, "hello");
     Command::Input { worker_id: worker_id.clone(), input, key: None }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn live(make: Make, by: Loop) -> Seen {
     let stop = Command::Stop { worker_id: worker_id.clone(), reason: Reason::default() };
     let unknown = Command::Worker("nobody".parse().unwrap());
     let transcript = Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None };
-    for command in [Command::Runtime, Command::Workers, input(&worker_id), transcript, unknown] {
+    for command in [Command::Runtime, Command::workers(), input(&worker_id), transcript, unknown] {
         let _ = ask(command);
     }
     let _ = ask(stop);
@@ -97,8 +97,11 @@ pub(crate) fn live(make: Make, by: Loop) -> Seen {
 fn name(result: &Result<Reply, Error>) -> String {
     match result {
         Ok(Reply::Runtime(_)) => "runtime".to_owned(),
-        Ok(Reply::Workers(workers)) => format!("{} workers", workers.len()),
+        Ok(Reply::Workers(list)) => format!("{} workers", list.workers.len()),
         Ok(Reply::Worker(_)) => "worker".to_owned(),
+        Ok(Reply::Requests(list)) => format!("{} requests", list.requests.len()),
+        Ok(Reply::Profiles(list)) => format!("{} profiles", list.profiles.len()),
+        Ok(Reply::Removed) => "removed".to_owned(),
         Ok(Reply::Input(_)) => "input".to_owned(),
         Ok(Reply::Ack(_)) => "ack".to_owned(),
         Ok(Reply::Transcript(transcript)) => format!("{} items", transcript.items.len()),

@@ -9,8 +9,7 @@ use sekisho_core::error::{Error, Outcome};
 use sekisho_core::id::WorkerRef;
 use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::runtime_api::{
-    Command, FEATURE_IDEMPOTENCY, Input, InputKind, Reason, Reply, RuntimeLimits, RuntimeStatus,
-    RuntimeSummary,
+    Command, Feature, Input, InputKind, Reason, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary,
 };
 use sekisho_core::secret::{Access, Token};
 use sekisho_core::transport::TokenSource;
@@ -111,7 +110,7 @@ fn learn_features(registry: &mut Registry) {
         cancelled_worker_count: 0,
         diagnostic_count: 0,
         limits: RuntimeLimits { max_transcript_projection_items: 256, max_event_batch_items: 256 },
-        features: vec![FEATURE_IDEMPOTENCY.into()],
+        features: vec![Feature::Idempotency.name().into()],
         incarnation: None,
     };
     call.handle(now, CallInput::Response(attempt.id, Reply::Runtime(summary).response()));
@@ -121,7 +120,7 @@ fn learn_features(registry: &mut Registry) {
 
 fn command(asked: Asked, input: usize) -> Command {
     let worker_id = "w".parse().unwrap();
-    let input = Input { kind: InputKind::User, content: "x".repeat(input) };
+    let input = Input::new(InputKind::User, "x".repeat(input));
     match asked {
         Asked::Read => Command::Worker(worker_id),
         Asked::Stop => Command::Stop { worker_id, reason: Reason::default() },

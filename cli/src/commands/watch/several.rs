@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anstyle::Style;
-use sekisho_core::browser_api::Action;
+use sekisho_core::browser_api::{Action, AllWorkers};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use serde::Deserialize;
 
@@ -189,7 +189,7 @@ struct Row {
 
 /// The workers that run, of these runtimes or of all.
 fn running(backend: &dyn Backend, runtimes: &[RuntimeId]) -> Result<Vec<WorkerRef>, Failure> {
-    let body = match backend.ask(&Action::AllWorkers) {
+    let body = match backend.ask(&Action::AllWorkers(AllWorkers::default())) {
         Ok(body) => body,
         // The streams tell of the outage.
         Err(problem) if problem.retryable => return Ok(Vec::new()),

@@ -1,13 +1,17 @@
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::*;
+use crate::browser_api::MAX_LISTED_TEXT;
 use crate::call::{CallInput, CallLimits, CallOutput};
 use crate::error::NetworkPhase;
 use crate::policy::AllowAll;
 use crate::registry::{RuntimeKind, RuntimeSpec};
-use crate::runtime_api::{CreateWorker, Intent, Profile};
+use crate::runtime_api::{
+    Answer, CreateWorker, Input, InputKind, Intent, Profile, TerminalSize, WorkerFilter, WorkerStatus,
+};
 use crate::secret::Access;
 use crate::transport::{Failure, FailureCause};
 use crate::watch::GIVE_UP_AFTER;
@@ -36,13 +40,29 @@ fn registry() -> Registry {
     Registry::new(vec![spec("one", Some("One")), spec("two", None)], 1).unwrap()
 }
 
+/// What our own runtime says of itself.
+fn capable_summary() -> String {
+    let names: Vec<&str> = Feature::ALL.iter().map(|feature| feature.name()).collect();
+    let features = format!(r#""features":{},"worker_count""#, json!(names));
+    SUMMARY.replacen(r#""worker_count""#, &features, 1)
+}
+
 /// Carries out an action against runtimes that answer as told, `None` being no connection.
 fn carry_out(policy: &dyn Policy, action: Action, answers: &[Option<(u16, &str)>]) -> Response<Bytes> {
+    carry_out_at(&mut registry(), policy, action, answers)
+}
+
+/// The same, where the registry may know something already.
+fn carry_out_at(
+    registry: &mut Registry,
+    policy: &dyn Policy,
+    action: Action,
+    answers: &[Option<(u16, &str)>],
+) -> Response<Bytes> {
     #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
     let instant = Instant::now();
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    let mut registry = registry();
-    let (exchange, calls) = Exchange::begin(&mut registry, policy, instant, false, action);
+    let (exchange, calls) = Exchange::begin(registry, policy, instant, false, action);
     assert_eq!(calls.len(), answers.len());
     let mut ends = Vec::new();
     for (mut call, answer) in calls.into_iter().zip(answers) {
@@ -72,7 +92,7 @@ fn carry_out(policy: &dyn Policy, action: Action, answers: &[Option<(u16, &str)>
         });
         registry.finish(instant, call);
     }
-    exchange.response(&registry, policy, Now { instant, wall }, ends)
+    exchange.response(registry, policy, Now { instant, wall }, ends)
 }
 
 fn body(response: &Response<Bytes>) -> Value {
@@ -88,7 +108,10 @@ fn every_runtime_is_listed_reachable_or_not() {
     let response = carry_out(&AllowAll, Action::Runtimes, &[Some((200, SUMMARY)), None]);
     assert_eq!(response.status(), 200);
     let every = json!({"list_workers": true, "get_worker": true, "create_worker": true, "send_input": true,
-        "stop_worker": true, "cancel_worker": true, "read_transcript": true, "observe_events": true});
+        "stop_worker": true, "cancel_worker": true, "read_transcript": true, "observe_events": true,
+        "interrupt_worker": false, "resize_worker": false, "resume_worker": false, "remove_worker": false,
+        "list_requests": false, "list_all_requests": false, "answer_requests": false, "list_profiles": false,
+        "idempotency": false});
     let diagnostic = json!({"code": "network_error", "severity": "error",
         "message": "no connection to the runtime", "runtime_id": "two"});
     let expected = json!({
@@ -122,7 +145,11 @@ fn one_runtime() {
 #[test]
 fn a_failing_runtime_costs_its_own_rows_and_one_diagnostic() {
     let list = format!(r#"{{"workers":[{LISTED},{}]}}"#, LISTED.replace('W', "a/b"));
-    let response = carry_out(&AllowAll, Action::AllWorkers, &[Some((200, &list)), Some((500, ""))]);
+    let response = carry_out(
+        &AllowAll,
+        Action::AllWorkers(AllWorkers::default()),
+        &[Some((200, &list)), Some((500, ""))],
+    );
     assert_eq!(response.status(), 200);
     let body = body(&response);
     assert_eq!(body["items"].as_array().unwrap().len(), 1);
@@ -143,11 +170,11 @@ fn a_failing_runtime_costs_its_own_rows_and_one_diagnostic() {
 #[test]
 fn the_workers_of_one_runtime() {
     let list = format!(r#"{{"workers":[{LISTED}]}}"#);
-    let response = carry_out(&AllowAll, to_one(Command::Workers), &[Some((200, &list))]);
+    let response = carry_out(&AllowAll, to_one(Command::workers()), &[Some((200, &list))]);
     assert_eq!(response.status(), 200);
     assert_eq!(body(&response)["items"][0]["worker_id"], "W");
     assert_eq!(body(&response)["diagnostics"], json!([]));
-    let failed = carry_out(&AllowAll, to_one(Command::Workers), &[Some((500, ""))]);
+    let failed = carry_out(&AllowAll, to_one(Command::workers()), &[Some((500, ""))]);
     assert_eq!((failed.status().as_u16(), &body(&failed)["code"]), (502, &json!("runtime_error")));
 }
 
@@ -175,7 +202,7 @@ fn create() -> Action {
 fn a_new_worker_has_a_location() {
     let response = carry_out(&AllowAll, create(), &[Some((200, DETAIL))]);
     assert_eq!(response.status(), 201);
-    assert_eq!(response.headers()["location"], "/api/runtimes/one/workers/W");
+    assert_eq!(response.headers()["location"], "workers/W", "relative to where it was sent");
     let unusable = carry_out(&AllowAll, create(), &[Some((200, &DETAIL.replace('W', "a/b")))]);
     assert_eq!(unusable.status(), 502);
     assert_eq!(body(&unusable)["outcome"], "unknown");
@@ -227,7 +254,7 @@ fn the_policy_is_asked() {
     let runtimes = carry_out(&Strict, Action::Runtimes, &[Some((200, SUMMARY))]);
     assert_eq!(body(&runtimes)["items"].as_array().unwrap().len(), 1);
     let list = format!(r#"{{"workers":[{LISTED}]}}"#);
-    let workers = carry_out(&Strict, Action::AllWorkers, &[Some((200, &list))]);
+    let workers = carry_out(&Strict, Action::AllWorkers(AllWorkers::default()), &[Some((200, &list))]);
     assert_eq!(body(&workers)["items"][0]["intent"]["objective"], "…");
 }
 
@@ -244,4 +271,250 @@ fn health_and_readiness_ask_nobody() {
         let now = Now { instant, wall: SystemTime::UNIX_EPOCH };
         assert_eq!(exchange.response(&registry, &AllowAll, now, vec![]).status(), status);
     }
+}
+
+/// A registry whose runtimes have said that they have everything.
+fn capable() -> Registry {
+    let (mut registry, summary) = (registry(), capable_summary());
+    let answer = Some((200, summary.as_str()));
+    let response = carry_out_at(&mut registry, &AllowAll, Action::Runtimes, &[answer, answer]);
+    assert!(
+        body(&response)["items"][0]["capabilities"].as_object().unwrap().values().all(|can| *can == true)
+    );
+    registry
+}
+
+fn w() -> crate::id::WorkerId {
+    "W".parse().unwrap()
+}
+
+#[test]
+fn what_a_runtime_does_not_have_is_not_sent() {
+    let input = |input| to_one(Command::Input { worker_id: w(), input, key: None });
+    let plain = Input::new(InputKind::User, "x");
+    let size = TerminalSize { cols: NonZeroU16::MIN, rows: NonZeroU16::MIN };
+    let named = CreateWorker {
+        name: Some("scout".into()),
+        ..CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default())
+    };
+    let placed = CreateWorker {
+        cwd: Some("/srv".into()),
+        ..CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default())
+    };
+    let answer = Answer::Option("allow".into());
+    for (action, feature) in [
+        (to_one(Command::Interrupt { worker_id: w(), key: None }), "interrupt"),
+        (to_one(Command::Resize { worker_id: w(), size }), "terminal"),
+        (to_one(Command::Resume(w())), "resume"),
+        (to_one(Command::Remove(w())), "remove"),
+        (to_one(Command::Requests(w())), "requests"),
+        (
+            to_one(Command::Answer { worker_id: w(), request_id: "q".parse().unwrap(), answer, key: None }),
+            "requests",
+        ),
+        (to_one(Command::Profiles), "profiles"),
+        (to_one(Command::Create { worker: Box::new(named), key: None }), "names"),
+        (to_one(Command::Create { worker: Box::new(placed), key: None }), "placement"),
+        (input(Input::eof()), "eof"),
+        (input(Input { raw: true, ..plain.clone() }), "raw_input"),
+        (input(Input { secret: true, ..plain.clone() }), "secret_input"),
+    ] {
+        let mut registry = registry();
+        let summary = carry_out_at(
+            &mut registry,
+            &AllowAll,
+            Action::Runtime("one".parse().unwrap()),
+            &[Some((200, SUMMARY))],
+        );
+        assert_eq!(summary.status(), 200);
+        let changes = action.changes_something();
+        let refused = carry_out_at(&mut registry, &AllowAll, action, &[]);
+        assert_eq!((refused.status().as_u16(), &body(&refused)["code"]), (501, &json!("unsupported")));
+        assert!(body(&refused)["detail"].as_str().unwrap().contains(&format!("`{feature}`")), "{feature}");
+        assert_eq!(body(&refused)["outcome"] == "not_applied", changes, "{feature}");
+    }
+    let ack = r#"{"ack":{"worker_ref":{"runtime_id":"ID","worker_id":"W"},"status":"running",
+        "transcript_sequence":1,"event_id":10}}"#;
+    assert_eq!(carry_out(&AllowAll, input(plain), &[Some((200, ack))]).status(), 200, "v1 has plain input");
+}
+
+#[test]
+fn commands_beyond_v1() {
+    let mut registry = capable();
+    let ack =
+        r#"{"ack":{"worker_ref":{"runtime_id":"ID","worker_id":"W"},"status":"running","event_id":10}}"#;
+    let interrupt = to_one(Command::Interrupt { worker_id: w(), key: "k".parse().ok() });
+    let response = carry_out_at(&mut registry, &AllowAll, interrupt, &[Some((200, ack))]);
+    let expected =
+        json!({"ack": {"runtime_id": "one", "worker_id": "W", "status": "running", "event_id": 10}});
+    assert_eq!(body(&response), expected);
+
+    let removed = carry_out_at(&mut registry, &AllowAll, to_one(Command::Remove(w())), &[Some((204, ""))]);
+    assert_eq!((removed.status().as_u16(), removed.body().len()), (204, 0));
+
+    let profiles = r#"{"profiles":[{"name":"shell","kind":"lines","default":true},{"name":7}]}"#;
+    let response =
+        carry_out_at(&mut registry, &AllowAll, to_one(Command::Profiles), &[Some((200, profiles))]);
+    assert_eq!(body(&response)["items"], json!([{"name": "shell", "kind": "lines", "default": true}]));
+    assert_eq!(body(&response)["diagnostics"][0]["code"], "malformed_response");
+}
+
+#[test]
+fn requests_of_all_runtimes_come_oldest_first() {
+    let mut registry = capable();
+    let request = |id: &str, at: &str| {
+        format!(
+            r#"{{"worker_ref":{{"runtime_id":"ID","worker_id":"W"}},"request_id":"{id}","kind":"permission",
+            "title":"May I?","options":[{{"option_id":"y","name":"Yes","kind":"allow_once"}}],"opened_at":"{at}"}}"#
+        )
+    };
+    let (early, late) = ("2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z");
+    let one = format!(r#"{{"requests":[{},{{}}]}}"#, request("b", late));
+    let two = format!(r#"{{"requests":[{}]}}"#, request("a", early));
+    let answers = [Some((200, one.as_str())), Some((200, two.as_str()))];
+    let shown = body(&carry_out_at(&mut registry, &AllowAll, Action::AllRequests, &answers));
+    let places: Vec<_> = shown["requests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (&it["runtime_id"], &it["request_id"]))
+        .collect();
+    assert_eq!(places, [(&json!("two"), &json!("a")), (&json!("one"), &json!("b"))]);
+    assert_eq!(shown["diagnostics"][0]["code"], "malformed_response", "an odd one costs itself");
+
+    let of_worker = to_one(Command::Requests(w()));
+    let shown = body(&carry_out_at(&mut registry, &AllowAll, of_worker, &[answers[0]]));
+    let expected = json!({"runtime_id": "one", "worker_id": "W", "request_id": "b", "kind": "permission",
+        "title": "May I?", "options": [{"option_id": "y", "name": "Yes", "kind": "allow_once"}],
+        "opened_at": late});
+    assert_eq!(shown["requests"], json!([expected]));
+}
+
+#[test]
+fn a_key_that_is_not_honoured_is_told() {
+    let ack = r#"{"ack":{"worker_ref":{"runtime_id":"ID","worker_id":"W"},"status":"running",
+        "transcript_sequence":1,"event_id":10}}"#;
+    let input = |key: Option<&str>| {
+        let input = Input::new(InputKind::User, "x");
+        to_one(Command::Input { worker_id: w(), input, key: key.map(|key| key.parse().unwrap()) })
+    };
+    let told = |registry: &mut Registry, key| {
+        let response = carry_out_at(registry, &AllowAll, input(key), &[Some((200, ack))]);
+        body(&response).get("diagnostics").map(|all| all[0]["code"].clone())
+    };
+    assert_eq!(told(&mut registry(), Some("k")), Some(json!(KEY_NOT_HONOURED)));
+    assert_eq!(told(&mut registry(), None), None);
+    assert_eq!(told(&mut capable(), Some("k")), None);
+}
+
+/// A list of workers with these names, which are their ids too; every second one has stopped.
+fn named(names: &[String], next_after: &str) -> String {
+    let rows = names.iter().enumerate().map(|(index, name)| {
+        let status = if index % 2 == 0 { "running" } else { "stopped" };
+        let row = LISTED.replace('W', name).replace("running", status);
+        row.replacen(r#""transcript_len""#, &format!(r#""name":"{name}","transcript_len""#), 1)
+    });
+    format!(r#"{{"workers":[{}]{next_after}}}"#, rows.collect::<Vec<_>>().join(","))
+}
+
+fn shown_ids(response: &Response<Bytes>) -> Vec<String> {
+    let body = body(response);
+    body["items"].as_array().unwrap().iter().map(|it| it["worker_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_list_of_a_runtime_without_pages_is_paged_here() {
+    let names: Vec<String> = (0..500).map(|number| format!("w{number:03}")).collect();
+    let list = named(&names, "");
+    let ask = |filter: WorkerFilter| {
+        carry_out(&AllowAll, to_one(Command::Workers(filter)), &[Some((200, list.as_str()))])
+    };
+    let after = |id: &str| WorkerFilter { after: id.parse().ok(), ..WorkerFilter::default() };
+    let first = ask(WorkerFilter::default());
+    assert_eq!(shown_ids(&first), names[..200]);
+    assert_eq!(body(&first)["next_after"], "w199");
+    assert_eq!(shown_ids(&ask(WorkerFilter { limit: Some(1000), ..after("w199") })), names[200..400]);
+    let last = ask(after("w399"));
+    assert_eq!((shown_ids(&last), body(&last).get("next_after")), (names[400..].to_vec(), None));
+
+    let stopped = WorkerFilter { status: Some(WorkerStatus::Stopped), limit: Some(2), ..after("w001") };
+    let page = ask(stopped);
+    assert_eq!(
+        (shown_ids(&page), &body(&page)["next_after"]),
+        (vec!["w003".into(), "w005".into()], &json!("w005"))
+    );
+    let one = ask(WorkerFilter { name: Some("w007".into()), ..WorkerFilter::default() });
+    assert_eq!((shown_ids(&one), body(&one).get("next_after")), (vec!["w007".into()], None));
+    let nowhere = ask(after("gone"));
+    assert_eq!((nowhere.status().as_u16(), &body(&nowhere)["code"]), (400, &json!("invalid_request")));
+}
+
+#[test]
+fn a_runtime_with_pages_is_asked_for_one() {
+    let mut registry = capable();
+    #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
+    let now = Instant::now();
+    let filter = WorkerFilter { limit: Some(900), after: "w1".parse().ok(), ..WorkerFilter::default() };
+    let action = to_one(Command::Workers(filter.clone()));
+    let (_, calls) = Exchange::begin(&mut registry, &AllowAll, now, false, action.clone());
+    let sent = WorkerFilter { limit: Some(200), ..filter };
+    assert_eq!(calls[0].command(), &Command::Workers(sent));
+    drop(calls);
+    let page = named(&["w2".into(), "w3".into()], r#","next_after":"w3""#);
+    let response = carry_out_at(&mut registry, &AllowAll, action, &[Some((200, &page))]);
+    assert_eq!(
+        (shown_ids(&response), &body(&response)["next_after"]),
+        (vec!["w2".into(), "w3".into()], &json!("w3"))
+    );
+}
+
+#[test]
+fn the_workers_of_all_runtimes_come_in_pages() {
+    let names: Vec<String> = (0..3).map(|number| format!("w{number}")).collect();
+    let list = named(&names, "");
+    let answer = Some((200, list.as_str()));
+    let ask = |after: Option<&str>, answers: &[Option<(u16, &str)>]| {
+        let filter = WorkerFilter { limit: Some(2), ..WorkerFilter::default() };
+        let after = after.map(|after| after.parse().unwrap());
+        let shown = carry_out(&AllowAll, Action::AllWorkers(AllWorkers { filter, after }), answers);
+        (shown_ids(&shown), body(&shown).get("next_after").cloned())
+    };
+    assert_eq!(ask(None, &[answer, answer]), (names[..2].to_vec(), Some(json!("one/w1"))));
+    let across = vec!["w2".to_owned(), "w0".to_owned()];
+    assert_eq!(ask(Some("one/w1"), &[answer, answer]), (across, Some(json!("two/w0"))));
+    assert_eq!(ask(Some("two/w0"), &[answer]), (names[1..].to_vec(), None));
+    assert_eq!(ask(Some("one/w2"), &[None, answer]).0, names[..2], "one is away, and its rows with it");
+}
+
+#[test]
+fn texts_in_lists_are_cut() {
+    let long = "関".repeat(MAX_LISTED_TEXT + 1);
+    let list = format!(r#"{{"workers":[{}]}}"#, LISTED.replacen(r#""x""#, &json!(long).to_string(), 1));
+    let response = carry_out(&AllowAll, to_one(Command::workers()), &[Some((200, &list))]);
+    let row = &body(&response)["items"][0];
+    assert_eq!(row["intent"]["objective"], format!("{}…", "関".repeat(MAX_LISTED_TEXT)));
+    assert_eq!(row["truncated"], true);
+}
+
+#[test]
+fn one_odd_row_costs_that_row() {
+    let odd = [
+        LISTED.replace(r#""kind":"task""#, r#""kind":"butler""#),
+        LISTED.replace(r#""transcript_len":4"#, r#""transcript_len":"many""#),
+        "null".to_owned(),
+    ];
+    let half = LISTED.replacen(r#""x""#, r#""cut \ud83d""#, 1);
+    let list = format!(r#"{{"workers":[{},{half},{LISTED}]}}"#, odd.join(","));
+    let response = carry_out(&AllowAll, to_one(Command::workers()), &[Some((200, &list))]);
+    let body = body(&response);
+    let objectives: Vec<_> = body["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["intent"]["objective"].as_str().unwrap())
+        .collect();
+    assert_eq!(objectives, ["cut \u{fffd}", "x"]);
+    let expected = json!([{"code": "malformed_response", "severity": "warning", "runtime_id": "one",
+        "message": "the runtime lists 3 more that cannot be understood"}]);
+    assert_eq!(body["diagnostics"], expected);
 }

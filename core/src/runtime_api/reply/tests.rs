@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::runtime_api::{CommandError, Fault, FaultCode, Input, InputKind, MAX_RETRY_AFTER};
+use crate::runtime_api::{CommandError, Fault, FaultCode, Input, InputKind, Intent, MAX_RETRY_AFTER};
 use crate::secret::{Access, REDACTED};
 
 /// Exchanges with a deployed runtime, byte for byte.
@@ -186,7 +186,7 @@ fn every_status_has_its_kind() {
 fn a_body_that_was_too_large_is_called_so() {
     let typed = r#"{"error":{"code":"invalid_json","message":"length limit exceeded"}}"#;
     for (length, kind) in [(5, ErrorKind::RuntimeError), (2 << 20, ErrorKind::PayloadTooLarge)] {
-        let input = Input { kind: InputKind::User, content: "x".repeat(length) };
+        let input = Input::new(InputKind::User, "x".repeat(length));
         let command = Command::Input { worker_id: "w".parse().unwrap(), input, key: None };
         let rejection = read(&command, &response(400, typed)).unwrap_err();
         assert_eq!((rejection.kind, rejection.not_applied), (kind, true), "{length}");
@@ -196,7 +196,7 @@ fn a_body_that_was_too_large_is_called_so() {
 #[test]
 fn a_list_cannot_lack_its_worker() {
     let typed = r#"{"error":{"code":"worker_not_found","message":"m"}}"#;
-    let rejection = read(&Command::Workers, &response(404, typed)).unwrap_err();
+    let rejection = read(&Command::workers(), &response(404, typed)).unwrap_err();
     assert_eq!(rejection.kind, ErrorKind::Unsupported);
 }
 
@@ -222,11 +222,11 @@ fn secrets_go_before_anybody_sees_them() {
     let access = Access::remote("http://rt.example:7700".parse().unwrap(), "t0p-s3cret".parse().ok());
     let hostile = r#"{"workers":[{"worker_ref":{"runtime_id":"remote-a","worker_id":"rt.example:7700"},"runtime_id":"remote-a","worker_id":"rt.example:7700","status":"running","intent":{"kind":"task","objective":"t0p\u002ds3cret"},"profile":{"kind":"named","value":"http:\/\/rt.example:7700"},"requested_capability_count":0,"has_config_bundle":false,"transcript_len":0,"last_event_id":2}]}"#;
     let reply =
-        Reply::from_response(&Command::Workers, &runtime_id(), access.scrubber(), &response(200, hostile))
+        Reply::from_response(&Command::workers(), &runtime_id(), access.scrubber(), &response(200, hostile))
             .unwrap();
     let printed = format!("{reply:?}");
     assert!(!printed.contains("7700") && !printed.contains("t0p"), "{printed}");
-    let Reply::Workers(workers) = reply else { panic!("{printed}") };
+    let Reply::Workers(WorkerList { workers, .. }) = reply else { panic!("{printed}") };
     assert_eq!(workers[0].worker_id, REDACTED);
     assert_eq!(workers[0].intent, Intent::Task { objective: REDACTED.into() });
 
@@ -261,7 +261,7 @@ fn retry_after_is_read_and_bounded() {
         for (name, value) in headers {
             answer = answer.header(*name, *value);
         }
-        read(&Command::Workers, &answer.body(Bytes::new()).unwrap()).unwrap_err().retry_after
+        read(&Command::workers(), &answer.body(Bytes::new()).unwrap()).unwrap_err().retry_after
     };
     assert_eq!(wait(&[]), None);
     assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
@@ -274,4 +274,31 @@ fn retry_after_is_read_and_bounded() {
     );
     assert_eq!(wait(&[date, ("retry-after", "Sun, 06 Nov 1994 08:49:07 GMT")]), Some(Duration::ZERO));
     assert_eq!(wait(&[("retry-after", "Sun, 06 Nov 1994 08:49:57 GMT")]), None);
+}
+
+#[test]
+fn one_odd_thing_costs_that_thing() {
+    let exchange = |name: &str| recorded().into_iter().find(|exchange| exchange.name == name).unwrap();
+    let page = exchange("transcript_default");
+    let body = String::from_utf8(page.response.body().to_vec()).unwrap();
+    let command = Command::from_request(&page.request).unwrap();
+    let read = |body: &str| match read(&command, &response(200, body)).unwrap() {
+        Reply::Transcript(page) => page,
+        other => panic!("{other:?}"),
+    };
+    let whole = read(&body);
+    let (content, role) = (&whole.items[0].content, &whole.items[0].role);
+    let half = read(&body.replacen(&serde_json::json!(content).to_string(), r#""cut \ud83d""#, 1));
+    assert_eq!((half.items[0].content.as_str(), half.left_out), ("cut \u{fffd}", 0));
+    let odd = read(&body.replacen(&format!(r#""role":"{role}""#), r#""role":null"#, 1));
+    assert_eq!((odd.items.len(), odd.left_out), (whole.items.len() - 1, 1));
+    assert_eq!(odd.total_items, whole.total_items);
+}
+
+#[test]
+fn whatever_is_odd_the_rest_is_bounded_work() {
+    let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    let body = format!(r#"{{"workers":[{deep},{{"x":1e400}},7],"more":{deep}}}"#);
+    let Ok(Reply::Workers(list)) = read(&Command::workers(), &response(200, &body)) else { panic!() };
+    assert_eq!((list.workers.len(), list.left_out), (0, 3));
 }

@@ -1,0 +1,191 @@
+//! Lists, of one runtime and of all of them.
+
+use super::{End, Now, presenter, runtime_view};
+use crate::browser_api::request::AllWorkers;
+use crate::browser_api::view::{Items, Presenter, RequestView, RequestsReply, RuntimeView, WorkerView};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::error::{Error, ErrorKind};
+use crate::id::{RuntimeId, WorkerId};
+use crate::policy::Policy;
+use crate::registry::Registry;
+use crate::runtime_api::{
+    Command, Feature, NextAfter, Reply, RequestList, WorkerFilter, WorkerList, WorkerSummary,
+};
+
+/// How many workers are in one list at most.
+const MAX_LISTED: u64 = 200;
+
+/// The same filter with a limit that is one.
+fn bounded(filter: &WorkerFilter) -> WorkerFilter {
+    WorkerFilter {
+        limit: Some(filter.limit.map_or(MAX_LISTED, |limit| limit.min(MAX_LISTED))),
+        ..filter.clone()
+    }
+}
+
+/// What to ask a runtime for so that a filter can be shown: a page where the runtime has pages, else all of its
+/// workers.
+pub(super) fn page(registry: &Registry, runtime_id: &RuntimeId, filter: &WorkerFilter) -> Command {
+    let health = registry.health(runtime_id);
+    match health.is_some_and(|health| health.has(Feature::Pages)) {
+        true => Command::Workers(bounded(filter)),
+        false => Command::workers(),
+    }
+}
+
+/// What to ask which runtimes for, in order, to show workers of all.
+pub(super) fn wanted(
+    registry: &Registry,
+    asked: &AllWorkers,
+    permitted: Vec<RuntimeId>,
+) -> Vec<(RuntimeId, Command)> {
+    let begun = asked.after.as_ref().map(|after| &after.runtime_id);
+    let rest = permitted.into_iter().skip_while(|id| begun.is_some_and(|begun| begun != id));
+    rest.map(|id| {
+        let command = page(registry, &id, &asked.of(&id));
+        (id, command)
+    })
+    .collect()
+}
+
+impl AllWorkers {
+    /// The filter of one runtime.
+    fn of(&self, runtime_id: &RuntimeId) -> WorkerFilter {
+        let after = self.after.as_ref().filter(|after| after.runtime_id == *runtime_id);
+        WorkerFilter { after: after.map(|after| after.worker_id.clone()), ..self.filter.clone() }
+    }
+}
+
+pub(super) fn runtimes(registry: &Registry, now: Now, ends: impl Iterator<Item = End>) -> Items<RuntimeView> {
+    let mut shown = Items { items: Vec::new(), diagnostics: Vec::new(), next_after: None };
+    for (runtime_id, end) in ends {
+        let diagnostics: Vec<Diagnostic> = end.as_ref().err().map(Diagnostic::from).into_iter().collect();
+        shown.diagnostics.extend(diagnostics.iter().cloned());
+        shown.items.extend(runtime_view(registry, now, &runtime_id, diagnostics));
+    }
+    shown
+}
+
+/// Workers of all runtimes: a runtime that failed costs its own rows and one diagnostic.
+pub(super) fn all_workers(
+    registry: &Registry,
+    policy: &dyn Policy,
+    asked: &AllWorkers,
+    ends: impl Iterator<Item = End>,
+) -> Result<Items<WorkerView>, Error> {
+    let mut shown = Items { items: Vec::new(), diagnostics: Vec::new(), next_after: None };
+    let limit = usize::try_from(bounded(&asked.filter).limit.unwrap_or(MAX_LISTED)).unwrap_or(usize::MAX);
+    let (mut full, mut more, mut ends) = (false, false, ends.peekable());
+    if asked.after.is_some() && ends.peek().is_none() {
+        return Err(Error::with_detail(ErrorKind::InvalidRequest, "`after` names no runtime of this list"));
+    }
+    for (runtime_id, end) in ends {
+        let Ok(presenter) = presenter(registry, policy, &runtime_id) else { continue };
+        let list = match end {
+            Ok(Reply::Workers(list)) => list,
+            Ok(_) => continue,
+            Err(error) => {
+                shown.diagnostics.push((&error).into());
+                continue;
+            }
+        };
+        let page = workers(&presenter, &asked.of(&runtime_id), list)?;
+        shown.diagnostics.extend(page.diagnostics);
+        if full {
+            more |= !page.items.is_empty();
+            continue;
+        }
+        let room = limit - shown.items.len();
+        more = page.items.len() > room || page.next_after.is_some();
+        shown.items.extend(page.items.into_iter().take(room));
+        // What comes after the end of a page would leave a gap.
+        full = more || shown.items.len() == limit;
+    }
+    let last = shown.items.last().filter(|_| more);
+    shown.next_after = last.map(|last| format!("{}/{}", last.runtime_id, last.worker_id));
+    Ok(shown)
+}
+
+/// What can be shown of one runtime's list, and how much cannot.
+pub(super) fn workers(
+    presenter: &Presenter<'_>,
+    filter: &WorkerFilter,
+    list: WorkerList,
+) -> Result<Items<WorkerView>, Error> {
+    let runtime_id = &presenter.spec.runtime_id;
+    let WorkerList { workers, next_after, left_out: unreadable } = list;
+    let listed = workers.len();
+    let workers: Vec<WorkerSummary> =
+        workers.into_iter().filter(|worker| worker.worker_id.parse::<WorkerId>().is_ok()).collect();
+    let nameless = listed - workers.len();
+    let list = WorkerList { workers, next_after, left_out: 0 };
+    let list = match list.next_after {
+        NextAfter::Whole => bounded(filter).page_of(list).map_err(|error| {
+            Error::with_detail(ErrorKind::InvalidRequest, error.to_string()).of_runtime(runtime_id)
+        })?,
+        // It has chosen by itself; what it does not know to look at is looked at here.
+        NextAfter::Nothing | NextAfter::Worker(_) => WorkerList {
+            workers: list.workers.into_iter().filter(|worker| filter.admits(worker)).collect(),
+            ..list
+        },
+    };
+    let next_after = list.next_after.worker().filter(|next| next.parse::<WorkerId>().is_ok());
+    let invalid = (nameless > 0).then(|| {
+        let message = format!("the runtime lists {nameless} more under ids that are invalid");
+        let code = ErrorKind::InvalidIdentifier.code();
+        Diagnostic::new(code, Severity::Warning, message).of_runtime(runtime_id)
+    });
+    Ok(Items {
+        next_after: next_after.map(str::to_owned),
+        diagnostics: invalid.into_iter().chain(left_out(runtime_id, unreadable)).collect(),
+        items: list.workers.into_iter().filter_map(|worker| presenter.listed(worker)).collect(),
+    })
+}
+
+/// That entries of a list could not be read.
+pub(super) fn left_out(runtime_id: &RuntimeId, count: usize) -> Option<Diagnostic> {
+    let message = || format!("the runtime lists {count} more that cannot be understood");
+    (count > 0).then(|| {
+        let code = ErrorKind::MalformedResponse.code();
+        Diagnostic::new(code, Severity::Warning, message()).of_runtime(runtime_id)
+    })
+}
+
+/// Open requests of one worker, or of all workers of a runtime.
+pub(super) fn requests(
+    presenter: &Presenter<'_>,
+    asked: Option<&WorkerId>,
+    list: RequestList,
+) -> RequestsReply {
+    let listed = list.requests.len();
+    let requests: Vec<RequestView> =
+        list.requests.into_iter().filter_map(|request| presenter.request(asked, request)).collect();
+    let unusable = listed - requests.len() + list.left_out;
+    let diagnostics = left_out(&presenter.spec.runtime_id, unusable).into_iter().collect();
+    RequestsReply { requests, diagnostics }
+}
+
+/// Open requests of all runtimes, oldest first. A runtime that knows of no requests has none.
+pub(super) fn all_requests(
+    registry: &Registry,
+    policy: &dyn Policy,
+    ends: impl Iterator<Item = End>,
+) -> RequestsReply {
+    let mut shown = RequestsReply { requests: Vec::new(), diagnostics: Vec::new() };
+    for (runtime_id, end) in ends {
+        match end {
+            Ok(Reply::Requests(list)) => {
+                let Ok(presenter) = presenter(registry, policy, &runtime_id) else { continue };
+                let of_one = requests(&presenter, None, list);
+                shown.requests.extend(of_one.requests);
+                shown.diagnostics.extend(of_one.diagnostics);
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            Err(error) => shown.diagnostics.push((&error).into()),
+        }
+    }
+    // RFC 3339 in UTC with equally many digits: the order of the texts is that of the times.
+    shown.requests.sort_by(|one, other| one.opened_at.cmp(&other.opened_at));
+    shown
+}

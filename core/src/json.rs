@@ -1,0 +1,97 @@
+//! Reading JSON that other programs wrote, so that one odd thing costs that thing alone.
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+/// What can be read of a list, and how many of its entries cannot.
+pub(crate) struct Readable<T> {
+    pub(crate) entries: Vec<T>,
+    pub(crate) left_out: usize,
+}
+
+/// Reads each entry of a list by itself.
+pub(crate) fn readable<T: DeserializeOwned>(entries: &[&RawValue]) -> Readable<T> {
+    let read: Vec<T> = entries.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok()).collect();
+    Readable { left_out: entries.len() - read.len(), entries: read }
+}
+
+/// A JSON text in which U+FFFD stands for each half of a surrogate pair that lacks the other (RFC 8259, section 8.2).
+///
+/// Programs that count in UTF-16 cut texts within a pair. Rust's strings have no such halves, so JSON with one of them
+/// cannot be read at all.
+pub(crate) fn with_whole_characters(text: &str) -> Cow<'_, str> {
+    let mut halves = text.match_indices("\\u").peekable();
+    if halves.peek().is_none() {
+        return Cow::Borrowed(text);
+    }
+    let bytes = text.as_bytes();
+    let mut whole = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while at < bytes.len() {
+        if bytes[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        // Any escape but one of four digits is two bytes long.
+        let length = match escaped(bytes, at) {
+            None => 2,
+            Some(0xD800..=0xDBFF) if matches!(escaped(bytes, at + 6), Some(0xDC00..=0xDFFF)) => 12,
+            Some(0xD800..=0xDFFF) => {
+                whole.push_str(&text[copied..at]);
+                whole.push_str("\\ufffd");
+                copied = at + 6;
+                6
+            }
+            Some(_) => 6,
+        };
+        at += length;
+    }
+    match copied {
+        0 => Cow::Borrowed(text),
+        _ => {
+            whole.push_str(&text[copied..]);
+            Cow::Owned(whole)
+        }
+    }
+}
+
+/// The unit of UTF-16 that is written as `\uXXXX` here.
+fn escaped(bytes: &[u8], at: usize) -> Option<u16> {
+    let escape = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    escape.iter().try_fold(0, |unit, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        u16::try_from(digit).ok().map(|digit| unit * 16 + digit)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_of_pairs() {
+        for (text, whole) in [
+            (r#""cut \ud83d""#, r#""cut \ufffd""#),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\uD83D\uDE00 \udE00""#, r#""\uD83D\uDE00 \ufffd""#),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\\ud83d""#, r#""\\ud83d""#),
+            (r#""\\\ud83d""#, r#""\\\ufffd""#),
+            (r#""\ud83dx\udc00関""#, r#""\ufffdx\ufffd関""#),
+            (r#""\u00e9 plain""#, r#""\u00e9 plain""#),
+            (r#""\ud83""#, r#""\ud83""#),
+            ("", ""),
+        ] {
+            assert_eq!(with_whole_characters(text), whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_odd_entry_costs_itself() {
+        let entries: Vec<&RawValue> = serde_json::from_str(r#"[1, "two", 3, -4, null, 1e400]"#).unwrap();
+        let Readable { entries, left_out } = readable::<u8>(&entries);
+        assert_eq!((entries, left_out), (vec![1, 3], 4));
+    }
+}
