@@ -29,7 +29,7 @@ const TABLE: &[(u16, &[&str])] = &[
             "idempotency_conflict",
         ],
     ),
-    (500, &["store_io", "store_missing", "store_corrupt", "state_poisoned"]),
+    (500, &["store_io", "store_missing", "store_corrupt", "state_poisoned", "not_started"]),
     (503, &["runtime_full"]),
 ];
 
