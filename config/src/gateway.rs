@@ -105,7 +105,7 @@ impl Config {
             .embedded
             .as_mut()
             .ok_or_else(|| ConfigError::at(EXEC_FLAG, "the embedded runtime is turned off"))?;
-        embedded.workers.insert_default(Profile { name: EXEC_PROFILE.to_owned(), command });
+        embedded.workers.insert_default(Profile::lines(EXEC_PROFILE, command));
         Ok(self)
     }
 }

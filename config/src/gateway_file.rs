@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::error::ConfigError;
 use crate::toml_text::{self, positive};
+use crate::worker_limits::WorkerLimits;
 use crate::workers::ProfileTables;
 
 /// Where a server listens, and a client expects one, unless told otherwise.
@@ -74,6 +75,7 @@ pub(crate) struct EmbeddedTable {
     pub(crate) runtime_id: String,
     pub(crate) display_name: String,
     pub(crate) profiles: ProfileTables,
+    pub(crate) limits: WorkerLimits,
 }
 
 impl Default for EmbeddedTable {
@@ -83,6 +85,7 @@ impl Default for EmbeddedTable {
             runtime_id: "embedded".into(),
             display_name: "Embedded runtime".into(),
             profiles: ProfileTables::default(),
+            limits: WorkerLimits::default(),
         }
     }
 }

@@ -35,6 +35,7 @@ mod runtimes;
 mod tls;
 mod token_file;
 mod toml_text;
+mod worker_limits;
 mod workers;
 
 pub use error::{ConfigError, Place};
@@ -46,4 +47,5 @@ pub use runtime::{RuntimeFlags, RuntimeSettings};
 pub use runtimes::{Embedded, MAX_IN_FLIGHT, Remote, Runtimes};
 pub use tls::{TlsError, TlsFileError, trusting_file, trusting_the_system};
 pub use token_file::{TokenFile, TokenFileError};
-pub use workers::{Profile, Workers};
+pub use worker_limits::WorkerLimits;
+pub use workers::{Profile, ProfileKind, Workers};

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
+use sekisho_core::browser_api::AllowedHost;
 use sekisho_core::id::RuntimeId;
 use sekisho_core::secret::Token;
 use serde::Deserialize;
 
 use crate::error::ConfigError;
 use crate::listen::{Listen, TlsFiles};
-use crate::toml_text::{parse, read_file, token, value};
+use crate::toml_text::{parse, read_file, token, value, values};
+use crate::worker_limits::WorkerLimits;
 use crate::workers::{self, Profile, ProfileTables, Workers};
 
 /// Where a runtime listens unless told otherwise.
@@ -29,6 +31,8 @@ pub struct RuntimeSettings {
     pub token: Option<Token>,
     /// What its workers are.
     pub workers: Workers,
+    /// The names under which it may be spoken to without a token, besides those of loopback and its address.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// What an operator should be told at the start although it works: each is one line that names its key.
     pub warnings: Vec<String>,
 }
@@ -67,6 +71,10 @@ struct RuntimeFile {
     tls_key: Option<PathBuf>,
     #[serde(default)]
     profiles: ProfileTables,
+    #[serde(default)]
+    limits: WorkerLimits,
+    #[serde(default)]
+    allowed_hosts: Vec<String>,
 }
 
 /// A flag or else a key, and which of the two it is.
@@ -118,7 +126,8 @@ impl RuntimeSettings {
             listen,
             tls,
             token,
-            workers: workers(&flags.profiles, file.profiles)?,
+            workers: workers(&flags.profiles, file.profiles, file.limits)?,
+            allowed_hosts: values("allowed_hosts", &file.allowed_hosts)?,
             warnings: warning.flatten().into_iter().collect(),
         })
     }
@@ -126,9 +135,9 @@ impl RuntimeSettings {
 
 /// The profiles of the flags, and then those of the file in its order. A flag replaces a profile of the file by the
 /// same name.
-fn workers(flags: &[String], file: ProfileTables) -> Result<Workers, ConfigError> {
+fn workers(flags: &[String], file: ProfileTables, limits: WorkerLimits) -> Result<Workers, ConfigError> {
     const FLAG: &str = "--profile";
-    let mut workers = Workers::from_tables("profiles", file)?;
+    let mut workers = Workers::from_tables("profiles", file, limits)?;
     let mut seen: Vec<&str> = Vec::new();
     for given in flags.iter().rev() {
         let Some((name, command)) = given.split_once('=').filter(|(name, _)| !name.is_empty()) else {
@@ -140,7 +149,7 @@ fn workers(flags: &[String], file: ProfileTables) -> Result<Workers, ConfigError
         seen.push(name);
         let command =
             workers::split(command).map_err(|reason| ConfigError::at(FLAG, format!("{name}: {reason}")))?;
-        workers.insert_default(Profile { name: name.to_owned(), command });
+        workers.insert_default(Profile::lines(name, command));
     }
     Ok(workers)
 }

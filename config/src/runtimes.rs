@@ -155,7 +155,7 @@ impl Runtimes {
 }
 
 fn embedded(table: EmbeddedTable, token_variables: Vec<String>) -> Result<Option<Embedded>, ConfigError> {
-    let mut workers = Workers::from_tables("embedded.profiles", table.profiles)?;
+    let mut workers = Workers::from_tables("embedded.profiles", table.profiles, table.limits)?;
     workers.hidden_variables.extend(token_variables);
     let runtime_id = value("embedded.runtime_id", &table.runtime_id)?;
     let display_name = table.display_name;

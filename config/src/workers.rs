@@ -1,11 +1,14 @@
 //! What a runtime's workers are: the same keys for the embedded runtime and for a runtime of its own.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 
 use crate::error::ConfigError;
+use crate::worker_limits::WorkerLimits;
 
 /// The variable that holds a gateway's access token for the command line. No worker inherits it.
 const ACCESS_TOKEN_VARIABLE: &str = "SEKISHO_ACCESS_TOKEN";
@@ -17,15 +20,59 @@ pub struct Workers {
     pub profiles: Vec<Profile>,
     /// Variables that hold tokens. Workers must not find them in their environment.
     pub hidden_variables: Vec<String>,
+    /// How much the runtime takes on and keeps, where that is not its default.
+    pub limits: WorkerLimits,
 }
 
-/// A program that workers can run.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What workers can run. Each field is the key of the same name.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Profile {
     /// The name that clients ask for, not empty.
     pub name: String,
-    /// The program, not empty, and its arguments.
+    /// What a worker is.
+    pub kind: ProfileKind,
+    /// The program and its arguments; empty where the kind needs none.
     pub command: Vec<String>,
+    /// A sentence for clients that choose among profiles.
+    pub description: Option<String>,
+    /// Where the program starts.
+    pub cwd: Option<PathBuf>,
+    /// Variables that are set for it.
+    pub env: BTreeMap<String, String>,
+    /// Whether it inherits no variable.
+    pub clear_env: bool,
+    /// Variables that it does not inherit.
+    pub hide_env: Vec<String>,
+    /// Patterns of the directories that a create may ask for.
+    pub allow_cwd: Vec<String>,
+    /// The variables that a create may set.
+    pub allow_env: Vec<String>,
+    /// The size of its terminal: columns and rows.
+    pub size: Option<(u16, u16)>,
+    /// The user that it runs as.
+    pub user: Option<String>,
+}
+
+/// What a worker of a profile is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Deserialize)]
+pub enum ProfileKind {
+    /// A program that reads and writes lines.
+    #[default]
+    #[serde(rename = "lines")]
+    Lines,
+    /// A program on a terminal.
+    #[serde(rename = "terminal")]
+    Terminal,
+    /// What answers each input with the same text.
+    #[serde(rename = "builtin:echo")]
+    Echo,
+}
+
+impl Profile {
+    /// A program that reads and writes lines.
+    pub fn lines(name: impl Into<String>, command: Vec<String>) -> Self {
+        Self { name: name.into(), command, ..Self::default() }
+    }
 }
 
 /// The profiles of a file, in its order.
@@ -57,7 +104,63 @@ impl<'de> Deserialize<'de> for ProfileTables {
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProfileTable {
-    command: CommandLine,
+    #[serde(default)]
+    kind: ProfileKind,
+    command: Option<CommandLine>,
+    description: Option<String>,
+    cwd: Option<PathBuf>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    clear_env: bool,
+    #[serde(default)]
+    hide_env: Vec<String>,
+    #[serde(default)]
+    allow_cwd: Vec<String>,
+    #[serde(default)]
+    allow_env: Vec<String>,
+    size: Option<String>,
+    user: Option<String>,
+}
+
+impl ProfileTable {
+    fn into_profile(self, key: &str, name: String) -> Result<Profile, ConfigError> {
+        let at = |field: &str, reason: &str| Err(ConfigError::at(format!("{key}.{name}.{field}"), reason));
+        let command = match (self.kind, self.command) {
+            (ProfileKind::Echo, Some(_)) => return at("command", "is not for this kind"),
+            (ProfileKind::Echo, None) => Vec::new(),
+            (_, Some(CommandLine(command))) => command,
+            (_, None) => return at("command", "is missing"),
+        };
+        let size = match (self.kind, &self.size) {
+            (_, None) => None,
+            (ProfileKind::Terminal, Some(size)) => match parse_size(size) {
+                Some(size) => Some(size),
+                None => return at("size", "is not COLUMNSxROWS, as in \"80x24\""),
+            },
+            (_, Some(_)) => return at("size", "is for the kind \"terminal\""),
+        };
+        Ok(Profile {
+            name,
+            kind: self.kind,
+            command,
+            description: self.description,
+            cwd: self.cwd,
+            env: self.env,
+            clear_env: self.clear_env,
+            hide_env: self.hide_env,
+            allow_cwd: self.allow_cwd,
+            allow_env: self.allow_env,
+            size,
+            user: self.user,
+        })
+    }
+}
+
+fn parse_size(text: &str) -> Option<(u16, u16)> {
+    let (cols, rows) = text.split_once('x')?;
+    let side = |text: &str| text.parse::<u16>().ok().filter(|side| *side > 0);
+    Some((side(cols)?, side(rows)?))
 }
 
 /// A command: an array of its words, or a text that is split into words as a shell would.
@@ -108,15 +211,19 @@ fn check(command: &[String]) -> Result<(), &'static str> {
 
 impl Workers {
     /// The profiles of a file, in its order.
-    pub(crate) fn from_tables(key: &str, tables: ProfileTables) -> Result<Self, ConfigError> {
+    pub(crate) fn from_tables(
+        key: &str,
+        tables: ProfileTables,
+        limits: WorkerLimits,
+    ) -> Result<Self, ConfigError> {
         let mut profiles = Vec::with_capacity(tables.0.len());
-        for (name, ProfileTable { command: CommandLine(command) }) in tables.0 {
+        for (name, table) in tables.0 {
             if name.is_empty() {
                 return Err(ConfigError::at(key, "a profile has an empty name"));
             }
-            profiles.push(Profile { name, command });
+            profiles.push(table.into_profile(key, name)?);
         }
-        Ok(Self { profiles, hidden_variables: vec![ACCESS_TOKEN_VARIABLE.to_owned()] })
+        Ok(Self { profiles, hidden_variables: vec![ACCESS_TOKEN_VARIABLE.to_owned()], limits })
     }
 
     /// Adds a profile as the default, in place of another by the same name.

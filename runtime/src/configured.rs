@@ -1,17 +1,20 @@
 //! What the configuration of a program says of workers, as this crate's types.
 
-use sekisho_config::{Profile, RuntimeSettings, Workers};
+use sekisho_config::{Profile, RuntimeSettings, WorkerLimits, Workers};
 use sekisho_core::id::RuntimeId;
 
-use crate::{RuntimeConfig, WorkerProfile};
+use crate::limits::Limits;
+use crate::{ProfileKind, Program, RuntimeConfig, TerminalSize, WorkerProfile};
 
 impl RuntimeConfig {
     /// A runtime by this name whose workers are as the configuration says.
     pub fn with_workers(runtime_id: RuntimeId, workers: &Workers) -> Self {
-        let Workers { profiles, hidden_variables, .. } = workers;
+        let Workers { profiles, hidden_variables, limits } = workers;
         let mut config = Self::new(runtime_id);
         config.profiles = profiles.iter().map(WorkerProfile::from).collect();
         config.hidden_variables.clone_from(hidden_variables);
+        config.stop_grace = limits.stop_grace.unwrap_or(config.stop_grace);
+        config.limits = Limits::from(limits);
         config
     }
 }
@@ -25,8 +28,47 @@ impl From<&RuntimeSettings> for RuntimeConfig {
     }
 }
 
+impl From<&WorkerLimits> for Limits {
+    fn from(given: &WorkerLimits) -> Self {
+        let default = Self::default();
+        let or = |given: Option<std::num::NonZeroUsize>, default: usize| given.map_or(default, Into::into);
+        Self {
+            max_workers: or(given.max_workers, default.max_workers),
+            max_ended_workers: or(given.max_ended_workers, default.max_ended_workers),
+            keep_ended: given.keep_ended.unwrap_or(default.keep_ended),
+            max_transcript_items: or(given.max_transcript_items, default.max_transcript_items),
+            max_transcript_bytes: or(given.max_transcript_bytes, default.max_transcript_bytes),
+            max_total_transcript_bytes: or(
+                given.max_total_transcript_bytes,
+                default.max_total_transcript_bytes,
+            ),
+            max_backlog_events: or(given.max_backlog_events, default.max_backlog_events),
+            max_backlog_bytes: or(given.max_backlog_bytes, default.max_backlog_bytes),
+            max_total_backlog_bytes: or(given.max_total_backlog_bytes, default.max_total_backlog_bytes),
+            max_subscriptions: or(given.max_subscriptions, default.max_subscriptions),
+        }
+    }
+}
+
 impl From<&Profile> for WorkerProfile {
-    fn from(Profile { name, command, .. }: &Profile) -> Self {
-        Self::lines(name.clone(), command.iter().cloned())
+    fn from(profile: &Profile) -> Self {
+        let program = Program {
+            command: profile.command.clone(),
+            cwd: profile.cwd.clone(),
+            env: profile.env.clone(),
+            clear_env: profile.clear_env,
+            hide_env: profile.hide_env.clone(),
+            allow_cwd: profile.allow_cwd.clone(),
+            allow_env: profile.allow_env.clone(),
+            user: profile.user.clone(),
+        };
+        let size =
+            profile.size.map_or_else(TerminalSize::default, |(cols, rows)| TerminalSize { cols, rows });
+        let kind = match profile.kind {
+            sekisho_config::ProfileKind::Echo => ProfileKind::Echo,
+            sekisho_config::ProfileKind::Lines => ProfileKind::Lines(program),
+            sekisho_config::ProfileKind::Terminal => ProfileKind::Terminal(program, size),
+        };
+        Self { name: profile.name.clone(), kind, description: profile.description.clone() }
     }
 }

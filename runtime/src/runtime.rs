@@ -30,6 +30,8 @@ use ending::Order;
 use pending::Decided;
 use state::{Locked, State};
 
+#[cfg(feature = "serve")]
+pub(crate) use create::full;
 pub use create::{
     BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME, MAX_VARIABLES,
 };

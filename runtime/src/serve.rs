@@ -2,31 +2,40 @@
 //!
 //! One thread accepts connections and answers them, since answering is quick; workers have threads of their own.
 
+mod body;
 mod connection;
 mod delivery;
+mod pool;
 mod settings;
 
 use std::io::{self, IsTerminal, Write};
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use sekisho_config::{ConfigError, RuntimeSettings};
+use sekisho_config::{ConfigError, Listen, RuntimeSettings};
+use sekisho_core::browser_api::AccessGuard;
 use sekisho_listener::{BindError, Listener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{Runtime, RuntimeConfig};
-use connection::AccessGuard;
+use body::Bodies;
+use connection::Front;
+use pool::Pool;
 use settings::Flags;
 
-/// How many connections are open at most that are no streams; more wait to be accepted. Streams have a bound of their
-/// own, [`MAX_SUBSCRIPTIONS`](crate::MAX_SUBSCRIPTIONS).
+/// How many connections are open at most that are no streams, unless configured otherwise. Streams have a bound of
+/// their own, [`Limits::max_subscriptions`](crate::Limits::max_subscriptions).
 const MAX_CONNECTIONS: usize = 128;
+
+/// How much memory the bodies of requests under way take at most, in bytes, unless configured otherwise.
+const MAX_TOTAL_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long requests that are under way and the ends of streams may take when the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -96,37 +105,43 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
     let mut ends = Ends::new()?;
     let listener = Listener::bind(&settings.listen, settings.tls.as_ref())?;
     let acceptor = listener.acceptor()?;
-    // Whoever waits for this line may connect as soon as it is there.
+    // A program that waits for this line may connect as soon as it is there.
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on {}", listener.url())?;
     stdout.flush()?;
     tracing::info!(runtime_id = %settings.runtime_id, "ready");
 
-    let door = Arc::new(AccessGuard { runtime: runtime.clone(), has_token: settings.token.is_some() });
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let limits = &settings.workers.limits;
+    let max_body_bytes = limits.max_total_body_bytes.map_or(MAX_TOTAL_BODY_BYTES, Into::into);
+    let front = Arc::new(Front {
+        runtime: runtime.clone(),
+        guard: access_guard(settings),
+        bodies: Bodies::new(max_body_bytes),
+    });
+    let pool = Pool::new(limits.max_connections.map_or(MAX_CONNECTIONS, Into::into));
     let (drain, draining) = watch::channel(false);
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, acceptor.accept().await)
-        };
-        match tokio::select! { accepted = accepted => accepted, () = ends.next() => break } {
-            (Ok(place), Ok(accepted)) => {
-                let (door, draining) = (Arc::clone(&door), draining.clone());
+        let accepted = tokio::select! { accepted = acceptor.accept() => accepted, () = ends.next() => break };
+        match accepted {
+            Ok(accepted) => {
+                let seat =
+                    tokio::select! { seat = pool.enter() => Arc::new(seat), () = ends.next() => break };
+                let (front, draining) = (Arc::clone(&front), draining.clone());
                 tokio::spawn(async move {
-                    match accepted.handshake().await {
-                        Ok(connection) => connection::serve(connection, door, draining).await,
+                    let connection = tokio::select! {
+                        connection = accepted.handshake() => connection,
+                        () = seat.told_to_leave() => return,
+                    };
+                    match connection {
+                        Ok(connection) => connection::serve(connection, front, seat, draining).await,
                         Err(_) => tracing::debug!("a TLS handshake failed"),
                     }
-                    drop(place);
                 });
             }
-            (_, Err(error)) => {
+            Err(error) => {
                 tracing::warn!(kind = %error.kind(), "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-            // The semaphore is never closed.
-            (Err(_), Ok(_)) => break,
         }
     }
     tracing::info!("stopping");
@@ -135,10 +150,26 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
     tokio::select! {
         // Every connection and every stream listens as long as there is one.
         _ = tokio::time::timeout(DRAIN, drain.closed()) => {}
-        // Who asks twice does not want to wait.
+        // A second signal means not to wait.
         () = ends.next() => {}
     }
     Ok(())
+}
+
+/// Where there is no token, the names under which the runtime may be spoken to: a page whose name somebody has made
+/// lead here speaks under its own. A unix socket is out of a page's reach.
+fn access_guard(settings: &RuntimeSettings) -> Option<AccessGuard> {
+    let Listen::Tcp(addresses) = &settings.listen else { return None };
+    if settings.token.is_some() {
+        return None;
+    }
+    // An address is a host on any port.
+    let own = addresses.iter().filter_map(|address| match address.ip() {
+        IpAddr::V4(ip) => ip.to_string().parse().ok(),
+        IpAddr::V6(ip) => format!("[{ip}]").parse().ok(),
+    });
+    let hosts = own.chain(settings.allowed_hosts.iter().cloned()).collect();
+    Some(AccessGuard::new(hosts, Vec::new(), None))
 }
 
 /// The signals that end the server.

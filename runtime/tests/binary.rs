@@ -124,7 +124,7 @@ fn exchange(
 ) -> (u16, String, String) {
     let length = body.len();
     let head = format!(
-        "{request} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+        "{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(body.as_bytes()).unwrap();
@@ -207,6 +207,105 @@ fn pages_are_not_spoken_to_without_a_token() {
 }
 
 #[test]
+fn a_runtime_without_a_token_is_spoken_to_by_names_of_its_machine() {
+    let ask = |server: &Server, host: &str| {
+        let mut stream = server.connect();
+        let head = format!("GET /v1/runtime HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("runtime.toml");
+    fs::write(&config, "allowed_hosts = ['build-box']").unwrap();
+    let server = Server::start(&[&TCP[..], &["--config", config.to_str().unwrap()]].concat());
+    for (host, status) in [
+        ("localhost", 200),
+        ("127.0.0.1:7700", 200),
+        ("[::1]", 200),
+        ("build-box:7700", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example:80", 403),
+    ] {
+        assert_eq!(ask(&server, host), status, "{host}");
+    }
+}
+
+#[test]
+fn connections_that_ask_nothing_make_room() {
+    let server = Server::start(&TCP);
+    let worker_id = server.create();
+    let timed = |what: &str| {
+        let begun = Instant::now();
+        assert_eq!(server.ask(&format!("GET /v1/workers/{worker_id}"), "", "").0, 200);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{what}: {:?}", begun.elapsed());
+    };
+    // Some say nothing at all, some begin a request and do not end it.
+    let mut strangers = Vec::new();
+    for number in 0..300 {
+        let mut stream = server.connect();
+        if number % 2 == 0 {
+            stream.write_all(b"GET /v1/runtime HTTP/1.1\r\nhost: loc").unwrap();
+        }
+        strangers.push(stream);
+        if number % 50 == 49 {
+            timed("beside strangers");
+        }
+    }
+    // Pools of gateways, which keep their connections.
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        let mut stream = server.connect();
+        stream.write_all(b"GET /v1/runtime HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut begin = [0; 15];
+        stream.read_exact(&mut begin).unwrap();
+        assert_eq!(&begin, b"HTTP/1.1 200 OK");
+        idle.push(stream);
+    }
+    timed("beside idle connections");
+    drop(strangers);
+}
+
+#[test]
+fn a_token_is_asked_before_a_body_is_read() {
+    let mut token = tempfile::NamedTempFile::new().unwrap();
+    writeln!(token, "s3cret").unwrap();
+    let server = Server::start(&[&TCP[..], &["--token-file", token.path().to_str().unwrap()]].concat());
+    // What is refused for its head is not asked for its body.
+    let mut stream = server.connect();
+    let head = "POST /v1/workers HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 9000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    // One that writes on hears why.
+    let (status, _, body) = exchange(server.connect(), "POST /v1/workers", "", &"x".repeat(200 * 1024));
+    assert!(status == 401 && body.contains("unauthorized"), "{body}");
+}
+
+#[test]
+fn bodies_under_way_are_bounded_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("runtime.toml");
+    fs::write(&config, "limits.max_total_body_bytes = 4194304").unwrap();
+    let server = Server::start(&[&TCP[..], &["--config", config.to_str().unwrap()]].concat());
+    let begin = || {
+        let mut stream = server.connect();
+        let head = "POST /v1/workers HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1048576\r\n\r\n{";
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let under_way: Vec<_> = (0..4).map(|_| begin()).collect();
+    until("the bound", || server.ask("POST /v1/workers", "", &"x".repeat(1024)).0 == 503);
+    let (status, head, body) = exchange(server.connect(), "POST /v1/workers", "", &"x".repeat(1024));
+    assert!(status == 503 && head.contains("retry-after: 1") && body.contains("runtime_full"), "{body}");
+    assert_eq!(server.ask("GET /v1/runtime", "", "").0, 200, "without a body there is room");
+    drop(under_way);
+    until("room", || server.ask("POST /v1/workers", "", "{").0 == 400);
+}
+
+#[test]
 fn v1_over_a_unix_socket() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
@@ -240,7 +339,7 @@ fn a_request_that_is_under_way_is_finished() {
     let mut stream = server.connect();
     stream
         .write_all(
-            b"POST /v1/workers HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 68\r\n\r\n",
+            b"POST /v1/workers HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 68\r\n\r\n",
         )
         .unwrap();
     // The server asks for the body: the request is under way.

@@ -1,6 +1,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::workers::ProfileKind;
 
 fn file(content: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -21,7 +22,7 @@ fn flags(set: impl FnOnce(&mut RuntimeFlags)) -> RuntimeFlags {
 }
 
 fn profile(name: &str, command: &[&str]) -> Profile {
-    Profile { name: name.into(), command: command.iter().map(|part| (*part).to_owned()).collect() }
+    Profile::lines(name, command.iter().map(|part| (*part).to_owned()).collect())
 }
 
 #[test]
@@ -155,4 +156,68 @@ fn listening_beyond_this_machine_takes_a_token_or_the_will() {
     assert!(beyond(&|flags| flags.insecure_no_token = true).is_ok());
     let mapped = flags(|flags| flags.listen = Some("[::ffff:127.0.0.1]:1".into()));
     assert!(RuntimeSettings::read(mapped).is_ok());
+}
+
+#[test]
+fn profiles_have_what_their_programs_need() {
+    let settings = with_file(
+        r#"
+        [profiles.shell]
+        kind = "terminal"
+        command = "bash -i"
+        description = "a shell"
+        cwd = "/srv"
+        env = { LANG = "C.UTF-8" }
+        clear_env = true
+        hide_env = ["AWS_SECRET"]
+        allow_cwd = ["/srv/*"]
+        allow_env = ["BRANCH"]
+        size = "120x40"
+        user = "nobody"
+        [profiles.echo]
+        kind = "builtin:echo"
+        "#,
+        flags(|_| {}),
+    )
+    .unwrap();
+    let shell = Profile {
+        kind: ProfileKind::Terminal,
+        description: Some("a shell".into()),
+        cwd: Some("/srv".into()),
+        env: [("LANG".to_owned(), "C.UTF-8".to_owned())].into(),
+        clear_env: true,
+        hide_env: vec!["AWS_SECRET".into()],
+        allow_cwd: vec!["/srv/*".into()],
+        allow_env: vec!["BRANCH".into()],
+        size: Some((120, 40)),
+        user: Some("nobody".into()),
+        ..profile("shell", &["bash", "-i"])
+    };
+    let echo = Profile { kind: ProfileKind::Echo, ..profile("echo", &[]) };
+    assert_eq!(settings.workers.profiles, [shell, echo]);
+    for (content, key) in [
+        ("[profiles.a]", "profiles.a.command"),
+        ("[profiles.a]\nkind = 'builtin:echo'\ncommand = 'x'", "profiles.a.command"),
+        ("[profiles.a]\ncommand = 'x'\nsize = '80x24'", "profiles.a.size"),
+        ("[profiles.a]\nkind = 'terminal'\ncommand = 'x'\nsize = '80'", "profiles.a.size"),
+        ("[profiles.a]\nkind = 'terminal'\ncommand = 'x'\nsize = '0x24'", "profiles.a.size"),
+        ("[profiles.a]\nkind = 'vt100'\ncommand = 'x'", "profiles.a.kind"),
+        ("[limits]\nmax_workers = 0", "limits.max_workers"),
+        ("[limits]\nkeep_ended = 'for ever'", "limits.keep_ended"),
+        ("[limits]\nmax_wrokers = 1", "limits"),
+        ("allowed_hosts = ['a/b']", "allowed_hosts[1]"),
+    ] {
+        let error = with_file(content, flags(|_| {})).unwrap_err();
+        assert!(error.key.as_deref().is_some_and(|found| found.starts_with(key)), "{error} lacks {key}");
+    }
+}
+
+#[test]
+fn limits_are_keys() {
+    let content = "limits = { max_workers = 4, keep_ended = '7 days', stop_grace = '10s' }";
+    let limits = with_file(content, flags(|_| {})).unwrap().workers.limits;
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    assert_eq!((limits.max_workers.map(Into::into), limits.keep_ended), (Some(4), Some(7 * day)));
+    assert_eq!(limits.stop_grace, Some(std::time::Duration::from_secs(10)));
+    assert_eq!((limits.max_ended_workers, limits.max_connections), (None, None));
 }

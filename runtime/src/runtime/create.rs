@@ -148,7 +148,7 @@ impl Shared {
 }
 
 /// The refusal of what there will be room for when something else has ended.
-pub(super) fn full(message: impl Into<String>) -> Fault {
+pub(crate) fn full(message: impl Into<String>) -> Fault {
     Fault::new(FaultCode::RuntimeFull, message).with_retry_after(FULL_RETRY_AFTER)
 }
 

@@ -1,37 +1,32 @@
-//! One connection: HTTP/1.1 in, [`Runtime::handle`], HTTP/1.1 out; or, once, a stream.
+//! One connection: HTTP/1.1 in, [`Runtime::respond`], HTTP/1.1 out; or, once, a stream.
 
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sekisho_core::browser_api::{AccessGuard, Decision};
 use sekisho_core::runtime_api::{Fault, FaultCode, Observe, is_websocket_upgrade};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tungstenite::handshake::derive_accept_key;
 
+use super::body::{Bodies, MAX_BODY, Unread};
 use super::delivery::deliver;
+use super::pool::Seat;
 use crate::Runtime;
-
-/// The longest body of a request, in bytes.
-const MAX_BODY: usize = 1024 * 1024;
-
-/// How much of a body that is too long is read all the same, in bytes, so that the client hears why it is refused
-/// rather than find its connection reset.
-const MAX_DISCARDED: usize = 16 * 1024 * 1024;
-
-/// How long a client may take for a request's body.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
+use crate::runtime::{full, unauthorized};
 
 /// How long a client may take for a request's head, and how long it may keep a connection without one.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
@@ -42,31 +37,56 @@ const UPGRADE_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
 
+/// How long a client may keep a connection without having asked anything.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// How long a connection that has to make room may take for the answer that is under way.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(10);
+
 /// What all connections lead to.
-pub(super) struct AccessGuard {
+pub(super) struct Front {
     pub(super) runtime: Runtime,
-    pub(super) has_token: bool,
+    /// Under which names a runtime without a token may be spoken to; `None` where any name will do.
+    pub(super) guard: Option<AccessGuard>,
+    pub(super) bodies: Bodies,
 }
 
-/// Serves a connection to its end, or until it is idle once the server is draining. One that becomes a stream has
-/// ended as far as this is concerned.
-pub(super) async fn serve<S>(stream: S, door: Arc<AccessGuard>, mut draining: watch::Receiver<bool>)
-where
+/// Serves a connection to its end, until it has to make room, or until it is idle once the server is draining. One
+/// that becomes a stream has ended as far as this is concerned.
+pub(super) async fn serve<S>(
+    stream: S,
+    front: Arc<Front>,
+    seat: Arc<Seat>,
+    mut draining: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let ours = draining.clone();
     let service = service_fn(|request: Request<Incoming>| {
-        let (door, draining) = (Arc::clone(&door), ours.clone());
-        async move { Ok::<_, Infallible>(door.answer(request, draining).await.map(Full::new)) }
+        let (front, seat, draining) = (Arc::clone(&front), Arc::clone(&seat), ours.clone());
+        async move { Ok::<_, Infallible>(front.answer(request, &seat, draining).await.map(Full::new)) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = drained(&mut draining) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut first_request = pin!(sleep(FIRST_REQUEST));
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            // There is nothing that it could be waiting for.
+            () = first_request.as_mut(), if !first_request.is_elapsed() => if seat.is_useless() { return },
+            () = seat.told_to_leave() => {
+                if seat.is_useless() { return }
+                connection.as_mut().graceful_shutdown();
+                match timeout(LEAVE_DEADLINE, connection.as_mut()).await {
+                    Ok(ended) => break ended,
+                    Err(_) => return,
+                }
+            }
+            () = drained(&mut draining) => {
+                connection.as_mut().graceful_shutdown();
+                break connection.await;
+            }
         }
     };
     if ended.is_err() {
@@ -76,43 +96,59 @@ where
 
 /// Returns when the server is about to end.
 pub(super) async fn drained(draining: &mut watch::Receiver<bool>) {
-    // A server that is gone without a word is not going to serve any more either.
+    // A server whose sender is gone serves no more either.
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
-impl AccessGuard {
+impl Front {
     async fn answer(
         &self,
         mut request: Request<Incoming>,
+        seat: &Seat,
         draining: watch::Receiver<bool>,
     ) -> Response<Bytes> {
-        if !self.has_token && is_of_a_page(request.headers()) {
-            let message = "a runtime without a token does not speak to browsers";
-            return closing(StatusCode::UNAUTHORIZED, FaultCode::Unauthorized, message);
-        }
         // Elsewhere the wish to speak another protocol is one that a server may leave alone (RFC 9110, 7.8).
         let upgrades = is_websocket_upgrade(request.headers()) && Observe::from_request(&request).is_some();
         let upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
-        match timeout(BODY_DEADLINE, read(body)).await {
-            Ok(Ok(body)) => {
+        if let Err(refusal) = self.admit(&head) {
+            // A client that waits to be asked for the body is not asked.
+            if !head.headers.contains_key(header::EXPECT) {
+                self.bodies.refuse(body).await;
+            }
+            return closing(refusal.response());
+        }
+        seat.works();
+        let response = match self.bodies.read(body).await {
+            Ok(body) => {
                 let request = Request::from_parts(head, body);
                 match upgrade {
                     Some(upgrade) => self.upgrade(&request, upgrade, draining),
-                    None => self.runtime.handle(&request),
+                    None => self.runtime.respond(&request).await,
                 }
             }
-            Ok(Err(Unread::TooLong)) => {
-                let message = format!("invalid request: the body is over the limit of {MAX_BODY} bytes");
-                closing(StatusCode::PAYLOAD_TOO_LARGE, FaultCode::InvalidRequest, message)
-            }
-            Ok(Err(Unread::Broken)) => {
-                let message = "invalid request: the body is not complete";
-                closing(StatusCode::BAD_REQUEST, FaultCode::InvalidRequest, message)
-            }
-            Err(_) => {
-                let message = "invalid request: the body took too long";
-                closing(StatusCode::REQUEST_TIMEOUT, FaultCode::InvalidRequest, message)
+            Err(unread) => closing(refusal(unread)),
+        };
+        seat.rests();
+        response
+    }
+
+    /// Whether a request with this head may ask anything: looked at before anything of its body is.
+    fn admit(&self, head: &Parts) -> Result<(), Fault> {
+        if !self.runtime.admits(&head.headers) {
+            return Err(unauthorized());
+        }
+        let Some(guard) = &self.guard else { return Ok(()) };
+        if is_of_a_page(&head.headers) {
+            let message = "a runtime without a token does not speak to browsers";
+            return Err(Fault::new(FaultCode::Unauthorized, message));
+        }
+        match guard.examine(head).decision {
+            Decision::Admitted | Decision::Preflight(_) => Ok(()),
+            Decision::Refused(_) => {
+                let message = "a runtime without a token is spoken to by a name of this machine, by the address that \
+                               it listens on, or by one of allowed_hosts";
+                Err(Fault::new(FaultCode::NotAllowed, message))
             }
         }
     }
@@ -146,45 +182,38 @@ impl AccessGuard {
     }
 }
 
-/// Whether a browser sent this for some page. Without a token the machine's own border is all that protects a
-/// runtime on loopback, and every page that its user looks at is inside of that border: it could have a worker
-/// made and tell it what to run. A browser says so in headers that pages cannot take away (Fetch, 3.2 and Fetch
-/// Metadata Request Headers, 2); other clients have no reason to send them.
+/// Whether a browser sent this for some page. Without a token a runtime on loopback is protected by being reachable
+/// from its machine alone, and every page that a user of the machine looks at is inside: it could have a worker made
+/// and tell it what to run. A browser says so in headers that pages cannot take away (Fetch, 3.2 and Fetch Metadata
+/// Request Headers, 2); other clients have no reason to send them. Where it says nothing, as to a page whose own name
+/// leads to loopback, the `Host` header tells.
 fn is_of_a_page(headers: &HeaderMap) -> bool {
     const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
 }
 
-enum Unread {
-    TooLong,
-    Broken,
-}
-
-async fn read(mut body: Incoming) -> Result<Bytes, Unread> {
-    let announced = body.size_hint().lower();
-    if announced > MAX_DISCARDED as u64 {
-        return Err(Unread::TooLong);
-    }
-    let mut content = BytesMut::new();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
-        length += data.len();
-        if length <= MAX_BODY {
-            content.extend_from_slice(&data);
-        } else if length <= MAX_DISCARDED {
-            content.clear();
-        } else {
-            break;
+fn refusal(unread: Unread) -> Response<Bytes> {
+    let (status, message) = match unread {
+        Unread::TooLong => {
+            let message = format!("invalid request: the body is over the limit of {MAX_BODY} bytes");
+            (StatusCode::PAYLOAD_TOO_LARGE, message)
         }
-    }
-    if length > MAX_BODY { Err(Unread::TooLong) } else { Ok(content.freeze()) }
+        Unread::Broken => (StatusCode::BAD_REQUEST, "invalid request: the body is not complete".to_owned()),
+        Unread::TooSlow => {
+            (StatusCode::REQUEST_TIMEOUT, "invalid request: the body took too long".to_owned())
+        }
+        Unread::NoRoom => {
+            let message = "the bodies of requests under way take all the memory that they may";
+            return full(message).response();
+        }
+    };
+    let mut response = Fault::new(FaultCode::InvalidRequest, message).response();
+    *response.status_mut() = status;
+    response
 }
 
-/// A refusal after which the connection cannot be used: it may stand in the middle of a body.
-fn closing(status: StatusCode, code: FaultCode, message: impl Into<String>) -> Response<Bytes> {
-    let mut response = Fault::new(code, message).response();
-    *response.status_mut() = status;
+/// The same response, after which the connection cannot be used: it may stand in the middle of a body.
+fn closing(mut response: Response<Bytes>) -> Response<Bytes> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
