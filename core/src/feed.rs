@@ -3,7 +3,7 @@
 //! A [`Feed`] is a value: it [takes](Feed::apply) what an [`Encoder`] has made of a [`WatchEvent`], and keeps the newest
 //! snapshot and what came after it in a ring that is bounded by count and by bytes. A [`FeedPosition`] is a position in it,
 //! and no queue: [`Feed::next`] says what is next for it, and one that the ring has run away from has
-//! [lagged](Next::Lagged), which is nobody's business but its own.
+//! [lagged](Next::Lagged), which concerns no other viewer.
 //!
 //! A viewer whose place is not in the ring [needs a replay](Join::NeedsReplay): a second, short-lived
 //! [`Watch`](crate::watch::Watch) from its place, whose frames go to that viewer alone, until one of them stands where
@@ -11,32 +11,16 @@
 //! nothing is assumed about their order. A viewer without a place, when the snapshot's successors have left the ring,
 //! [needs a snapshot](Join::NeedsSnapshot), and gets it in the same way.
 
+mod encoder;
+
 use std::collections::VecDeque;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use serde::Serialize;
+pub use encoder::{
+    CAUGHT_UP, Encoder, Item, RESYNCHRONIZED, UPSTREAM_DISCONNECTED, UPSTREAM_RESUMED, caught_up,
+    closing_diagnostic,
+};
 
-use crate::cursor::{CursorError, CursorKey, Sealer, UpstreamCursor};
-use crate::diagnostic::Severity;
-use crate::error::{Error, ErrorKind};
-use crate::id::WorkerRef;
-use crate::policy::Policy;
-use crate::watch::{Observed, WatchEvent};
-
-/// The code of the notice that stands between what has happened before and what happens now.
-pub const CAUGHT_UP: &str = "caught_up";
-
-/// The code of the notice that the runtime is away.
-pub const UPSTREAM_DISCONNECTED: &str = "upstream_disconnected";
-
-/// The code of the notice that it is back, and nothing was missed.
-pub const UPSTREAM_RESUMED: &str = "upstream_resumed";
-
-/// The code of the notice that what lies between here and the snapshot that follows is lost.
-pub const RESYNCHRONIZED: &str = "resynchronized";
+use crate::cursor::UpstreamCursor;
 
 /// The bounds of a feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,182 +38,6 @@ impl Default for FeedLimits {
     fn default() -> Self {
         Self { max_frames: 8192, max_bytes: 8 << 20, max_event: 1 << 20 }
     }
-}
-
-/// A frame for viewers: encoded once, however many it goes to. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Item {
-    kind: ItemKind,
-    /// The sealed cursor, where the frame has one.
-    cursor: Bytes,
-    text: Bytes,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum ItemKind {
-    Snapshot(UpstreamCursor),
-    Event(UpstreamCursor),
-    /// The runtime is away: of interest while it is.
-    Away,
-    /// Of interest to a viewer that is live, and to no later one.
-    Notice,
-    /// Said to all who pass: what lies between is lost.
-    Gap,
-}
-
-impl Item {
-    /// The WebSocket text message: JSON in a single line.
-    pub fn text(&self) -> &Bytes {
-        &self.text
-    }
-
-    /// The cursor that a viewer may come back with, where the frame has one.
-    pub fn cursor(&self) -> Option<&str> {
-        std::str::from_utf8(&self.cursor).ok().filter(|cursor| !cursor.is_empty())
-    }
-
-    /// The place behind it, where it has one.
-    pub fn place(&self) -> Option<&UpstreamCursor> {
-        match &self.kind {
-            ItemKind::Snapshot(place) | ItemKind::Event(place) => Some(place),
-            ItemKind::Away | ItemKind::Notice | ItemKind::Gap => None,
-        }
-    }
-
-    /// Whether it tells of an outage: to those who follow, and to nobody else.
-    pub fn is_notice(&self) -> bool {
-        matches!(self.kind, ItemKind::Away | ItemKind::Notice)
-    }
-
-    /// Whether it is a snapshot.
-    pub fn is_snapshot(&self) -> bool {
-        matches!(self.kind, ItemKind::Snapshot(_))
-    }
-}
-
-/// Makes the frames of one worker's viewers: sealed, bounded, and under both of the worker's names.
-pub struct Encoder {
-    sealer: Sealer,
-    worker: WorkerRef,
-    policy: Arc<dyn Policy>,
-    max_event: usize,
-}
-
-#[derive(Serialize)]
-struct DiagnosticFrame<'a> {
-    kind: &'a str,
-    diagnostic: Told<'a>,
-}
-
-#[derive(Serialize)]
-struct Told<'a> {
-    code: &'a str,
-    severity: Severity,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<u64>,
-}
-
-impl Encoder {
-    /// An encoder for one worker's frames.
-    pub fn new(key: &CursorKey, worker: WorkerRef, policy: Arc<dyn Policy>, max_event: usize) -> Self {
-        Self { sealer: Sealer::new(key, worker.clone()), worker, policy, max_event }
-    }
-
-    /// The place that a viewer's cursor stands for.
-    pub fn open(&mut self, cursor: &str) -> Result<UpstreamCursor, Error> {
-        let kind = match self.sealer.open(cursor) {
-            Ok(place) => return Ok(place),
-            Err(CursorError::Malformed) => ErrorKind::CursorMalformed,
-            Err(CursorError::Unknown) => ErrorKind::CursorUnknown,
-        };
-        let WorkerRef { runtime_id, worker_id } = &self.worker;
-        Err(Error::new(kind).of_runtime(runtime_id).of_worker(Some(worker_id)))
-    }
-
-    /// The frame for something that a watch said; `None` where viewers are not told of it.
-    pub fn encode(&mut self, event: WatchEvent) -> Option<Item> {
-        Some(match event {
-            WatchEvent::Live => return None,
-            WatchEvent::Snapshot(observed) => self.envelope(observed, ItemKind::Snapshot),
-            WatchEvent::Event(observed) => self.envelope(observed, ItemKind::Event),
-            WatchEvent::Disconnected { retry_after } => {
-                let message = "the runtime is away; it is being tried again";
-                let notice = notice(UPSTREAM_DISCONNECTED, Severity::Warning, message, Some(retry_after));
-                Item { kind: ItemKind::Away, ..notice }
-            }
-            WatchEvent::Resumed => {
-                let message = "the runtime is back, and nothing was missed";
-                notice(UPSTREAM_RESUMED, Severity::Info, message, None)
-            }
-            WatchEvent::Resynchronized => {
-                let message = "the runtime is back, but what came before the snapshot that follows is lost";
-                Item { kind: ItemKind::Gap, ..notice(RESYNCHRONIZED, Severity::Warning, message, None) }
-            }
-        })
-    }
-
-    fn envelope(&mut self, observed: Observed, kind: impl Fn(UpstreamCursor) -> ItemKind) -> Item {
-        let Observed { place, event_id, payload } = observed;
-        let cursor = self.sealer.seal(&place);
-        // A text has a JSON form, whatever it holds.
-        let event_id = serde_json::to_string(&event_id).unwrap_or_default();
-        let mut text =
-            Vec::with_capacity(payload.len().min(self.max_event) + cursor.len() + event_id.len() + 400);
-        // Both ids and the cursor are made of characters that JSON has no need to escape.
-        for part in [
-            r#"{"kind":"event","envelope":{"cursor":""#,
-            &cursor,
-            r#"","event_id":"#,
-            &event_id,
-            r#","runtime_id":""#,
-            self.worker.runtime_id.as_str(),
-            r#"","worker_id":""#,
-            self.worker.worker_id.as_str(),
-            r#"","payload":"#,
-        ] {
-            text.extend_from_slice(part.as_bytes());
-        }
-        if payload.len() > self.max_event {
-            let bytes = payload.len();
-            text.extend(
-                format!(r#"{{"event":"sekisho.event_too_large","data":{{"bytes":{bytes}}}}}"#).bytes(),
-            );
-        } else {
-            let payload = self.policy.redact_event(&self.worker, payload);
-            // White space between tokens: within a string, a line break is always escaped.
-            let in_one_line = |byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
-            text.extend(payload.iter().map(in_one_line));
-        }
-        text.extend_from_slice(b"}}");
-        Item { kind: kind(place), cursor: cursor.into(), text: text.into() }
-    }
-}
-
-impl fmt::Debug for Encoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Encoder").field("worker", &self.worker).finish_non_exhaustive()
-    }
-}
-
-fn notice(code: &str, severity: Severity, message: &str, retry_after: Option<Duration>) -> Item {
-    let retry_after_ms = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-    let told =
-        DiagnosticFrame { kind: "diagnostic", diagnostic: Told { code, severity, message, retry_after_ms } };
-    // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
-    let text = serde_json::to_vec(&told).expect("plain data").into();
-    Item { kind: ItemKind::Notice, cursor: Bytes::new(), text }
-}
-
-/// What a viewer is told where its replay ends and the live stream begins.
-pub fn caught_up() -> Item {
-    notice(CAUGHT_UP, Severity::Info, "what follows is live", None)
-}
-
-/// The last that a viewer is told before its stream is closed with the error's
-/// [close code](ErrorKind::close_code).
-pub fn closing_diagnostic(error: &Error) -> Item {
-    notice(error.kind().code(), Severity::Error, error.detail(), error.retry_after())
 }
 
 /// The newest snapshot of a worker and what came after it. See the [module](self).
@@ -294,14 +102,14 @@ impl Feed {
         if let Some(place) = item.place() {
             self.newest = Some(place.clone());
         }
-        self.bytes += item.text.len();
+        self.bytes += item.text().len();
         self.ring.push_back(item);
         // The newest frame stays in any case: without it, a viewer that keeps up would have lagged.
         while self.ring.len() > 1
             && (self.ring.len() > self.limits.max_frames || self.bytes > self.limits.max_bytes)
         {
             let Some(oldest) = self.ring.pop_front() else { break };
-            self.bytes -= oldest.text.len();
+            self.bytes -= oldest.text().len();
             self.first += 1;
         }
     }
@@ -349,7 +157,7 @@ impl Feed {
             position.next += 1;
             // That the runtime was away is nothing to a viewer that was not there; that it is away now is.
             let is_over = position.live_from.is_some_and(|live_from| position.next < live_from);
-            let is_news = item.kind == ItemKind::Away && !is_over;
+            let is_news = item.is_away() && !is_over;
             if position.live_from.is_none() || !item.is_notice() || is_news {
                 return Next::Frame(item.clone());
             }

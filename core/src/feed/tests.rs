@@ -1,7 +1,15 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cursor::CursorKey;
+use crate::error::{Error, ErrorKind};
+use crate::id::WorkerRef;
 use crate::policy::AllowAll;
+use crate::watch::{Observed, WatchEvent};
 
 fn worker() -> WorkerRef {
     WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: "w".parse().unwrap() }
@@ -176,7 +184,7 @@ fn the_ring_is_bounded_by_bytes_too() {
         feed.apply(event(&format!("c{number}")));
         assert!(feed.retained().1 <= 1000);
     }
-    assert_eq!(feed.retained().1, feed.ring.iter().map(|item| item.text.len()).sum::<usize>());
+    assert_eq!(feed.retained().1, feed.ring.iter().map(|item| item.text().len()).sum::<usize>());
 }
 
 #[test]

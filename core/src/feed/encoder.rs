@@ -1,0 +1,208 @@
+//! The frames that viewers are shown, encoded.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::cursor::{CursorError, CursorKey, Sealer, UpstreamCursor};
+use crate::diagnostic::Severity;
+use crate::error::{Error, ErrorKind};
+use crate::id::WorkerRef;
+use crate::policy::Policy;
+use crate::watch::{Observed, WatchEvent};
+
+/// The code of the notice that stands between what has happened before and what happens now.
+pub const CAUGHT_UP: &str = "caught_up";
+
+/// The code of the notice that the runtime is away.
+pub const UPSTREAM_DISCONNECTED: &str = "upstream_disconnected";
+
+/// The code of the notice that it is back, and nothing was missed.
+pub const UPSTREAM_RESUMED: &str = "upstream_resumed";
+
+/// The code of the notice that what lies between here and the snapshot that follows is lost.
+pub const RESYNCHRONIZED: &str = "resynchronized";
+
+/// A frame for viewers: encoded once, however many it goes to. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Item {
+    kind: ItemKind,
+    /// The sealed cursor, where the frame has one.
+    cursor: Bytes,
+    text: Bytes,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum ItemKind {
+    Snapshot(UpstreamCursor),
+    Event(UpstreamCursor),
+    /// The runtime is away: of interest while it is.
+    Away,
+    /// Of interest to a viewer that is live, and to no later one.
+    Notice,
+    /// Said to all who pass: what lies between is lost.
+    Gap,
+}
+
+impl Item {
+    /// The WebSocket text message: JSON in a single line.
+    pub fn text(&self) -> &Bytes {
+        &self.text
+    }
+
+    /// The cursor that a viewer may come back with, where the frame has one.
+    pub fn cursor(&self) -> Option<&str> {
+        std::str::from_utf8(&self.cursor).ok().filter(|cursor| !cursor.is_empty())
+    }
+
+    /// The place behind it, where it has one.
+    pub fn place(&self) -> Option<&UpstreamCursor> {
+        match &self.kind {
+            ItemKind::Snapshot(place) | ItemKind::Event(place) => Some(place),
+            ItemKind::Away | ItemKind::Notice | ItemKind::Gap => None,
+        }
+    }
+
+    /// Whether it tells of an outage, to viewers that are live.
+    pub fn is_notice(&self) -> bool {
+        matches!(self.kind, ItemKind::Away | ItemKind::Notice)
+    }
+
+    /// Whether it tells that the runtime is away.
+    pub(super) fn is_away(&self) -> bool {
+        self.kind == ItemKind::Away
+    }
+
+    /// Whether it is a snapshot.
+    pub fn is_snapshot(&self) -> bool {
+        matches!(self.kind, ItemKind::Snapshot(_))
+    }
+}
+
+/// Makes the frames of one worker's viewers: sealed, bounded, and under both of the worker's names.
+pub struct Encoder {
+    sealer: Sealer,
+    worker: WorkerRef,
+    policy: Arc<dyn Policy>,
+    max_event: usize,
+}
+
+#[derive(Serialize)]
+struct DiagnosticFrame<'a> {
+    kind: &'a str,
+    diagnostic: Told<'a>,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    code: &'a str,
+    severity: Severity,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+impl Encoder {
+    /// An encoder for one worker's frames.
+    pub fn new(key: &CursorKey, worker: WorkerRef, policy: Arc<dyn Policy>, max_event: usize) -> Self {
+        Self { sealer: Sealer::new(key, worker.clone()), worker, policy, max_event }
+    }
+
+    /// The place that a viewer's cursor stands for.
+    pub fn open(&mut self, cursor: &str) -> Result<UpstreamCursor, Error> {
+        let kind = match self.sealer.open(cursor) {
+            Ok(place) => return Ok(place),
+            Err(CursorError::Malformed) => ErrorKind::CursorMalformed,
+            Err(CursorError::Unknown) => ErrorKind::CursorUnknown,
+        };
+        let WorkerRef { runtime_id, worker_id } = &self.worker;
+        Err(Error::new(kind).of_runtime(runtime_id).of_worker(Some(worker_id)))
+    }
+
+    /// The frame for something that a watch said; `None` where viewers are not told of it.
+    pub fn encode(&mut self, event: WatchEvent) -> Option<Item> {
+        Some(match event {
+            WatchEvent::Live => return None,
+            WatchEvent::Snapshot(observed) => self.envelope(observed, ItemKind::Snapshot),
+            WatchEvent::Event(observed) => self.envelope(observed, ItemKind::Event),
+            WatchEvent::Disconnected { retry_after } => {
+                let message = "the runtime is away; it is being tried again";
+                let notice = notice(UPSTREAM_DISCONNECTED, Severity::Warning, message, Some(retry_after));
+                Item { kind: ItemKind::Away, ..notice }
+            }
+            WatchEvent::Resumed => {
+                let message = "the runtime is back, and nothing was missed";
+                notice(UPSTREAM_RESUMED, Severity::Info, message, None)
+            }
+            WatchEvent::Resynchronized => {
+                let message = "the runtime is back, but what came before the snapshot that follows is lost";
+                Item { kind: ItemKind::Gap, ..notice(RESYNCHRONIZED, Severity::Warning, message, None) }
+            }
+        })
+    }
+
+    fn envelope(&mut self, observed: Observed, kind: impl Fn(UpstreamCursor) -> ItemKind) -> Item {
+        let Observed { place, event_id, payload } = observed;
+        let cursor = self.sealer.seal(&place);
+        // A text has a JSON form, whatever it holds.
+        let event_id = serde_json::to_string(&event_id).unwrap_or_default();
+        let mut text =
+            Vec::with_capacity(payload.len().min(self.max_event) + cursor.len() + event_id.len() + 400);
+        // Both ids and the cursor are made of characters that JSON has no need to escape.
+        for part in [
+            r#"{"kind":"event","envelope":{"cursor":""#,
+            &cursor,
+            r#"","event_id":"#,
+            &event_id,
+            r#","runtime_id":""#,
+            self.worker.runtime_id.as_str(),
+            r#"","worker_id":""#,
+            self.worker.worker_id.as_str(),
+            r#"","payload":"#,
+        ] {
+            text.extend_from_slice(part.as_bytes());
+        }
+        if payload.len() > self.max_event {
+            let bytes = payload.len();
+            text.extend(
+                format!(r#"{{"event":"sekisho.event_too_large","data":{{"bytes":{bytes}}}}}"#).bytes(),
+            );
+        } else {
+            let payload = self.policy.redact_event(&self.worker, payload);
+            // White space between tokens: within a string, a line break is always escaped.
+            let in_one_line = |byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
+            text.extend(payload.iter().map(in_one_line));
+        }
+        text.extend_from_slice(b"}}");
+        Item { kind: kind(place), cursor: cursor.into(), text: text.into() }
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Encoder").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+fn notice(code: &str, severity: Severity, message: &str, retry_after: Option<Duration>) -> Item {
+    let retry_after_ms = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    let told =
+        DiagnosticFrame { kind: "diagnostic", diagnostic: Told { code, severity, message, retry_after_ms } };
+    // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
+    let text = serde_json::to_vec(&told).expect("plain data").into();
+    Item { kind: ItemKind::Notice, cursor: Bytes::new(), text }
+}
+
+/// What a viewer is told where its replay ends and the live stream begins.
+pub fn caught_up() -> Item {
+    notice(CAUGHT_UP, Severity::Info, "what follows is live", None)
+}
+
+/// The last that a viewer is told before its stream is closed with the error's
+/// [close code](ErrorKind::close_code).
+pub fn closing_diagnostic(error: &Error) -> Item {
+    notice(error.kind().code(), Severity::Error, error.detail(), error.retry_after())
+}
