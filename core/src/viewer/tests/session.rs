@@ -411,7 +411,7 @@ fn the_end_of_the_shared_stream_comes_after_what_the_feed_still_has() {
     let mut following = fresh(&[snapshot("c0")]).following();
     following.comes(event("c1"));
     following.hears(ended());
-    following.hears(ViewerInput::StreamEnded(Error::new(ErrorKind::Internal)));
+    following.hears(ViewerInput::StreamEnded(Error::new(ErrorKind::Denied)));
     assert_eq!(following.says(), ["c1", "end 4002"]);
     let mut joining = fresh(&[snapshot("c0")]).opened();
     joining.hears(ended());
