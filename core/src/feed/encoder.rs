@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::cursor::{CursorError, CursorKey, Sealer, UpstreamCursor};
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::{Error, ErrorKind};
 use crate::id::WorkerRef;
 use crate::policy::Policy;
@@ -90,21 +89,6 @@ pub struct Encoder {
     max_event: usize,
 }
 
-#[derive(Serialize)]
-struct DiagnosticFrame<'a> {
-    kind: &'a str,
-    diagnostic: Told<'a>,
-}
-
-#[derive(Serialize)]
-struct Told<'a> {
-    code: &'a str,
-    severity: Severity,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_ms: Option<u64>,
-}
-
 impl Encoder {
     /// An encoder for one worker's frames.
     pub fn new(key: &CursorKey, worker: WorkerRef, policy: Arc<dyn Policy>, max_event: usize) -> Self {
@@ -130,16 +114,16 @@ impl Encoder {
             WatchEvent::Event(observed) => self.envelope(observed, ItemKind::Event),
             WatchEvent::Disconnected { retry_after } => {
                 let message = "the runtime is away; it is being tried again";
-                let notice = notice(UPSTREAM_DISCONNECTED, Severity::Warning, message, Some(retry_after));
-                Item { kind: ItemKind::Away, ..notice }
+                let diagnostic = Diagnostic::new(UPSTREAM_DISCONNECTED, Severity::Warning, message);
+                diagnostic_frame(ItemKind::Away, diagnostic.with_retry_after(retry_after))
             }
             WatchEvent::Resumed => {
                 let message = "the runtime is back, and nothing was missed";
-                notice(UPSTREAM_RESUMED, Severity::Info, message, None)
+                notice(Diagnostic::new(UPSTREAM_RESUMED, Severity::Info, message))
             }
             WatchEvent::Resynchronized => {
                 let message = "the runtime is back, but what came before the snapshot that follows is lost";
-                Item { kind: ItemKind::Gap, ..notice(RESYNCHRONIZED, Severity::Warning, message, None) }
+                diagnostic_frame(ItemKind::Gap, Diagnostic::new(RESYNCHRONIZED, Severity::Warning, message))
             }
         })
     }
@@ -187,22 +171,32 @@ impl fmt::Debug for Encoder {
     }
 }
 
-fn notice(code: &str, severity: Severity, message: &str, retry_after: Option<Duration>) -> Item {
-    let retry_after_ms = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-    let told =
-        DiagnosticFrame { kind: "diagnostic", diagnostic: Told { code, severity, message, retry_after_ms } };
+fn diagnostic_frame(kind: ItemKind, diagnostic: Diagnostic) -> Item {
+    #[derive(Serialize)]
+    struct Frame {
+        kind: &'static str,
+        diagnostic: Diagnostic,
+    }
     // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
-    let text = serde_json::to_vec(&told).expect("plain data").into();
-    Item { kind: ItemKind::Notice, cursor: Bytes::new(), text }
+    let text = serde_json::to_vec(&Frame { kind: "diagnostic", diagnostic }).expect("plain data").into();
+    Item { kind, cursor: Bytes::new(), text }
+}
+
+fn notice(diagnostic: Diagnostic) -> Item {
+    diagnostic_frame(ItemKind::Notice, diagnostic)
 }
 
 /// What a viewer is told where its replay ends and the live stream begins.
 pub fn caught_up() -> Item {
-    notice(CAUGHT_UP, Severity::Info, "what follows is live", None)
+    notice(Diagnostic::new(CAUGHT_UP, Severity::Info, "what follows is live"))
 }
 
 /// The last that a viewer is told before its stream is closed with the error's
 /// [close code](ErrorKind::close_code).
 pub fn closing_diagnostic(error: &Error) -> Item {
-    notice(error.kind().code(), Severity::Error, error.detail(), error.retry_after())
+    let diagnostic = Diagnostic::new(error.kind().code(), Severity::Error, error.detail().to_owned());
+    notice(match error.retry_after() {
+        Some(wait) => diagnostic.with_retry_after(wait),
+        None => diagnostic,
+    })
 }
