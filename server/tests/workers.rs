@@ -113,6 +113,26 @@ fn nothing_is_left_however_the_server_ends() {
     }
 }
 
+#[test]
+fn creates_and_ends_leave_nothing_in_the_server() {
+    let server = Process::start(&mut server("sh -c 'sleep 1000 & wait'"));
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count();
+    let create = || Worker::create(server.address(), None);
+    let end = |worker: &Worker, how: &str| assert_eq!(worker.ask("POST", how, Some("{}")).status, 200);
+    // The supervisor and the connections of the test's client are there to stay.
+    end(&create(), "/cancel");
+    eventually("only the supervisor is left", || (descendants(server.id()).len() == 1).then_some(()));
+    let before = descriptors();
+    for round in 0..10 {
+        let workers: Vec<Worker> = (0..10).map(|_| create()).collect();
+        for (number, worker) in workers.iter().enumerate() {
+            end(worker, if (round + number) % 2 == 0 { "/stop" } else { "/cancel" });
+        }
+    }
+    eventually("only the supervisor is left", || (descendants(server.id()).len() == 1).then_some(()));
+    eventually("all descriptors are closed", || (descriptors() <= before).then_some(()));
+}
+
 /// A terminal of a test's own, which a server is started in.
 struct Terminal {
     ours: File,

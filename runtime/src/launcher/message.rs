@@ -84,6 +84,8 @@ pub(crate) struct NotStarted {
 /// What was tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
+    /// Finding a program that can be a helper process: the one that embeds the runtime has not said that it can.
+    Embedding,
     /// Everything before the program's turn comes: pipes, descriptors, helper processes.
     Helper,
     /// The terminal.
@@ -102,12 +104,24 @@ impl NotStarted {
     }
 
     pub(crate) fn helper(error: &io::Error) -> Self {
-        Self::new(Step::Helper, error)
+        match error.kind() {
+            io::ErrorKind::Unsupported => Self::new(Step::Embedding, error),
+            _ => Self::new(Step::Helper, error),
+        }
+    }
+
+    /// Whether it is for want of descriptors, processes, terminals or memory: later there may be some.
+    pub(crate) fn is_for_want_of_room(self) -> bool {
+        use rustix::io::Errno;
+        [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM, Errno::NOSPC]
+            .iter()
+            .any(|errno| errno.raw_os_error() == self.errno)
     }
 }
 
 impl Step {
-    const ALL: [Self; 5] = [Self::Helper, Self::Terminal, Self::User, Self::Directory, Self::Program];
+    const ALL: [Self; 6] =
+        [Self::Embedding, Self::Helper, Self::Terminal, Self::User, Self::Directory, Self::Program];
 }
 
 const WANT_LAUNCHER: u8 = b'w';

@@ -185,8 +185,11 @@ impl OutputSink for ThreadSlot {
 impl Drop for ThreadSlot {
     fn drop(&mut self) {
         let end = worker_end(self.end);
-        let start = match end.reason {
-            EndReason::NotStarted => {
+        let start = match (&end.reason, self.end) {
+            (EndReason::NotStarted, End::NotStarted(refusal)) if refusal.is_for_want_of_room() => {
+                Err(Fault::new(FaultCode::RuntimeFull, end.message.clone().unwrap_or_default()))
+            }
+            (EndReason::NotStarted, _) => {
                 Err(Fault::new(FaultCode::NotStarted, end.message.clone().unwrap_or_default()))
             }
             _ => Ok(()),
@@ -231,6 +234,7 @@ fn exited(status: ExitStatus) -> WorkerEnd {
 /// Why a program was not started, in words: what failed and the system's reason, but neither a command nor a path.
 fn not_started(NotStarted { step, errno }: NotStarted) -> String {
     let step = match step {
+        Step::Embedding => "the program of the runtime does not call sekisho_runtime::launcher::run_if_asked",
         Step::Helper => "a helper process could not start it",
         Step::Terminal => "it could not be given its terminal",
         Step::User => "it could not be given its user",
