@@ -7,10 +7,12 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
+use clap_complete::ArgValueCompleter;
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::IdempotencyKey;
 use sekisho_core::secret::BaseUrl;
+
+use crate::complete;
 
 pub(crate) use literal::with_literal_message;
 pub(crate) use values::{Since, Watched};
@@ -95,13 +97,13 @@ pub(crate) enum Command {
     /// Show one runtime
     Runtime {
         /// Which one
-        #[arg(value_name = "RUNTIME")]
+        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
         runtime_id: RuntimeId,
     },
     /// List the workers, of all runtimes or of one
     Workers {
         /// Of this one alone
-        #[arg(value_name = "RUNTIME")]
+        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
         runtime_id: Option<RuntimeId>,
     },
     /// Show one worker
@@ -172,7 +174,11 @@ pub(crate) enum Command {
     /// status is the highest one; workers of a runtime, or all, are watched without an end, new ones included.
     Watch {
         /// Which workers, or all that run on which runtime
-        #[arg(value_name = "RUNTIME[/WORKER]", required_unless_present = "all")]
+        #[arg(
+            value_name = "RUNTIME[/WORKER]",
+            required_unless_present = "all",
+            add = ArgValueCompleter::new(complete::watched)
+        )]
         watched: Vec<Watched>,
         /// All workers that run
         #[arg(long, conflicts_with = "watched")]
@@ -192,7 +198,7 @@ pub(crate) enum Command {
     /// Exits with the status of the worker; of several, with the highest one.
     Wait {
         /// Which workers
-        #[arg(value_name = "RUNTIME/WORKER", required = true)]
+        #[arg(value_name = "RUNTIME/WORKER", required = true, add = ArgValueCompleter::new(complete::workers))]
         workers: Vec<WorkerRef>,
         /// Exit with 0, however the workers ended
         #[arg(long)]
@@ -215,16 +221,18 @@ pub(crate) enum Command {
     /// Needs --config: a server does not tell where its runtimes are.
     Doctor {
         /// Only these
-        #[arg(value_name = "RUNTIME")]
+        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
         runtime_ids: Vec<RuntimeId>,
         /// Show where the runtimes are
         #[arg(long)]
         show_endpoints: bool,
     },
-    /// Print a script that completes commands in a shell
+    /// Print a script that completes commands, runtimes and workers in a shell
+    ///
+    /// In bash: `source <(sekisho completions bash)`. Completions ask the server, or the runtimes of --config.
     Completions {
-        /// Which shell
-        shell: Shell,
+        /// Which shell: bash, elvish, fish, powershell or zsh
+        shell: String,
     },
     /// Write the manual pages into a folder
     Man {
@@ -238,7 +246,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct Named {
     /// Which one
-    #[arg(value_name = "RUNTIME/WORKER")]
+    #[arg(value_name = "RUNTIME/WORKER", add = ArgValueCompleter::new(complete::workers))]
     pub(crate) worker: WorkerRef,
 }
 
@@ -247,7 +255,7 @@ pub(crate) struct Named {
 #[command(group = ArgGroup::new("intent").args(["task", "role"]))]
 pub(crate) struct Create {
     /// On which runtime
-    #[arg(value_name = "RUNTIME")]
+    #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
     pub(crate) runtime_id: RuntimeId,
     /// What it runs: a profile of the runtime's [default: the runtime's own default]
     #[arg(long, value_name = "NAME")]

@@ -1,4 +1,7 @@
-//! A look at the way to each runtime, phase by phase.
+//! A check of the connection to each runtime, phase by phase.
+
+mod tls;
+mod unix_path;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,6 +12,7 @@ use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::gateway_client::{GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerId, WorkerRef};
 use sekisho_core::runtime_api::{Command, Feature, Reply, WorkerStatus, WorkerSummary};
+use sekisho_core::transport::Target;
 use sekisho_transport_blocking::{Phase, Step, probe};
 use serde::Serialize;
 
@@ -16,13 +20,13 @@ use crate::args::Global;
 use crate::backend::{Backend, Direct, read_configuration};
 use crate::failure::{Failure, exit_status};
 use crate::show::{Show, Table};
-use crate::text::{BAD, FAINT, GOOD, STRONG, painted};
+use crate::text::{BAD, FAINT, GOOD, STRONG, WARNING, painted};
 
 /// How long a stream may take to show a worker's state.
 const OBSERVE_WITHIN: Duration = Duration::from_secs(5);
 
-/// A worker that no runtime has: what it answers tells as much as a worker that it has.
-const NOBODY: &str = "sekisho-doctor.nobody";
+/// A worker that no runtime has: the answer for it tells as much as that for a worker that there is.
+const NO_WORKER: &str = "sekisho-doctor.no-worker";
 
 /// What was found about one runtime.
 #[derive(Serialize)]
@@ -46,8 +50,8 @@ struct Check {
     advice: Option<&'static str>,
 }
 
-/// Where a runtime is, and what its configuration has for it.
-struct Patient {
+/// A runtime, and what the configuration has for it.
+struct Examined {
     runtime_id: RuntimeId,
     /// `None` for the runtime in this process.
     remote: Option<Remote>,
@@ -66,22 +70,23 @@ pub(crate) fn run(
     };
     let runtimes = read_configuration(path)?;
     let embedded = runtimes.embedded.iter().map(|embedded| embedded.runtime_id.clone());
-    let mut patients: Vec<Patient> =
-        embedded.map(|runtime_id| Patient { runtime_id, remote: None }).collect();
+    let mut examined: Vec<Examined> =
+        embedded.map(|runtime_id| Examined { runtime_id, remote: None }).collect();
     for remote in &runtimes.remotes {
-        patients.push(Patient { runtime_id: remote.runtime_id.clone(), remote: Some(remote.clone()) });
+        examined.push(Examined { runtime_id: remote.runtime_id.clone(), remote: Some(remote.clone()) });
     }
-    if let Some(unknown) = only.iter().find(|id| !patients.iter().any(|patient| patient.runtime_id == **id)) {
+    if let Some(unknown) = only.iter().find(|id| !examined.iter().any(|runtime| runtime.runtime_id == **id)) {
         return Err(Failure::Usage(format!("the configuration has no runtime {unknown}")));
     }
-    patients.retain(|patient| only.is_empty() || only.contains(&patient.runtime_id));
+    examined.retain(|runtime| only.is_empty() || only.contains(&runtime.runtime_id));
+    runtimes.warnings.iter().for_each(|warning| show.note(WARNING, warning));
     let direct = Direct::new(runtimes)?;
 
     let mut failed = None;
     thread::scope(|scope| {
-        let looks: Vec<_> = patients
+        let looks: Vec<_> = examined
             .iter()
-            .map(|patient| scope.spawn(|| examine(&direct, patient, show_endpoints)))
+            .map(|runtime| scope.spawn(|| examine(&direct, runtime, show_endpoints)))
             .collect();
         for look in looks {
             let report = look.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -101,8 +106,8 @@ pub(crate) fn run(
     }
 }
 
-fn examine(direct: &Direct, patient: &Patient, show_endpoints: bool) -> Report {
-    let Patient { runtime_id, remote } = patient;
+fn examine(direct: &Direct, runtime: &Examined, show_endpoints: bool) -> Report {
+    let Examined { runtime_id, remote } = runtime;
     let mut checks = Vec::new();
     let mut endpoint = None;
     if let Some(remote) = remote {
@@ -110,16 +115,17 @@ fn examine(direct: &Direct, patient: &Patient, show_endpoints: bool) -> Report {
         if show_endpoints {
             endpoint = Some(crate::endpoint::endpoint(&target));
         }
-        checks.extend(probe(&target, remote.tls.as_ref(), remote.limits.connect).into_iter().map(of_step));
+        let steps = probe(&target, remote.tls.as_ref(), remote.limits.connect);
+        checks.extend(steps.into_iter().map(|step| of_step(step, remote, &target)));
     }
     if checks.iter().all(|check: &Check| check.ok) {
-        ask(direct, patient, &mut checks);
+        ask(direct, runtime, &mut checks);
     }
     Report { runtime_id: runtime_id.clone(), endpoint, checks }
 }
 
 /// What the runtime itself says, once there is a way to it.
-fn ask(direct: &Direct, Patient { runtime_id, remote }: &Patient, checks: &mut Vec<Check>) {
+fn ask(direct: &Direct, Examined { runtime_id, remote }: &Examined, checks: &mut Vec<Check>) {
     let has_token = remote.as_ref().is_some_and(|remote| remote.token.is_some());
     let started = Instant::now();
     let reply = direct.call(runtime_id, Command::Runtime);
@@ -148,7 +154,18 @@ fn ask(direct: &Direct, Patient { runtime_id, remote }: &Patient, checks: &mut V
             checks.push(passed("version", took, format!("v1, {}, {keys}", summary.backend)));
         }
         Ok(_) => return,
-        Err(error) => return checks.push(failed("version", took, &error)),
+        Err(error) => {
+            let mut check = failed("version", took, &error);
+            // A runtime's own error has a code.
+            if matches!(error.kind(), ErrorKind::RuntimeError | ErrorKind::RuntimeBusy)
+                && error.runtime_code().is_none()
+            {
+                check.advice = Some(
+                    "a proxy in front of the runtime answers for it: see whether it reaches the runtime",
+                );
+            }
+            return checks.push(check);
+        }
     }
     let started = Instant::now();
     let workers = match direct.call(runtime_id, Command::workers()) {
@@ -171,7 +188,7 @@ fn ask(direct: &Direct, Patient { runtime_id, remote }: &Patient, checks: &mut V
 fn observe(direct: &Direct, runtime_id: &RuntimeId, named: Option<WorkerId>) -> Check {
     let there_is_one = named.is_some();
     // A constant that is an id.
-    let worker_id = named.unwrap_or_else(|| NOBODY.parse().expect("an id"));
+    let worker_id = named.unwrap_or_else(|| NO_WORKER.parse().expect("an id"));
     let worker = WorkerRef { runtime_id: runtime_id.clone(), worker_id };
     let started = Instant::now();
     // A stream that is opened has begun at nothing yet, and cannot fail.
@@ -191,7 +208,14 @@ fn observe(direct: &Direct, runtime_id: &RuntimeId, named: Option<WorkerId>) -> 
             Some(Err(Err(problem))) => {
                 let Problem { detail, code, .. } = *problem;
                 let kind = ErrorKind::from_code(&code).unwrap_or(ErrorKind::Internal);
-                break (detail, kind.code(), advice(kind));
+                // Commands came through before.
+                let advice = match kind {
+                    ErrorKind::Unsupported | ErrorKind::MalformedResponse | ErrorKind::RuntimeError => Some(
+                        "commands come through and the stream does not: a proxy in between may not pass on the Upgrade header",
+                    ),
+                    kind => advice(kind),
+                };
+                break (detail, kind.code(), advice);
             }
             Some(Err(Ok(()))) | None => {
                 let kind = ErrorKind::RuntimeTimeout(sekisho_core::error::TimeoutPhase::Response);
@@ -209,28 +233,30 @@ fn observe(direct: &Direct, runtime_id: &RuntimeId, named: Option<WorkerId>) -> 
     }
 }
 
-fn of_step(Step { phase, took, result }: Step) -> Check {
-    let phase = match phase {
+fn of_step(Step { phase, took, result }: Step, remote: &Remote, target: &Target) -> Check {
+    let name = match phase {
         Phase::Resolve => "name",
         Phase::Connect => "connect",
         Phase::Tls => "tls",
-        _ => "way",
+        _ => "connection",
     };
-    match result {
-        Ok(()) => passed(phase, took, String::new()),
-        Err(cause) => {
-            let kind = ErrorKind::from(cause);
-            let detail = cause.detail().to_owned();
-            let ok = false;
-            Check {
-                phase,
-                ok,
-                took_ms: milliseconds(took),
-                code: Some(kind.code()),
-                detail,
-                advice: advice(kind),
-            }
+    let Err(cause) = result else { return passed(name, took, String::new()) };
+    let kind = ErrorKind::from(cause);
+    // What the transport does not tell, as it makes no difference to it.
+    let fault = match (phase, target, &remote.tls) {
+        (Phase::Connect, Target::Unix(path), _) => unix_path::fault(path),
+        (Phase::Tls, Target::Tcp { host, port, .. }, Some(config)) => {
+            tls::fault(host, *port, config, remote.limits.connect)
         }
+        _ => None,
+    };
+    Check {
+        phase: name,
+        ok: false,
+        took_ms: milliseconds(took),
+        code: Some(kind.code()),
+        detail: fault.unwrap_or_else(|| cause.detail().to_owned()),
+        advice: advice(kind),
     }
 }
 
@@ -265,7 +291,7 @@ fn advice(kind: ErrorKind) -> Option<&'static str> {
             "check that the certificate is for the base_url's host; name its issuer with ca_file if the system does not know it"
         }
         ErrorKind::Network(Send | Receive) => {
-            "something closes connections on the way: look at the runtime's log, and at proxies"
+            "something closes connections before they are answered: look at the runtime's log, and at proxies"
         }
         ErrorKind::RuntimeTimeout(_) => {
             "the machine or the network is slow, or drops packets: raise connect_timeout_ms or response_timeout_ms if that is how it is"

@@ -4,6 +4,7 @@ mod args;
 mod attach;
 mod backend;
 mod commands;
+mod complete;
 mod doctor;
 mod endpoint;
 mod failure;
@@ -30,6 +31,7 @@ use crate::text::{BAD, json_safe};
 
 fn main() -> ExitCode {
     sekisho_runtime::launcher::run_if_asked();
+    complete::answer_if_asked();
     let cli = Cli::parse_from(with_literal_message(&Cli::command(), std::env::args_os()));
     let show = Show::new(&cli.global);
     match run(cli, show) {
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli, show: Show) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     match command {
-        Command::Completions { shell } => reference::completions(shell),
+        Command::Completions { shell } => reference::completions(&shell),
         Command::Man { folder } => reference::manual_pages(&folder),
         Command::Doctor { runtime_ids, show_endpoints } => {
             doctor::run(&global, &runtime_ids, show_endpoints, show)

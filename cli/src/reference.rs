@@ -4,15 +4,14 @@ use std::io;
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
-use clap_complete::Shell;
 
 use crate::args::Cli;
+use crate::complete;
 use crate::failure::Failure;
 
 /// Prints a completion script.
-pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "sekisho", &mut script);
+pub(crate) fn completions(shell: &str) -> Result<(), Failure> {
+    let script = complete::script(shell)?;
     io::Write::write_all(&mut io::stdout().lock(), &script).map_err(Failure::output)
 }
 

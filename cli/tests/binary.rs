@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -42,7 +43,8 @@ fn sekisho(arguments: &[&str]) -> Command {
     for name in ["SEKISHO_SERVER", "SEKISHO_ACCESS_TOKEN", "SEKISHO_ACCESS_TOKEN_FILE", "NO_COLOR"] {
         command.env_remove(name);
     }
-    command.args(arguments).stdin(Stdio::null());
+    // No test leaves a key in the state directory of the user who runs it.
+    command.args(arguments).stdin(Stdio::null()).env("STATE_DIRECTORY", "/dev/null/none");
     command
 }
 
@@ -65,7 +67,9 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("token"), "a-token-for-tests").unwrap();
+        let token = directory.path().join("token");
+        fs::write(&token, "a-token-for-tests").unwrap();
+        fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
         let runtime = Process::start(
             Command::new(binary("sekisho-runtime"))
                 .current_dir(&directory)
@@ -458,8 +462,12 @@ fn colours_are_for_terminals() {
 
 #[test]
 fn what_it_tells_about_itself() {
-    let completions = run(&mut sekisho(&["completions", "bash"]));
-    assert!(completions.status == 0 && completions.out.contains("complete -F _sekisho"), "{completions:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = run(&mut sekisho(&["completions", shell]));
+        assert!(completions.status == 0 && completions.out.contains("COMPLETE"), "{completions:?}");
+    }
+    let none = run(&mut sekisho(&["completions", "tcsh"]));
+    assert!(none.status == 2 && none.err.contains("bash"), "{none:?}");
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(run(sekisho(&["man"]).arg(directory.path())).status, 0);
     let page = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
@@ -467,4 +475,83 @@ fn what_it_tells_about_itself() {
     assert!(page("sekisho-watch.1").contains("cursor"));
     let nowhere = run(&mut sekisho(&["man", "/nowhere/at/all"]));
     assert_eq!(nowhere.status, 1, "{nowhere:?}");
+}
+
+#[test]
+fn a_shell_completes_runtimes_and_workers() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    let url = format!("http://{}", scene.server.address());
+    // As a fish asks.
+    let completed = |words: &[&str]| {
+        let mut command = sekisho(&["--", "sekisho"]);
+        command.args(words).env("COMPLETE", "fish").current_dir(&scene.directory);
+        let said = run(&mut command);
+        assert_eq!(said.status, 0, "{said:?}");
+        let words = said.out.lines().map(|line| line.split('\t').next().unwrap().to_owned());
+        words.filter(|word| !word.starts_with('-')).collect::<Vec<_>>()
+    };
+    for way in [["--server", url.as_str()], ["--config", "sekisho.toml"]] {
+        let words = |rest: &[&'static str]| -> Vec<String> { completed(&[&way[..], rest].concat()) };
+        assert_eq!(words(&["send", ""]), [worker.as_str()]);
+        assert_eq!(words(&["runtime", "bui"]), ["build-box"]);
+        assert_eq!(words(&["watch", "build-box"]), [worker.as_str(), "build-box"]);
+        assert!(words(&["worker", "nothing"]).is_empty());
+    }
+    assert!(completed(&["--server", "http://127.0.0.1:9", "worker", ""]).is_empty());
+    assert!(completed(&["transcr"]).contains(&"transcript".to_owned()));
+}
+
+#[test]
+fn the_last_word_of_a_worker_is_heard_and_its_status_is_the_exit_status() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    let both: Vec<Running> =
+        [&["watch", &worker][..], &["transcript", "--follow", &worker], &["wait", &worker]]
+            .into_iter()
+            .flat_map(|arguments| [scene.through(arguments), scene.direct(arguments)])
+            .map(Running::start)
+            .collect();
+    scene.say(
+        &worker,
+        "trap 'sleep 1; echo the last word; exit 9' TERM; echo ready; while :; do sleep 0.1; done",
+    );
+    scene.await_line(&worker, "assistant  ready");
+    let stopped = run(&mut scene.through(&["stop", &worker]));
+    assert_eq!(stopped.status, 0, "{stopped:?}");
+    for (index, mut running) in both.into_iter().enumerate() {
+        let lines: Vec<String> = std::iter::from_fn(|| running.line()).collect();
+        let (status, err) = running.end();
+        let is_transcript = index / 2 == 1;
+        assert_eq!((status, err.as_str()), (Some(if is_transcript { 0 } else { 9 }), ""), "{lines:?}");
+        match index / 2 {
+            2 => assert!(lines[0].contains("exit status 9"), "{lines:?}"),
+            _ => assert!(lines.iter().any(|line| line.ends_with("the last word")), "{index}: {lines:?}"),
+        }
+    }
+    let ended = run(&mut scene.direct(&["watch", &worker, "--no-exit-code"]));
+    assert_eq!(ended.status, 0, "{ended:?}");
+}
+
+#[test]
+fn several_workers_are_watched_at_once() {
+    let scene = Scene::new();
+    let (one, two) = (scene.create(), scene.create());
+    let mut both = Running::start(scene.through(&["watch", &one, &two]));
+    let mut all = Running::start(scene.through(&["watch", "--all"]));
+    let mut runtime = Running::start(scene.direct(&["watch", "build-box"]));
+    for (worker, text) in [(&one, "first"), (&two, "second")] {
+        scene.say(worker, &format!("echo {text}"));
+        for running in [&mut both, &mut all, &mut runtime] {
+            running.until(&format!("{worker} | {text}"));
+        }
+    }
+    let three = scene.create();
+    scene.say(&three, "echo third");
+    all.until(&format!("{three} | third"));
+    runtime.until(&format!("{three} | third"));
+    scene.say(&one, "exit 3");
+    scene.say(&two, "exit 5");
+    let (status, err) = both.end();
+    assert_eq!(status, Some(5), "{err}");
 }

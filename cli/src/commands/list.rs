@@ -1,5 +1,7 @@
 //! The runtimes and workers, in tables and sheets.
 
+use std::collections::BTreeSet;
+
 use anstyle::Style;
 use sekisho_core::browser_api::{Action, AllWorkers};
 use sekisho_core::id::{RuntimeId, WorkerRef};
@@ -35,8 +37,17 @@ pub(crate) fn runtimes(backend: &dyn Backend, show: Show) -> Result<(), Failure>
         ]);
     }
     show.table(&table)?;
-    let of_runtimes = items.iter().flat_map(|runtime| &runtime.diagnostics);
-    tell(show, diagnostics.iter().chain(of_runtimes));
+    // A problem of one runtime may stand with it and beside the list.
+    let of_runtimes = items.iter().flat_map(|runtime| {
+        runtime.diagnostics.iter().map(move |diagnostic| (Some(&runtime.runtime_id), diagnostic))
+    });
+    let beside = diagnostics.iter().map(|diagnostic| (diagnostic.runtime_id.as_ref(), diagnostic));
+    let mut told = BTreeSet::new();
+    for (runtime_id, diagnostic) in of_runtimes.chain(beside) {
+        if told.insert((runtime_id, &diagnostic.code)) {
+            tell(show, runtime_id, diagnostic);
+        }
+    }
     Ok(())
 }
 
@@ -65,7 +76,7 @@ pub(crate) fn runtime(backend: &dyn Backend, runtime_id: &RuntimeId, show: Show)
     }
     lines.push(("can", can(&runtime.capabilities), PLAIN));
     sheet(show, lines)?;
-    tell(show, &runtime.diagnostics);
+    runtime.diagnostics.iter().for_each(|diagnostic| tell(show, None, diagnostic));
     Ok(())
 }
 
@@ -93,7 +104,7 @@ pub(crate) fn workers(
         ]);
     }
     show.table(&table)?;
-    tell(show, &diagnostics);
+    diagnostics.iter().for_each(|diagnostic| tell(show, diagnostic.runtime_id.as_ref(), diagnostic));
     Ok(())
 }
 
@@ -130,11 +141,9 @@ fn sheet(show: Show, lines: Vec<(&str, String, Style)>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell<'a>(show: Show, diagnostics: impl IntoIterator<Item = &'a Diagnostic>) {
-    for Diagnostic { code, message, runtime_id } in diagnostics {
-        let about = runtime_id.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
-        show.note(WARNING, &format!("{about}{message} ({code})"));
-    }
+fn tell(show: Show, runtime_id: Option<&String>, Diagnostic { code, message, .. }: &Diagnostic) {
+    let about = runtime_id.map(|id| format!("{id}: ")).unwrap_or_default();
+    show.note(WARNING, &format!("{about}{message} ({code})"));
 }
 
 /// A kind of runtime in one word.

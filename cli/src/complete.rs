@@ -1,0 +1,121 @@
+//! Completion of runtimes and workers, asked of the server or of the runtimes that the command line names.
+
+use std::ffi::{OsStr, OsString};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap_complete::CompletionCandidate;
+use clap_complete::env::{CompleteEnv, Shells};
+use sekisho_core::browser_api::Action;
+use serde::Deserialize;
+
+use crate::args::{Cli, Global};
+use crate::backend::{self, read};
+use crate::failure::Failure;
+
+/// The variable by which a shell asks for completions.
+const VARIABLE: &str = "COMPLETE";
+
+/// How long an answer is waited for: a shell stands still meanwhile.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Answers a shell that asks for completions, and ends the process.
+pub(crate) fn answer_if_asked() {
+    CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
+}
+
+/// The script with which a shell asks this program for completions.
+pub(crate) fn script(shell: &str) -> Result<Vec<u8>, Failure> {
+    let shells = Shells::builtins();
+    let Some(completer) = shells.completer(shell) else {
+        let names: Vec<&str> = shells.names().collect();
+        return Err(Failure::Usage(format!("no completions for {shell}: there are {}", names.join(", "))));
+    };
+    let mut script = Vec::new();
+    completer
+        .write_registration(VARIABLE, "sekisho", "sekisho", "sekisho", &mut script)
+        .map_err(Failure::output)?;
+    Ok(script)
+}
+
+#[derive(Deserialize)]
+struct Items {
+    items: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    runtime_id: String,
+    #[serde(default)]
+    worker_id: Option<String>,
+    #[serde(default)]
+    display_name: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
+}
+
+/// The runtimes that begin like this.
+pub(crate) fn runtimes(current: &OsStr) -> Vec<CompletionCandidate> {
+    let rows = rows(Action::Runtimes);
+    let candidates = rows.into_iter().map(|row| (row.runtime_id, row.display_name));
+    matching(current, candidates)
+}
+
+/// The workers that begin like this.
+pub(crate) fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
+    let rows = rows(Action::AllWorkers);
+    let candidates = rows
+        .into_iter()
+        .filter_map(|row| Some((format!("{}/{}", row.runtime_id, row.worker_id?), row.status)));
+    matching(current, candidates)
+}
+
+/// The workers and runtimes that begin like this.
+pub(crate) fn watched(current: &OsStr) -> Vec<CompletionCandidate> {
+    let mut candidates = workers(current);
+    candidates.extend(runtimes(current));
+    candidates
+}
+
+fn matching(
+    current: &OsStr,
+    candidates: impl Iterator<Item = (String, Option<String>)>,
+) -> Vec<CompletionCandidate> {
+    let Some(current) = current.to_str() else { return Vec::new() };
+    let mut found: Vec<(String, Option<String>)> =
+        candidates.filter(|(candidate, _)| candidate.starts_with(current)).collect();
+    found.sort();
+    let candidate = |(value, help): (String, Option<String>)| {
+        CompletionCandidate::new(crate::text::safe_line(&value))
+            .help(help.map(|help| crate::text::safe_line(&help).into()))
+    };
+    found.into_iter().map(candidate).collect()
+}
+
+/// The rows of a list; none where there is no answer in time. A completion has no place for an error.
+fn rows(action: Action) -> Vec<Row> {
+    let (sender, answer) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = sender.send(ask(&action));
+    });
+    answer.recv_timeout(TIMEOUT).ok().flatten().unwrap_or_default()
+}
+
+fn ask(action: &Action) -> Option<Vec<Row>> {
+    let backend = backend::open(&global()?).ok()?;
+    let body = backend.ask(action).ok()?;
+    Some(read::<Items>(&body).ok()?.items)
+}
+
+/// The global options of the command line that is being completed, which stands behind `--`.
+fn global() -> Option<Global> {
+    let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    Global::from_arg_matches(&matches(words)).ok()
+}
+
+fn matches(words: impl Iterator<Item = OsString>) -> ArgMatches {
+    // What is not complete is of no interest.
+    Cli::command().ignore_errors(true).get_matches_from(words)
+}
