@@ -8,7 +8,8 @@ use std::time::Duration;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
-use sekisho_core::browser_api::Action;
+use sekisho_core::browser_api::{Action, AllWorkers};
+
 use serde::Deserialize;
 
 use crate::args::{Cli, Global};
@@ -65,7 +66,7 @@ pub(crate) fn runtimes(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The workers that begin like this.
 pub(crate) fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
-    let rows = rows(Action::AllWorkers);
+    let rows = rows(Action::AllWorkers(AllWorkers::default()));
     let candidates = rows
         .into_iter()
         .filter_map(|row| Some((format!("{}/{}", row.runtime_id, row.worker_id?), row.status)));
