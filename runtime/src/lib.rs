@@ -117,8 +117,8 @@ pub use event::{
 pub use limits::{EVENT_COST, ITEM_COST, Limits};
 pub use profile::{ProfileError, ProfileKind, Program, TerminalSize, WorkerProfile};
 pub use runtime::{
-    BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_BYTES,
-    MAX_LIST_TEXT, MAX_NAME, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,
+    BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME,
+    MAX_PAGE_ROWS, MAX_PAGE_TEXT, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,
 };
 pub use stream::{CATCH_UP, Subscription};
 pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS, START_TIMEOUT};

@@ -111,7 +111,6 @@ impl Records {
     }
 
     /// The place of a worker in the list, also of one that is not in it any more.
-    #[allow(dead_code, reason = "for pages")]
     pub(crate) fn place(&self, worker_id: &WorkerId) -> Option<u64> {
         let there = self.by_id.get(worker_id).map(|record| record.created_by);
         there.or_else(|| self.forgotten.get(worker_id).copied())

@@ -3,8 +3,10 @@
 mod create;
 mod ending;
 mod input;
+mod listing;
 mod observe;
 mod once;
+mod orders;
 mod pending;
 mod publish;
 mod reading;
@@ -35,8 +37,9 @@ pub(crate) use create::full;
 pub use create::{
     BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME, MAX_VARIABLES,
 };
+pub use listing::{MAX_LIST_TEXT, MAX_PAGE_ROWS, MAX_PAGE_TEXT};
 pub use pending::Pending;
-pub use reading::{MAX_LIST_BYTES, MAX_LIST_TEXT, MAX_TRANSCRIPT_ITEMS};
+pub use reading::MAX_TRANSCRIPT_ITEMS;
 
 /// How long [`Runtime::shutdown`] waits for processes that were killed.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -152,7 +155,7 @@ impl Runtime {
         let read = |reply: Result<Reply, Fault>| reply.map(|reply| Decided::read(reply.response()));
         let decided = match Command::from_request(request)? {
             Command::Runtime => read(shared.summary()),
-            Command::Workers(_) => read(shared.workers()),
+            Command::Workers(filter) => read(shared.workers(&filter)),
             Command::Worker(worker_id) => read(shared.worker(&worker_id)),
             Command::Create { worker, key } => shared.create(request, *worker, key),
             Command::Input { worker_id, input, key } => shared.input(request, &worker_id, input, key),
@@ -161,6 +164,10 @@ impl Runtime {
             Command::Transcript { worker_id, start, limit } => {
                 read(shared.transcript(&worker_id, start, limit))
             }
+            Command::Interrupt { worker_id, key } => shared.interrupt(request, &worker_id, key),
+            Command::Resize { worker_id, size } => shared.resize(&worker_id, size),
+            Command::Remove(worker_id) => shared.remove(&worker_id),
+            Command::Profiles => read(shared.profiles()),
             _ => return Err(CommandError::UnknownRoute),
         };
         Ok(decided?)

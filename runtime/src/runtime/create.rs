@@ -130,7 +130,7 @@ impl Shared {
         Err(full(message))
     }
 
-    fn profile(&self, wanted: &Profile) -> Result<Chosen<'_>, Fault> {
+    pub(super) fn profile(&self, wanted: &Profile) -> Result<Chosen<'_>, Fault> {
         let profiles = &self.config.profiles;
         let unknown = |name: &str| {
             let name: String = name.chars().take(MAX_REPEATED).collect();

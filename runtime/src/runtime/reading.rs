@@ -1,9 +1,9 @@
-//! Commands that change nothing.
+//! Commands that change nothing, but for lists.
 
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{
-    CreateWorker, Fault, FaultCode, Feature, Intent, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary,
-    Transcript, WorkerDetail, WorkerSummary,
+    CreateWorker, Fault, FaultCode, Feature, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript,
+    WorkerDetail,
 };
 
 use super::{Shared, store_fault};
@@ -15,14 +15,20 @@ pub const MAX_TRANSCRIPT_ITEMS: u64 = 256;
 /// How many events are in one batch at most.
 const MAX_EVENT_BATCH: u64 = 256;
 
-/// The longest text of a row in a list, in characters. What is longer is cut, and the row says so.
-pub const MAX_LIST_TEXT: usize = 512;
-
-/// How long a page of a list becomes, in bytes: about half of what a gateway reads of a reply.
-pub const MAX_LIST_BYTES: usize = 4 * 1024 * 1024;
-
 /// What the runtime has beyond v1.
-const FEATURES: &[Feature] = &[Feature::Idempotency, Feature::Names, Feature::Placement];
+const FEATURES: &[Feature] = &[
+    Feature::Idempotency,
+    Feature::Names,
+    Feature::Placement,
+    Feature::Interrupt,
+    Feature::Eof,
+    Feature::RawInput,
+    Feature::Remove,
+    Feature::Profiles,
+    Feature::Pages,
+    Feature::Terminal,
+    Feature::SecretInput,
+];
 
 impl Shared {
     pub(super) fn summary(&self) -> Result<Reply, Fault> {
@@ -45,14 +51,6 @@ impl Shared {
             features: FEATURES.iter().map(|feature| feature.name().to_owned()).collect(),
             incarnation: Some(self.incarnation.clone()),
         }))
-    }
-
-    pub(super) fn workers(&self) -> Result<Reply, Fault> {
-        let mut locked = self.lock().map_err(store_fault)?;
-        // Those that are too old are forgotten at the latest when they would be shown.
-        self.make_room(&mut locked).map_err(store_fault)?;
-        let workers: Vec<_> = locked.records.after(0).map(|record| self.worker_summary(record)).collect();
-        Ok(Reply::Workers(workers.into()))
     }
 
     pub(super) fn worker(&self, worker_id: &WorkerId) -> Result<Reply, Fault> {
@@ -94,25 +92,6 @@ impl Shared {
         }))
     }
 
-    fn worker_summary(&self, record: &WorkerRecord) -> WorkerSummary {
-        let mut truncated = false;
-        let intent = shortened(&record.spec.intent, &mut truncated);
-        WorkerSummary {
-            worker_ref: self.wire_ref(&record.worker_id),
-            runtime_id: self.config.runtime_id.to_string(),
-            worker_id: record.worker_id.to_string(),
-            status: record.status(),
-            intent,
-            profile: record.spec.profile.clone(),
-            requested_capability_count: record.spec.requested_capabilities.len() as u64,
-            has_config_bundle: record.spec.config_bundle.is_some(),
-            transcript_len: record.transcript_len,
-            last_event_id: record.last_event_id,
-            facts: record.facts(),
-            truncated,
-        }
-    }
-
     pub(super) fn worker_detail(&self, record: &WorkerRecord) -> WorkerDetail {
         let spec = CreateWorker::clone(&record.spec);
         WorkerDetail {
@@ -132,24 +111,3 @@ impl Shared {
         }
     }
 }
-
-/// An intent whose texts are short enough for a list.
-fn shortened(intent: &Intent, truncated: &mut bool) -> Intent {
-    let mut cut = |text: &String| match text.char_indices().nth(MAX_LIST_TEXT) {
-        None => text.clone(),
-        Some(_) => {
-            *truncated = true;
-            text.chars().take(MAX_LIST_TEXT - 1).chain(['…']).collect()
-        }
-    };
-    match intent {
-        Intent::Assistant { purpose } => Intent::Assistant { purpose: purpose.as_ref().map(cut) },
-        Intent::Task { objective } => Intent::Task { objective: cut(objective) },
-        Intent::Role { role, purpose } => {
-            Intent::Role { role: cut(role), purpose: purpose.as_ref().map(cut) }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,3 +1,5 @@
+mod commands;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
@@ -7,6 +9,15 @@ use serde_json::{Value, json};
 use super::*;
 use crate::limits::Limits;
 use crate::profile::{ProfileKind, Program, WorkerProfile};
+
+/// Looks until it is so, for no longer than a test may take.
+fn until(is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
 
 fn config() -> RuntimeConfig {
     let mut config = RuntimeConfig::new("rt".parse().unwrap());
@@ -81,7 +92,20 @@ const HELLO: &str = r#"{"kind":"user","content":"hello"}"#;
 fn a_runtime_speaks_of_itself() {
     let (status, body) = get(&echo(), "/v1/runtime");
     let runtime = &body["runtime"];
-    assert_eq!((status, &runtime["features"]), (200, &json!(["idempotency", "names", "placement"])));
+    let features = json!([
+        "idempotency",
+        "names",
+        "placement",
+        "interrupt",
+        "eof",
+        "raw_input",
+        "remove",
+        "profiles",
+        "pages",
+        "terminal",
+        "secret_input"
+    ]);
+    assert_eq!((status, &runtime["features"]), (200, &features));
     assert_eq!(runtime["backend"], "memory");
     let incarnation = runtime["incarnation"].as_str().unwrap();
     assert_eq!(incarnation.len(), 32);
