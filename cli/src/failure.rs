@@ -59,11 +59,6 @@ impl Failure {
         }
     }
 
-    /// A reply that is not what the API says.
-    pub(crate) fn unexpected_body() -> Self {
-        Box::new(Problem::unexpected_body()).into()
-    }
-
     /// This exit status, where it is not 0.
     pub(crate) fn of_status(status: u8) -> Result<(), Self> {
         if status == 0 { Ok(()) } else { Err(Self::Status(status)) }
@@ -155,11 +150,11 @@ fn said(problem: &Problem) -> String {
     let Problem { title, detail, code, .. } = problem;
     let mut text = match &**detail {
         "" => format!("{about}{title}"),
-        detail if detail.starts_with(title) => format!("{about}{detail}"),
+        detail if detail.starts_with(&**title) => format!("{about}{detail}"),
         detail => format!("{about}{title}: {detail}"),
     };
     text.push_str(&format!(" ({code}"));
-    let more = [&problem.phase, &problem.runtime_code].into_iter().flatten();
+    let more = [problem.phase.as_deref(), problem.runtime_code.as_deref()].into_iter().flatten();
     for more in more.filter(|more| *more != code) {
         text.push_str(&format!(", {more}"));
     }

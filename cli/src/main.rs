@@ -17,7 +17,6 @@ mod show;
 mod streaming;
 mod text;
 mod transcript;
-mod views;
 
 use std::process::ExitCode;
 

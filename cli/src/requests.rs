@@ -3,13 +3,12 @@
 use std::io;
 
 use bytes::Bytes;
-use sekisho_core::browser_api::Action;
+use sekisho_core::browser_api::{AckReply, Action};
 use sekisho_core::id::WorkerRef;
 use sekisho_core::runtime_api::{Command, IdempotencyKey, Input, Reason};
 
 use crate::backend::read;
 use crate::failure::Failure;
-use crate::views::AckReply;
 
 /// Ends a worker in an orderly way.
 pub(crate) fn stop(worker: &WorkerRef, reason: Option<String>) -> Action {
@@ -49,7 +48,7 @@ pub(crate) fn fresh_key() -> Result<IdempotencyKey, Failure> {
 
 /// What a runtime answered to a command to a worker, in one line.
 pub(crate) fn acknowledgement(worker: &WorkerRef, body: &Bytes) -> Result<String, Failure> {
-    let AckReply { ack } = read(body)?;
+    let AckReply { ack, .. } = read(body)?;
     let item = ack.transcript_sequence.map(|sequence| format!(", item {sequence}")).unwrap_or_default();
-    Ok(format!("{worker}: {}{item}", ack.status))
+    Ok(format!("{worker}: {}{item}", ack.status.name()))
 }

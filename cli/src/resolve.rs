@@ -1,32 +1,15 @@
 //! The beginning of an id in place of the whole, where there is only one such id.
 
-use sekisho_core::browser_api::{Action, AllWorkers};
+use sekisho_core::browser_api::{Action, Items, RuntimeView};
 use sekisho_core::error::ErrorKind;
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::Command;
-use serde::Deserialize;
 
-use crate::backend::{Backend, read};
+use crate::backend::{self, Backend, read};
 use crate::failure::Failure;
 
 /// How many candidates are named where there are several.
 const MAX_NAMED: usize = 8;
-
-#[derive(Deserialize)]
-struct Items<T> {
-    items: Vec<T>,
-}
-
-#[derive(Deserialize)]
-struct RuntimeRow {
-    runtime_id: String,
-}
-
-#[derive(Deserialize)]
-struct WorkerRow {
-    runtime_id: String,
-    worker_id: String,
-}
 
 /// Does something with a worker. Where there is no such worker, and the ids are the beginning of those of one worker,
 /// does it with that one: nothing was done to the first.
@@ -82,19 +65,15 @@ fn is_missing(failure: &Failure) -> bool {
 }
 
 fn found_runtime(backend: &dyn Backend, runtime_id: &RuntimeId) -> Result<Option<RuntimeId>, Failure> {
-    let rows = read::<Items<RuntimeRow>>(&backend.ask(&Action::Runtimes)?)?.items;
-    let ids: Vec<String> = rows.into_iter().map(|row| row.runtime_id).collect();
+    let rows = read::<Items<RuntimeView>>(&backend.ask(&Action::Runtimes)?)?.items;
+    let ids: Vec<String> = rows.into_iter().map(|row| row.runtime_id.to_string()).collect();
     only(runtime_id.as_str(), &ids).map(|id| id.and_then(|id| id.parse().ok()))
 }
 
 fn found(backend: &dyn Backend, worker: &WorkerRef) -> Result<Option<WorkerRef>, Failure> {
     let Some(runtime_id) = found_runtime(backend, &worker.runtime_id)? else { return Ok(None) };
-    let rows = read::<Items<WorkerRow>>(&backend.ask(&Action::AllWorkers(AllWorkers::default()))?)?.items;
-    let ids: Vec<String> = rows
-        .into_iter()
-        .filter(|row| row.runtime_id == runtime_id.as_str())
-        .map(|row| row.worker_id)
-        .collect();
+    let rows = backend::workers(backend, Some(&runtime_id))?.items;
+    let ids: Vec<String> = rows.into_iter().map(|row| row.worker_id.to_string()).collect();
     let worker_id = only(worker.worker_id.as_str(), &ids)?;
     Ok(worker_id.and_then(|id| Some(WorkerRef { runtime_id, worker_id: id.parse().ok()? })))
 }

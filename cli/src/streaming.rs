@@ -80,7 +80,9 @@ pub(crate) fn until_the_end(
                 }
                 match &event {
                     GatewayEvent::Event(envelope) => pass_on(Moment::Event(envelope))?,
-                    GatewayEvent::Notice(notice) if notice.code == CAUGHT_UP => pass_on(Moment::CaughtUp)?,
+                    GatewayEvent::Diagnostic(notice) if notice.code == CAUGHT_UP => {
+                        pass_on(Moment::CaughtUp)?
+                    }
                     event if outage::is_loss(event) => pass_on(Moment::Lost)?,
                     _ => {}
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::id::RuntimeId;
 
 /// How bad it is.
@@ -57,6 +57,11 @@ impl Diagnostic {
     #[must_use]
     pub fn with_retry_after(self, wait: Duration) -> Self {
         Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..self }
+    }
+
+    /// Whether this tells of an error. On a stream one stands last, before the stream is closed.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error || ErrorKind::from_code(&self.code).is_some()
     }
 
     /// When the gateway will try again.

@@ -10,7 +10,6 @@
 //! [`Feed`](crate::feed::Feed) with the same [`answer`] and [`Frame`].
 
 pub mod end_detector;
-mod frame;
 mod problem;
 pub mod stream;
 
@@ -19,8 +18,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 
-pub use frame::{EndSign, Envelope, Frame, Notice};
-pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY, Problem};
+pub use crate::diagnostic::{Diagnostic, Severity};
+pub use crate::frame::{EndSign, Envelope, Frame};
+pub use crate::problem::Problem;
+pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY};
 pub use stream::{
     FIRST_BACKOFF, GIVE_UP_AFTER, GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput,
     GatewayStreamWait, LONGEST_BACKOFF,

@@ -91,6 +91,18 @@ pub enum Reachability {
     Unknown,
 }
 
+impl Reachability {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reachable => "reachable",
+            Self::Unreachable => "unreachable",
+            Self::Unauthorized => "unauthorized",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// How a runtime is faring.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Health {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sekisho_core::browser_api::Action;
+use sekisho_core::browser_api::{Action, WorkerReply};
 use sekisho_core::id::WorkerRef;
 use sekisho_core::runtime_api::{Command, CreateWorker, Intent, Profile};
 
@@ -13,7 +13,6 @@ use crate::failure::Failure;
 use crate::requests::fresh_key;
 use crate::show::Show;
 use crate::text::{WARNING, safe_line};
-use crate::views::WorkerReply;
 
 /// Starts a worker, and prints its name.
 pub(crate) fn create(backend: &Arc<dyn Backend>, create: Create, show: Show) -> Result<(), Failure> {
@@ -35,14 +34,13 @@ pub(crate) fn create(backend: &Arc<dyn Backend>, create: Create, show: Show) -> 
     let key = Some(idempotency_key.map_or_else(fresh_key, Ok)?);
     let command = Command::Create { worker: Box::new(worker), key };
     let body = backend.ask(&Action::Command { runtime_id: runtime_id.clone(), command })?;
-    let WorkerReply { worker } = read(&body)?;
+    let WorkerReply { worker, .. } = read(&body)?;
     if show.json {
         show.json_text(&body)?;
     } else {
         show.line(safe_line(&format!("{}/{}", worker.runtime_id, worker.worker_id)))?;
     }
-    let worker_id = worker.worker_id.parse();
-    let worker = WorkerRef { runtime_id, worker_id: worker_id.map_err(|_| Failure::unexpected_body())? };
+    let worker = WorkerRef { runtime_id, worker_id: worker.worker_id };
     if backend.embeds(&worker.runtime_id) && !attach {
         show.note(WARNING, "the embedded runtime is part of this command: the worker ends with it");
     }

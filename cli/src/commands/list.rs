@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 
 use anstyle::Style;
-use sekisho_core::browser_api::{Action, AllWorkers};
+use sekisho_core::browser_api::{Action, Items, RuntimeReply, RuntimeView, WorkerReply};
+use sekisho_core::diagnostic::Diagnostic;
 use sekisho_core::id::{RuntimeId, WorkerRef};
-use sekisho_core::runtime_api::Command;
+use sekisho_core::runtime_api::{Command, Intent, Profile};
 
-use crate::backend::{Backend, read};
+use crate::backend::{self, Backend, read};
 use crate::failure::Failure;
 use crate::requests::of;
 use crate::show::{Show, Table};
 use crate::text::{BAD, FAINT, GOOD, STRONG, WARNING, painted, safe_line};
-use crate::views::{Diagnostic, Items, Runtime, RuntimeReply, Worker, WorkerReply};
 
 const PLAIN: Style = Style::new();
 
@@ -21,17 +21,17 @@ pub(crate) fn runtimes(backend: &dyn Backend, show: Show) -> Result<(), Failure>
     if show.json {
         return show.json_text(&body);
     }
-    let Items { items, diagnostics } = read::<Items<Runtime>>(&body)?;
+    let Items { items, diagnostics, .. } = read::<Items<RuntimeView>>(&body)?;
     let mut table = Table::new(&["RUNTIME", "NAME", "KIND", "REACHABLE", "STATUS", "ACTIVE", "ALL"]);
     for runtime in &items {
         let counts = runtime.workers.as_ref();
         let count = |count: Option<u64>| (count.map_or_else(|| "-".into(), |count| count.to_string()), PLAIN);
         table.row([
-            (runtime.runtime_id.clone(), STRONG),
+            (runtime.runtime_id.to_string(), STRONG),
             (runtime.display_name.clone(), PLAIN),
             (kind(&runtime.kind).to_owned(), PLAIN),
-            (runtime.reachability.clone(), well(&runtime.reachability)),
-            (runtime.status.clone(), well(&runtime.status)),
+            (runtime.reachability.name().to_owned(), well(runtime.reachability.name())),
+            (runtime.status.name().to_owned(), well(runtime.status.name())),
             count(counts.map(|counts| counts.active)),
             count(counts.map(|counts| counts.total)),
         ]);
@@ -58,11 +58,11 @@ pub(crate) fn runtime(backend: &dyn Backend, runtime_id: &RuntimeId, show: Show)
     }
     let RuntimeReply { runtime } = read(&body)?;
     let mut lines = vec![
-        ("runtime", runtime.runtime_id, STRONG),
+        ("runtime", runtime.runtime_id.to_string(), STRONG),
         ("name", runtime.display_name, PLAIN),
         ("kind", kind(&runtime.kind).to_owned(), PLAIN),
-        ("reachable", runtime.reachability.clone(), well(&runtime.reachability)),
-        ("status", runtime.status.clone(), well(&runtime.status)),
+        ("reachable", runtime.reachability.name().to_owned(), well(runtime.reachability.name())),
+        ("status", runtime.status.name().to_owned(), well(runtime.status.name())),
         ("last seen", runtime.last_seen_at.unwrap_or_else(|| "never".into()), PLAIN),
     ];
     if let Some(counts) = runtime.workers {
@@ -74,7 +74,7 @@ pub(crate) fn runtime(backend: &dyn Backend, runtime_id: &RuntimeId, show: Show)
     if let Some(limits) = runtime.limits {
         lines.push(("transcript page", format!("at most {} items", limits.max_transcript_items), PLAIN));
     }
-    lines.push(("can", can(&runtime.capabilities), PLAIN));
+    lines.push(("can", can(runtime.capabilities.iter()), PLAIN));
     sheet(show, lines)?;
     runtime.diagnostics.iter().for_each(|diagnostic| tell(show, None, diagnostic));
     Ok(())
@@ -85,22 +85,19 @@ pub(crate) fn workers(
     runtime_id: Option<&RuntimeId>,
     show: Show,
 ) -> Result<(), Failure> {
-    let body = backend.ask(&match runtime_id {
-        None => Action::AllWorkers(AllWorkers::default()),
-        Some(runtime_id) => Action::Command { runtime_id: runtime_id.clone(), command: Command::workers() },
-    })?;
+    let list = backend::workers(backend, runtime_id)?;
     if show.json {
-        return show.json_text(&body);
+        return show.json_text(&serde_json::to_vec(&list).unwrap_or_default());
     }
-    let Items { items, diagnostics } = read::<Items<Worker>>(&body)?;
+    let Items { items, diagnostics, .. } = list;
     let mut table = Table::new(&["WORKER", "STATUS", "PROFILE", "ITEMS", "INTENT"]);
     for worker in items {
         table.row([
             (format!("{}/{}", worker.runtime_id, worker.worker_id), STRONG),
-            (worker.status.clone(), well(&worker.status)),
-            (worker.profile.said(), PLAIN),
+            (worker.status.name().to_owned(), well(worker.status.name())),
+            (profile(worker.profile), PLAIN),
             (worker.transcript_len.to_string(), PLAIN),
-            (worker.intent.said(), PLAIN),
+            (intent(worker.intent), PLAIN),
         ]);
     }
     show.table(&table)?;
@@ -113,21 +110,21 @@ pub(crate) fn worker(backend: &dyn Backend, worker: &WorkerRef, show: Show) -> R
     if show.json {
         return show.json_text(&body);
     }
-    let WorkerReply { worker } = read(&body)?;
+    let WorkerReply { worker, .. } = read(&body)?;
     let mut lines = vec![
         ("worker", format!("{}/{}", worker.runtime_id, worker.worker_id), STRONG),
-        ("status", worker.status.clone(), well(&worker.status)),
-        ("intent", worker.intent.said(), PLAIN),
-        ("profile", worker.profile.said(), PLAIN),
+        ("status", worker.status.name().to_owned(), well(worker.status.name())),
+        ("intent", intent(worker.intent), PLAIN),
+        ("profile", profile(worker.profile), PLAIN),
         ("transcript", format!("{} items", worker.transcript_len), PLAIN),
     ];
-    for requested in worker.requested_capabilities {
+    for requested in worker.requested_capabilities.into_iter().flatten() {
         lines.push(("wants", requested.name, PLAIN));
     }
-    for workspace in worker.workspace_refs {
+    for workspace in worker.workspace_refs.into_iter().flatten() {
         lines.push(("workspace", format!("{} = {}", workspace.name, workspace.reference), PLAIN));
     }
-    lines.push(("can", can(&worker.capabilities), PLAIN));
+    lines.push(("can", can(worker.capabilities.iter()), PLAIN));
     sheet(show, lines)
 }
 
@@ -141,7 +138,7 @@ fn sheet(show: Show, lines: Vec<(&str, String, Style)>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(show: Show, runtime_id: Option<&String>, Diagnostic { code, message, .. }: &Diagnostic) {
+fn tell(show: Show, runtime_id: Option<&RuntimeId>, Diagnostic { code, message, .. }: &Diagnostic) {
     let about = runtime_id.map(|id| format!("{id}: ")).unwrap_or_default();
     show.note(WARNING, &format!("{about}{message} ({code})"));
 }
@@ -156,12 +153,34 @@ fn kind(kind: &str) -> &str {
     }
 }
 
-fn can(capabilities: &std::collections::BTreeMap<String, bool>) -> String {
+fn can<'a>(capabilities: impl Iterator<Item = (&'a str, bool)>) -> String {
     let able: Vec<String> =
-        capabilities.iter().filter(|(_, able)| **able).map(|(name, _)| name.replace('_', " ")).collect();
+        capabilities.filter(|(_, able)| *able).map(|(name, _)| name.replace('_', " ")).collect();
     match able.is_empty() {
         true => "nothing".into(),
         false => able.join(", "),
+    }
+}
+
+/// What a worker is for, in a few words.
+fn intent(intent: Intent) -> String {
+    let (kind, more) = match intent {
+        Intent::Assistant { purpose } => ("assistant", [purpose, None]),
+        Intent::Task { objective } => ("task", [Some(objective), None]),
+        Intent::Role { role, purpose } => ("role", [Some(role), purpose]),
+    };
+    let more: Vec<String> = more.into_iter().flatten().collect();
+    match more.is_empty() {
+        true => kind.to_owned(),
+        false => format!("{kind}: {}", more.join(", ")),
+    }
+}
+
+/// The name of a profile.
+fn profile(profile: Profile) -> String {
+    match profile {
+        Profile::RuntimeDefault => "runtime default".to_owned(),
+        Profile::Builtin(name) | Profile::Named(name) => name,
     }
 }
 

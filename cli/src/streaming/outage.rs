@@ -20,7 +20,7 @@ pub(super) struct Outage {
 pub(super) fn is_loss(event: &GatewayEvent) -> bool {
     match event {
         GatewayEvent::StartedOver => true,
-        GatewayEvent::Notice(notice) => notice.code == RESYNCHRONIZED,
+        GatewayEvent::Diagnostic(notice) => notice.code == RESYNCHRONIZED,
         _ => false,
     }
 }
@@ -57,7 +57,7 @@ impl Outage {
                 "the gateway cannot go on where the stream was left: events were lost, and a new snapshot follows"
                     .into(),
             )),
-            GatewayEvent::Notice(notice) => match &*notice.code {
+            GatewayEvent::Diagnostic(notice) => match &*notice.code {
                 CAUGHT_UP => None,
                 UPSTREAM_DISCONNECTED => match self.runtime.replace(self.runtime.unwrap_or(now)) {
                     Some(_) => None,
@@ -97,16 +97,14 @@ fn span(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sekisho_core::gateway_client::{Notice, Problem};
+    use sekisho_core::gateway_client::{Diagnostic, Problem, Severity};
 
     use super::*;
 
     fn notice(code: &str) -> GatewayEvent {
-        GatewayEvent::Notice(Notice {
-            code: code.into(),
-            severity: "warning".into(),
-            message: "m".into(),
-            retry_after_ms: None,
+        GatewayEvent::Diagnostic(Diagnostic {
+            code: code.to_owned().into(),
+            ..Diagnostic::new("", Severity::Warning, "m")
         })
     }
 
@@ -138,7 +136,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                "What answered is not a sekisho gateway: the answer is not of the form; trying again",
+                "What answered is not a sekisho gateway: the answer is not one of the API; trying again",
                 "the gateway is back after 2 s, and nothing was missed",
                 "the runtime cannot be reached; trying again",
                 "the runtime is back after 4 s",

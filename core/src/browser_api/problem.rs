@@ -6,52 +6,27 @@ use http::header::{self, HeaderValue};
 use serde::Serialize;
 
 use super::json;
-use crate::error::{Error, ErrorKind, Origin, Outcome, whole_seconds};
-use crate::id::{RuntimeId, WorkerId};
+use crate::error::{Error, ErrorKind};
+use crate::problem::Problem;
 
 #[derive(Serialize)]
-struct Problem<'a> {
+struct Typed<'a> {
     r#type: String,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-    code: &'a str,
-    origin: Origin,
-    retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    runtime_id: Option<&'a RuntimeId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    worker_id: Option<&'a WorkerId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phase: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<Outcome>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    runtime_code: Option<&'a str>,
+    #[serde(flatten)]
+    problem: &'a Problem,
 }
 
 /// The response that tells of an error: `application/problem+json`, with `Retry-After`, `Allow` or
 /// `WWW-Authenticate` where they belong.
 pub fn problem(error: &Error) -> Response<Bytes> {
     let kind = error.kind();
-    let body = Problem {
-        r#type: format!("urn:sekisho:problem:{}", kind.code()),
-        title: kind.title(),
-        status: kind.status().as_u16(),
-        detail: error.detail(),
-        code: kind.code(),
-        origin: kind.origin(),
-        retryable: kind.retryable(),
-        runtime_id: error.runtime_id(),
-        worker_id: error.worker_id(),
-        phase: kind.phase(),
-        outcome: error.outcome(),
-        runtime_code: error.runtime_code(),
-    };
+    let mut problem = Problem::from(error);
+    let retry_after = problem.retry_after.take();
+    let body = Typed { r#type: format!("urn:sekisho:problem:{}", kind.code()), problem: &problem };
     let mut response = json(kind.status(), "application/problem+json", &body);
     let headers = response.headers_mut();
-    if let Some(wait) = error.retry_after() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, seconds.into());
     }
     match kind {
         ErrorKind::MethodNotAllowed { allow } => {
@@ -70,7 +45,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::{NetworkPhase, TimeoutPhase};
+    use crate::error::{NetworkPhase, Outcome, TimeoutPhase};
 
     #[test]
     fn a_problem_says_it_all() {

@@ -242,6 +242,21 @@ pub struct WorkerCapabilities {
     pub observe_events: bool,
 }
 
+impl WorkerCapabilities {
+    /// All of them by name.
+    pub fn iter(self) -> impl Iterator<Item = (&'static str, bool)> {
+        let Self { send_input, stop, cancel, read_transcript, observe_events } = self;
+        let all = [
+            ("send_input", send_input),
+            ("stop", stop),
+            ("cancel", cancel),
+            ("read_transcript", read_transcript),
+            ("observe_events", observe_events),
+        ];
+        all.into_iter()
+    }
+}
+
 /// `{"ack":…}`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AckReply {

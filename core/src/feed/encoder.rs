@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use crate::cursor::{CursorError, CursorKey, Sealer, UpstreamCursor};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::{Error, ErrorKind};
+use crate::frame::diagnostic_text;
 use crate::id::WorkerRef;
 use crate::policy::Policy;
 use crate::watch::{Observed, WatchEvent};
@@ -172,13 +172,7 @@ impl fmt::Debug for Encoder {
 }
 
 fn diagnostic_frame(kind: ItemKind, diagnostic: Diagnostic) -> Item {
-    #[derive(Serialize)]
-    struct Frame {
-        kind: &'static str,
-        diagnostic: Diagnostic,
-    }
-    // Plain structs of texts and numbers: there is no map with keys that JSON could not have.
-    let text = serde_json::to_vec(&Frame { kind: "diagnostic", diagnostic }).expect("plain data").into();
+    let text = diagnostic_text(&diagnostic);
     Item { kind, cursor: Bytes::new(), text }
 }
 

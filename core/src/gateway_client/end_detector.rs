@@ -14,9 +14,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::frame::EndSign;
 use super::stream::GatewayEvent;
 use crate::feed::{CAUGHT_UP, UPSTREAM_DISCONNECTED, UPSTREAM_RESUMED};
+use crate::frame::EndSign;
 use crate::runtime_api::WorkerEnd;
 
 /// How long a stream must be silent after an event that may be the worker's last before its status is asked for, and
@@ -106,7 +106,7 @@ impl EndDetector {
             GatewayEvent::Away { .. } => self.away = true,
             GatewayEvent::Back { .. } => (self.away, self.caught_up, self.in_doubt) = (false, false, true),
             GatewayEvent::StartedOver => (self.caught_up, self.in_doubt) = (false, true),
-            GatewayEvent::Notice(notice) => match &*notice.code {
+            GatewayEvent::Diagnostic(notice) => match &*notice.code {
                 UPSTREAM_DISCONNECTED => self.away = true,
                 UPSTREAM_RESUMED => (self.away, self.in_doubt) = (false, true),
                 CAUGHT_UP => (self.away, self.caught_up, self.in_doubt) = (false, true, true),

@@ -1,14 +1,16 @@
 //! What went wrong, as a client of the gateway knows it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Response, header};
-use serde::{Deserialize, Serialize};
 
-use super::frame::Notice;
-use crate::error::{Error, ErrorKind, NetworkPhase, Origin, Outcome, TimeoutPhase, bounded};
+use crate::diagnostic::Diagnostic;
+use crate::error::{ErrorKind, NetworkPhase, Origin, Outcome, TimeoutPhase, bounded, whole_seconds};
+use crate::problem::Problem;
 use crate::transport::{Failure, FailureCause};
 
-/// The code of a problem on the way to the gateway: nobody there answered.
+/// The code of a problem on the way to the gateway: it cannot be reached.
 pub const GATEWAY_UNREACHABLE: &str = "gateway_unreachable";
 
 /// The code of a problem on the way to the gateway: it did not answer in time.
@@ -18,45 +20,7 @@ pub const GATEWAY_TIMEOUT: &str = "gateway_timeout";
 pub const NOT_A_GATEWAY: &str = "not_a_gateway";
 
 /// What [`NOT_A_GATEWAY`] is called.
-const SOMEBODY_ELSE: &str = "What answered is not a sekisho gateway";
-
-/// What went wrong: problem details (RFC 9457) of a gateway, or of the way there.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Problem {
-    /// The cause: one of BROWSER-API.md's codes, or of the three of the way there.
-    pub code: String,
-    /// One sentence about the code.
-    pub title: String,
-    /// What happened this time.
-    #[serde(default)]
-    pub detail: String,
-    /// Whose error it is.
-    pub origin: Origin,
-    /// The HTTP status, where there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Whether the same request may succeed later although nobody mends anything.
-    #[serde(default)]
-    pub retryable: bool,
-    /// Which runtime it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime_id: Option<String>,
-    /// Which worker it is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub worker_id: Option<String>,
-    /// Where on the way it happened.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<String>,
-    /// Whether a command that changes something took effect.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Outcome>,
-    /// The runtime's own code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime_code: Option<String>,
-    /// In how many seconds it is worth to ask again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
-}
+const ANOTHER_PROGRAM: &str = "What answered is not a sekisho gateway";
 
 impl Problem {
     /// What a gateway told in a response; any other response is [`NOT_A_GATEWAY`].
@@ -82,7 +46,7 @@ impl Problem {
             FailureCause::Network(_) => (GATEWAY_UNREACHABLE, "The gateway cannot be reached"),
             FailureCause::Timeout(_) => (GATEWAY_TIMEOUT, "The gateway did not answer in time"),
             FailureCause::NotHttp | FailureCause::CutShort | FailureCause::TooLarge => {
-                (NOT_A_GATEWAY, SOMEBODY_ELSE)
+                (NOT_A_GATEWAY, ANOTHER_PROGRAM)
             }
         };
         let detail = match failure.cause {
@@ -102,7 +66,7 @@ impl Problem {
         };
         let outcome = if failure.sent { Outcome::Unknown } else { Outcome::NotApplied };
         Self {
-            phase: ErrorKind::from(failure.cause).phase().map(str::to_owned),
+            phase: ErrorKind::from(failure.cause).phase().map(Cow::Borrowed),
             outcome: changes_something.then_some(outcome),
             retryable: matches!(failure.cause, FailureCause::Network(_) | FailureCause::Timeout(_)),
             ..Self::of(code, title, detail.to_owned())
@@ -111,20 +75,19 @@ impl Problem {
 
     /// What a reply comes to that is a success, but not one of the API's.
     pub fn unexpected_body() -> Self {
-        Self::not_a_gateway("the answer is not of the form")
+        Self::not_a_gateway("the answer is not one of the API")
     }
 
     /// What it means that an answer or a stream is none of a gateway's.
     pub(super) fn not_a_gateway(detail: &str) -> Self {
-        Self::of(NOT_A_GATEWAY, SOMEBODY_ELSE, detail.to_owned())
+        Self::of(NOT_A_GATEWAY, ANOTHER_PROGRAM, detail.to_owned())
     }
 
     /// How a gateway ended a stream: its last diagnostic.
-    pub(super) fn from_closing_diagnostic(notice: &Notice) -> Self {
-        let retry_after =
-            notice.retry_after().map(|pause| pause.as_secs() + u64::from(pause.subsec_nanos() > 0));
-        let detail = bounded(&notice.message);
-        match ErrorKind::from_code(&notice.code) {
+    pub(super) fn from_closing_diagnostic(diagnostic: &Diagnostic) -> Self {
+        let retry_after = diagnostic.retry_after().map(whole_seconds);
+        let detail = bounded(&diagnostic.message);
+        match ErrorKind::from_code(&diagnostic.code) {
             Some(kind) => Self {
                 origin: kind.origin(),
                 retryable: kind.retryable(),
@@ -134,15 +97,15 @@ impl Problem {
             // Of a gateway that knows more errors than this client.
             None => Self {
                 retry_after,
-                ..Self::of(&bounded(&notice.code), "The gateway ended the stream", detail)
+                ..Self::of(bounded(&diagnostic.code), "The gateway ended the stream", detail)
             },
         }
     }
 
-    fn of(code: &str, title: &str, detail: String) -> Self {
+    fn of(code: impl Into<Cow<'static, str>>, title: &'static str, detail: String) -> Self {
         Self {
-            code: code.to_owned(),
-            title: title.to_owned(),
+            code: code.into(),
+            title: title.into(),
             detail,
             origin: Origin::Gateway,
             status: None,
@@ -154,11 +117,5 @@ impl Problem {
             runtime_code: None,
             retry_after: None,
         }
-    }
-}
-
-impl From<&Error> for Problem {
-    fn from(error: &Error) -> Self {
-        Self::from_response(&crate::browser_api::problem(error), false)
     }
 }

@@ -31,15 +31,16 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::frame::{Envelope, Frame, Notice};
-use super::problem::Problem;
 use super::{LIMITS, addressed};
 use crate::backoff::{Jitter, doubled};
 use crate::browser_api::SUBPROTOCOL;
+use crate::diagnostic::Diagnostic;
 use crate::error::TimeoutPhase;
 use crate::feed::{CAUGHT_UP, RESYNCHRONIZED};
+use crate::frame::{Envelope, Frame};
 use crate::heartbeat::{Beat, Heartbeat};
 use crate::id::WorkerRef;
+use crate::problem::Problem;
 use crate::runtime_api::ask_for_websocket;
 use crate::secret::Access;
 use crate::transport::{ConnId, Connect, Failure, FailureCause, Loss, REPORT_GRACE, Unopened};
@@ -127,7 +128,7 @@ pub enum GatewayEvent {
     /// An event of the worker, or its state at the beginning.
     Event(Envelope),
     /// The gateway said something about the stream.
-    Notice(Notice),
+    Diagnostic(Diagnostic),
     /// The gateway cannot be reached. It is tried again.
     Away {
         /// The time until it is tried.
@@ -166,7 +167,7 @@ pub struct GatewayStream {
     /// Whether all events after the last one that was shown are still to come on this connection.
     gapless: bool,
     /// The error that may turn out to be the last frame.
-    closing_diagnostic: Option<Notice>,
+    closing_diagnostic: Option<Diagnostic>,
     outputs: VecDeque<GatewayStreamOutput>,
 }
 
@@ -238,7 +239,7 @@ impl GatewayStream {
             }
             GatewayStreamInput::Frame(id, text) if current == Some(id) => match Frame::from_text(&text) {
                 Some(Frame::Event(envelope)) => self.event(now, envelope),
-                Some(Frame::Notice(notice)) => self.notice(now, notice),
+                Some(Frame::Diagnostic(diagnostic)) => self.diagnostic(now, diagnostic),
                 None => {
                     self.outputs.push_back(GatewayStreamOutput::Close(id));
                     self.stop(Err(Problem::not_a_gateway("a frame of the stream is malformed").into()));
@@ -334,16 +335,16 @@ impl GatewayStream {
         self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Event(envelope)));
     }
 
-    fn notice(&mut self, now: Instant, notice: Notice) {
+    fn diagnostic(&mut self, now: Instant, diagnostic: Diagnostic) {
         // An error is said last, and what comes of it is in the close code.
-        if notice.is_error() {
-            self.closing_diagnostic = Some(notice);
+        if diagnostic.is_error() {
+            self.closing_diagnostic = Some(diagnostic);
             return;
         }
-        self.gapless &= notice.code != RESYNCHRONIZED;
+        self.gapless &= diagnostic.code != RESYNCHRONIZED;
         // A worker that is quiet has no event to come back with, but the diagnostic that all have been replayed.
-        self.sign_of_life(now, self.gapless && notice.code == CAUGHT_UP);
-        self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Notice(notice)));
+        self.sign_of_life(now, self.gapless && diagnostic.code == CAUGHT_UP);
+        self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Diagnostic(diagnostic)));
     }
 
     fn sign_of_life(&mut self, now: Instant, nothing_missed: bool) {

@@ -79,14 +79,8 @@ impl WorkerFilter {
         &'a self,
         after: Option<Cow<'a, str>>,
     ) -> impl Iterator<Item = (&'static str, Cow<'a, str>)> {
-        let status = match self.status {
-            Some(WorkerStatus::Running) => Some("running"),
-            Some(WorkerStatus::Stopped) => Some("stopped"),
-            Some(WorkerStatus::Cancelled) => Some("cancelled"),
-            Some(WorkerStatus::Unknown) | None => None,
-        };
         let single = [
-            (STATUS, status.map(Cow::Borrowed)),
+            (STATUS, self.status.map(|status| status.name().into())),
             (NAME, self.name.as_deref().map(Cow::Borrowed)),
             (LIMIT, self.limit.map(|limit| limit.to_string().into())),
             (AFTER, after),

@@ -78,6 +78,17 @@ pub enum RuntimeStatus {
     Unknown,
 }
 
+impl RuntimeStatus {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// The bounds of a runtime's replies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RuntimeLimits {

@@ -7,13 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use anstyle::Style;
-use sekisho_core::browser_api::{Action, AllWorkers};
 use sekisho_core::id::{RuntimeId, WorkerRef};
-use serde::Deserialize;
+use sekisho_core::runtime_api::WorkerStatus;
 
 use super::{Output, WatchOptions, WatchView};
 use crate::args::Watched;
-use crate::backend::{Backend, read};
+use crate::backend::{self, Backend};
 use crate::failure::{Failure, end_status};
 use crate::render::{RenderOptions, end_in_words};
 use crate::show::Show;
@@ -175,29 +174,15 @@ impl Output for Prefixed {
     }
 }
 
-#[derive(Deserialize)]
-struct Rows {
-    items: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    runtime_id: String,
-    worker_id: String,
-    status: String,
-}
-
 /// The workers that run, of these runtimes or of all.
 fn running(backend: &dyn Backend, runtimes: &[RuntimeId]) -> Result<Vec<WorkerRef>, Failure> {
-    let body = match backend.ask(&Action::AllWorkers(AllWorkers::default())) {
-        Ok(body) => body,
+    let list = match backend::workers(backend, None) {
+        Ok(list) => list,
         // The streams tell of the outage.
         Err(problem) if problem.retryable => return Ok(Vec::new()),
         Err(problem) => return Err(problem.into()),
     };
-    let rows = read::<Rows>(&body)?.items.into_iter().filter(|row| row.status == "running");
-    let workers = rows.filter_map(|row| {
-        Some(WorkerRef { runtime_id: row.runtime_id.parse().ok()?, worker_id: row.worker_id.parse().ok()? })
-    });
+    let rows = list.items.into_iter().filter(|row| row.status == WorkerStatus::Running);
+    let workers = rows.map(|row| WorkerRef { runtime_id: row.runtime_id, worker_id: row.worker_id });
     Ok(workers.filter(|worker| runtimes.is_empty() || runtimes.contains(&worker.runtime_id)).collect())
 }

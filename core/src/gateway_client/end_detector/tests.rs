@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::gateway_client::{Envelope, Notice, Problem};
+use crate::gateway_client::{Diagnostic, Envelope, Problem, Severity};
 
 /// A machine with a clock.
 struct Watching {
@@ -34,13 +34,9 @@ impl Watching {
     }
 
     fn notice(&mut self, code: &str) {
-        let notice = Notice {
-            code: code.into(),
-            severity: "info".into(),
-            message: String::new(),
-            retry_after_ms: None,
-        };
-        self.end.handle(self.now, &GatewayEvent::Notice(notice));
+        let notice =
+            Diagnostic { code: code.to_owned().into(), ..Diagnostic::new("", Severity::Info, String::new()) };
+        self.end.handle(self.now, &GatewayEvent::Diagnostic(notice));
     }
 
     /// Waits for as long as it says; how long that was.
@@ -132,11 +128,9 @@ fn who_is_away_is_not_asked() {
     let problem = || Box::new(Problem::unexpected_body());
     let away = [
         GatewayEvent::Away { retry_after: Duration::ZERO, problem: problem() },
-        GatewayEvent::Notice(Notice {
-            code: UPSTREAM_DISCONNECTED.into(),
-            severity: "warning".into(),
-            message: String::new(),
-            retry_after_ms: None,
+        GatewayEvent::Diagnostic(Diagnostic {
+            code: UPSTREAM_DISCONNECTED.to_owned().into(),
+            ..Diagnostic::new("", Severity::Warning, String::new())
         }),
     ];
     for away in away {

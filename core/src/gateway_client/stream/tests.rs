@@ -88,7 +88,9 @@ impl Pair {
     fn stopped(&mut self) -> Result<(), String> {
         loop {
             match self.poll() {
-                GatewayStreamOutput::Stopped(result) => return result.map_err(|problem| problem.code),
+                GatewayStreamOutput::Stopped(result) => {
+                    return result.map_err(|problem| problem.code.into_owned());
+                }
                 GatewayStreamOutput::Event(_) | GatewayStreamOutput::Close(_) => {}
                 other => panic!("{other:?}"),
             }

@@ -22,6 +22,18 @@ pub enum WorkerStatus {
 }
 
 impl WorkerStatus {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl WorkerStatus {
     /// Whether a worker of this state has ended.
     pub fn has_ended(self) -> bool {
         matches!(self, Self::Stopped | Self::Cancelled)

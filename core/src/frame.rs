@@ -1,22 +1,21 @@
-//! What a gateway shows of a worker, read.
+//! The frames of a stream as viewers get them, written and read (`docs/observation.md`).
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::error::ErrorKind;
+use crate::diagnostic::Diagnostic;
 use crate::runtime_api::WorkerEnd;
 
-/// One frame of a stream (BROWSER-API.md, "Observation").
+/// One frame of a stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Frame {
     /// Something that happened.
     Event(Envelope),
     /// Something about the stream.
-    Notice(Notice),
+    Diagnostic(Diagnostic),
 }
 
 /// An event, and where it stands.
@@ -32,40 +31,12 @@ pub struct Envelope {
     pub payload: Bytes,
 }
 
-/// A diagnostic of a stream.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-pub struct Notice {
-    /// Which one; the codes of errors among them.
-    pub code: String,
-    /// How bad it is: `info`, `warning` or `error`; empty where it was not said.
-    #[serde(default)]
-    pub severity: String,
-    /// The same for people.
-    #[serde(default)]
-    pub message: String,
-    /// When the gateway will try again.
-    #[serde(default)]
-    pub retry_after_ms: Option<u64>,
-}
-
-impl Notice {
-    /// Whether this is an error. A gateway says none on a stream but as the last frame before it closes.
-    pub fn is_error(&self) -> bool {
-        self.severity == "error" || ErrorKind::from_code(&self.code).is_some()
-    }
-
-    /// When the gateway will try again.
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after_ms.map(Duration::from_millis)
-    }
-}
-
 #[derive(Deserialize)]
 struct Wire<'a> {
     kind: Kind,
     #[serde(borrow)]
     envelope: Option<&'a RawValue>,
-    diagnostic: Option<Notice>,
+    diagnostic: Option<Diagnostic>,
 }
 
 #[derive(Deserialize)]
@@ -88,7 +59,7 @@ impl Frame {
     pub fn from_text(text: &Bytes) -> Option<Self> {
         let wire: Wire<'_> = serde_json::from_slice(text).ok()?;
         match wire.kind {
-            Kind::Diagnostic => wire.diagnostic.map(Self::Notice),
+            Kind::Diagnostic => wire.diagnostic.map(Self::Diagnostic),
             Kind::Event => {
                 let envelope = wire.envelope?.get();
                 let WireEnvelope { cursor, event_id, payload } = serde_json::from_str(envelope).ok()?;
@@ -101,6 +72,17 @@ impl Frame {
             }
         }
     }
+}
+
+/// The text of the frame that tells of a diagnostic: JSON in a single line.
+pub fn diagnostic_text(diagnostic: &Diagnostic) -> Bytes {
+    #[derive(Serialize)]
+    struct Told<'a> {
+        kind: &'static str,
+        diagnostic: &'a Diagnostic,
+    }
+    // A plain struct of texts and numbers can be JSON.
+    serde_json::to_vec(&Told { kind: "diagnostic", diagnostic }).expect("plain data").into()
 }
 
 impl Envelope {
@@ -162,10 +144,11 @@ pub enum EndSign {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Severity;
     use crate::runtime_api::EndReason;
 
     #[test]
-    fn events_and_notices() {
+    fn events_and_diagnostics() {
         let text = r#"{"kind":"event","envelope":{"cursor":"C","event_id":"9","runtime_id":"r","worker_id":"w","payload":{"event":"x","data":[1]}}}"#;
         let Some(Frame::Event(envelope)) = Frame::from_text(&Bytes::from_static(text.as_bytes())) else {
             panic!("{text}")
@@ -174,9 +157,12 @@ mod tests {
         assert_eq!(envelope.payload, r#"{"event":"x","data":[1]}"#);
         assert!(envelope.text.starts_with(br#"{"cursor""#) && envelope.text.ends_with(b"}}"));
 
-        let text = crate::feed::caught_up().text().clone();
-        let Some(Frame::Notice(notice)) = Frame::from_text(&text) else { panic!("{text:?}") };
-        assert_eq!(notice.code, "caught_up");
+        let told = Diagnostic::new("of_tomorrow", Severity::Warning, "a \"b\"")
+            .with_retry_after(std::time::Duration::from_millis(1500));
+        let text = diagnostic_text(&told);
+        let expected = r#"{"kind":"diagnostic","diagnostic":{"code":"of_tomorrow","severity":"warning","message":"a \"b\"","retry_after_ms":1500}}"#;
+        assert_eq!(text, expected);
+        assert_eq!(Frame::from_text(&text), Some(Frame::Diagnostic(told)));
     }
 
     #[test]
