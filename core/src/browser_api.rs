@@ -9,7 +9,7 @@
 //! 5. [`Exchange::begin`] says which calls to drive; drive them all at once.
 //! 6. [`Exchange::response`] says what to answer.
 //!
-//! A request that [`Observation::parse`] makes something of wants a stream instead: [`crate::viewer`] says how.
+//! A request that [`Observation::parse`] makes something of wants a stream instead: the module `viewer` says how.
 //!
 //! Every step may end in an [`Error`](crate::error::Error), of which [`problem`] makes the response.
 

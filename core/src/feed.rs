@@ -34,7 +34,7 @@ pub struct FeedLimits {
 }
 
 impl Default for FeedLimits {
-    /// 8,192 frames, 8 MiB, 1 MiB an event (BROWSER-API.md, "Observation").
+    /// 8,192 frames, 8 MiB, 1 MiB an event (`docs/observation.md`).
     fn default() -> Self {
         Self { max_frames: 8192, max_bytes: 8 << 20, max_event: 1 << 20 }
     }

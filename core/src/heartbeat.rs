@@ -1,8 +1,7 @@
 //! Whether the peer of a connection is still there: a ping at a fixed interval, and a bound for the pong.
 //!
-//! [`Watch`](crate::watch::Watch), [`ViewerSession`](crate::viewer::ViewerSession) and
-//! [`GatewayStream`](crate::gateway_client::GatewayStream) keep their connections alive by this one rule. Other traffic
-//! neither postpones a ping nor replaces a pong (RFC 6455, 5.5.2 and 5.5.3).
+//! Streams to runtimes, viewers' sessions and the streams of the gateway's clients keep their connections by this one
+//! rule. Other traffic neither postpones a ping nor replaces a pong (RFC 6455, 5.5.2 and 5.5.3).
 
 use std::time::{Duration, Instant};
 

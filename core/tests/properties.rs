@@ -1,5 +1,5 @@
 //! What holds of every input: ids, base URLs, requests, replies, frames, cursors, texts with secrets in them, and
-//! errors. What holds over time is in `streams.rs`.
+//! errors. What holds over time is in `watch.rs`.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 #[path = "properties/any.rs"]

@@ -54,7 +54,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        // Before anybody is told that the server is there, it must be able to hear that it is to go.
+        // Before the server says that it is ready, it must be able to hear that it is to shut down.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let server = Server::start(config)?;

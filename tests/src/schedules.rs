@@ -99,15 +99,15 @@ pub enum Step {
     Replace,
     /// Time passes.
     Pass(Duration),
-    /// Somebody comes without a cursor.
+    /// A person comes without a cursor.
     Come(usize),
-    /// Somebody comes with the cursor of a frame that was read, counted from the last.
+    /// A person comes with the cursor of a frame that was read, counted from the last.
     ComeWith(usize, usize),
-    /// Somebody reads so many frames.
+    /// A person reads so many frames.
     Read(usize, usize),
-    /// Somebody leaves.
+    /// A person leaves.
     Leave(usize),
-    /// Somebody comes back with the last cursor seen.
+    /// A person comes back with the last cursor seen.
     Return(usize),
 }
 
@@ -604,7 +604,7 @@ impl World {
 
     // ---- The end.
 
-    /// Lets everything arrive and everybody read, until nothing has moved for so long.
+    /// Lets everything arrive and every person read, until nothing has moved for so long.
     fn rest(&mut self, quiet: Duration) {
         let mut moved_at = self.now;
         while self.now < moved_at + quiet {

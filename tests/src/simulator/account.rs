@@ -237,7 +237,7 @@ fn is_shown(said: &Bytes, shown: &str) -> bool {
     shown == format!(r#"{{"event":"sekisho.event_too_large","data":{{"bytes":{}}}}}"#, said.len())
 }
 
-/// The close code that follows a diagnostic which is the end (BROWSER-API.md, "Observation").
+/// The close code that follows a diagnostic which is the end (`docs/observation.md`).
 fn close_code(diagnostic: &str) -> Option<u16> {
     Some(match diagnostic {
         "going_away" => 1001,
