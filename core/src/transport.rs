@@ -83,7 +83,7 @@ mod stream;
 use std::time::Instant;
 
 pub use attempt::{Attempt, AttemptId, AttemptLimits, Failure, FailureCause};
-pub use in_process::{Frames, InProcess};
+pub use in_process::{Frames, InProcess, PendingResponse};
 pub use limits::{
     MAX_FRAME, MAX_HEAD, MAX_HEADERS, MAX_IDLE, MAX_IDLE_FOR_ONCE, MAX_REFUSAL, MAX_WRITE_BUFFER,
     PING_TIMEOUT, READ_BUFFER, REPORT_GRACE,

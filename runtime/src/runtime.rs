@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{Command, CommandError, Fault, FaultCode, Observe, Reply, WireRef};
-use sekisho_core::transport::{Frames, InProcess};
+use sekisho_core::transport::{Frames, InProcess, PendingResponse};
 
 use crate::config::{RuntimeConfig, Simulation, StartError, check_profiles};
 use crate::cursor::epoch_of;
@@ -202,6 +202,10 @@ impl std::fmt::Debug for Runtime {
 impl InProcess for Runtime {
     fn handle(&self, request: &Request<Bytes>) -> Response<Bytes> {
         self.handle(request)
+    }
+
+    fn respond(&self, request: &Request<Bytes>) -> PendingResponse {
+        Box::pin(self.respond(request))
     }
 
     fn observe(&self, request: &Request<Bytes>) -> Result<Box<dyn Frames>, Response<Bytes>> {

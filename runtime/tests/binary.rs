@@ -1,6 +1,8 @@
 //! The real binary: over TCP, over a unix socket, and under `kill -9`.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail the test")]
 
+#[path = "binary/room.rs"]
+mod room;
 #[path = "binary/websocket.rs"]
 mod websocket;
 
@@ -136,7 +138,7 @@ fn exchange(
 }
 
 /// Looks until it is so, for no longer than anybody would wait.
-fn until(what: &str, is_so: impl Fn() -> bool) {
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain for {what}");

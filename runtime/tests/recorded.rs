@@ -18,6 +18,8 @@ fn runtime() -> Runtime {
         display_name: Some("Remote A".into()),
         token: TOKEN.parse().ok(),
         profiles: vec![WorkerProfile::lines("careful", ["sh", "-c", "exec cat >/dev/null"])],
+        // This program is a test's, which is no helper.
+        launcher: Some(env!("CARGO_BIN_EXE_sekisho-runtime").into()),
         simulation: Some(simulation),
         ..RuntimeConfig::new("remote-a".parse().unwrap())
     };

@@ -31,7 +31,7 @@ impl Transport {
     pub async fn exchange(&self, attempt: Attempt) -> Result<Response<Bytes>, Failure> {
         match self {
             Self::Network(client) => client.exchange(attempt).await,
-            Self::InProcess(runtime) => Ok(runtime.handle(&attempt.request)),
+            Self::InProcess(runtime) => Ok(runtime.respond(&attempt.request).await),
         }
     }
 
