@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::{TranscriptItem, WorkerEnd};
+use sekisho_core::runtime_api::{TranscriptItem, WorkerEnd, WorkerRequest};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// One event of a worker, in the JSON form `{"event":NAME,"data":…}` (`docs/runtime-api.md`).
 ///
@@ -29,17 +30,41 @@ pub enum Event {
         /// The text with its newlines in it. What is not UTF-8 has become U+FFFD.
         text: Arc<str>,
     },
+    /// A fragment of what an agent thinks.
+    ThinkingDelta {
+        /// The text with its newlines in it.
+        text: Arc<str>,
+    },
+    /// An agent began a tool call.
+    ToolCallStart {
+        /// Names it within the worker.
+        id: String,
+        /// What it does.
+        name: String,
+    },
+    /// A tool call is over.
+    ToolResult {
+        /// Which one.
+        id: String,
+        /// What came of it, in one line.
+        summary: String,
+        /// What it gave.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<String>,
+        /// Whether it failed.
+        is_error: bool,
+    },
     /// What v1 has no event for.
     SystemItem {
         /// What it is.
         item: SystemItem,
     },
-    /// The worker ended by itself, and well.
+    /// A turn is over, or the worker ended by itself, and well.
     RunEnd {
         /// How.
         result: RunResult,
     },
-    /// The worker could not start, or ended with a failure.
+    /// A turn failed or was cancelled, or the worker could not start, or ended with a failure.
     Error {
         /// Whose failure.
         code: ErrorCode,
@@ -58,6 +83,12 @@ pub struct Snapshot {
     pub greeting: Greeting,
     /// What the worker does.
     pub status: Activity,
+    /// Its questions that wait for an answer, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<WorkerRequest>,
+    /// The newest of each kind of item of which only the newest counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<SystemItem>,
 }
 
 /// The most items of a transcript in a [`Snapshot`].
@@ -103,15 +134,16 @@ impl Greeting {
     }
 }
 
-/// What a worker does, as far as its runtime can tell: a process does not say when it is busy.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+/// What a worker does, as far as its runtime can tell: agents alone say when they are busy.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// It takes input.
+    #[default]
     Idle,
     /// It is at work.
     Running,
-    /// It takes no input any more: it ended, was stopped or was cancelled.
+    /// It waits for the answer to a request, or takes no input any more: it ended, was stopped or was cancelled.
     Paused,
 }
 
@@ -135,25 +167,101 @@ pub enum SystemItem {
         /// The text with its newlines in it.
         text: Arc<str>,
     },
+    /// It asks something that a person has to answer.
+    Request {
+        /// The question.
+        request: WorkerRequest,
+    },
+    /// A question has its answer, or is asked no longer.
+    RequestResolved {
+        /// Which one.
+        request_id: String,
+        /// The answer; absent where it was dismissed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        option_id: Option<String>,
+        /// Whether it was dismissed.
+        dismissed: bool,
+        /// Why: `answered`, `profile`, `interrupted`, `stopped`, `withdrawn`, `turn_ended`, `agent_ended` or
+        /// `runtime_lost`.
+        reason: String,
+    },
+    /// An agent was taken up again, and goes on in its session.
+    Resumed,
+    /// Content of an agent that is not text.
+    #[serde(rename = "acp.content")]
+    AcpContent {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
+    /// What else an agent says of a tool call.
+    #[serde(rename = "acp.tool_call")]
+    AcpToolCall {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
+    /// An agent's plan.
+    #[serde(rename = "acp.plan")]
+    AcpPlan {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
+    /// An agent's mode, or the modes that it has.
+    #[serde(rename = "acp.mode")]
+    AcpMode {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
+    /// The commands that prompts can begin with.
+    #[serde(rename = "acp.commands")]
+    AcpCommands {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
+    /// The options of an agent's session.
+    #[serde(rename = "acp.options")]
+    AcpOptions {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
+    /// An agent's session: its title and the like.
+    #[serde(rename = "acp.info")]
+    AcpInfo {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
+    /// How full an agent's context is.
+    #[serde(rename = "acp.usage")]
+    AcpUsage {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
+    /// What is not known of what an agent says.
+    #[serde(rename = "acp.other")]
+    AcpOther {
+        /// The update as the agent wrote it.
+        update: Value,
+    },
     /// How it ended. Nothing follows.
     Ended(WorkerEnd),
 }
 
-/// How a worker ended that ended well.
+/// How a turn or a worker ended that ended well.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunResult {
-    /// Its process exited with 0.
+    /// The turn is over, or the process exited with 0.
     Finished,
+    /// The turn is over because a limit was reached.
+    LimitReached,
 }
 
-/// Whose failure a worker's end is.
+/// Whose failure the end of a turn or of a worker is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// The profile's process did not start or did not end well.
+    /// The agent failed or refused, or the profile's process did not start or did not end well.
     ProviderError,
-    /// The runtime could not keep the worker.
+    /// The turn was cancelled, or the runtime could not keep the worker.
     Internal,
 }
 

@@ -86,6 +86,7 @@
 //! method, a path and a body byte for byte: anything else under the same key is `idempotency_conflict`.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod bounded;
 mod config;
 #[cfg(feature = "config")]
@@ -115,7 +116,7 @@ pub use event::{
     Snapshot, SystemItem,
 };
 pub use limits::{EVENT_COST, ITEM_COST, Limits};
-pub use profile::{ProfileError, ProfileKind, Program, TerminalSize, WorkerProfile};
+pub use profile::{AgentSettings, ProfileError, ProfileKind, Program, TerminalSize, WorkerProfile};
 pub use runtime::{
     BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME,
     MAX_PAGE_ROWS, MAX_PAGE_TEXT, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use glob::{MatchOptions, Pattern};
+use sekisho_acp::Permissions;
 
 use crate::worker::user::User;
 
@@ -27,6 +29,8 @@ pub enum ProfileKind {
     Lines(Program),
     /// A program on a pseudo-terminal of its own.
     Terminal(Program, TerminalSize),
+    /// A program that speaks the Agent Client Protocol (`docs/agents.md`).
+    Agent(Program, AgentSettings),
 }
 
 /// A program, and what it finds when it starts.
@@ -57,6 +61,36 @@ pub struct TerminalSize {
     pub cols: u16,
     /// How many rows it has, at least one.
     pub rows: u16,
+}
+
+/// How an agent is started, beside its program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentSettings {
+    /// What becomes of a permission that it asks for.
+    pub permissions: Permissions,
+    /// How long it may take from its start to an open session, more than nothing.
+    pub start_timeout: Duration,
+    /// The MCP servers that it is to connect to, in the protocol's own form, passed on as they are.
+    pub mcp_servers: Vec<serde_json::Value>,
+    /// The id of the mode that its session is to be in.
+    pub mode: Option<String>,
+    /// The id of the model that its session is to use.
+    pub model: Option<String>,
+    /// The id of its own method of authentication that is used before a session is opened: one that needs no person.
+    pub auth_method: Option<String>,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            permissions: Permissions::Ask,
+            start_timeout: sekisho_acp::limits::START_TIMEOUT,
+            mcp_servers: Vec::new(),
+            mode: None,
+            model: None,
+            auth_method: None,
+        }
+    }
 }
 
 impl Default for TerminalSize {
@@ -112,6 +146,7 @@ impl WorkerProfile {
             ProfileKind::Echo => crate::BUILTIN_ECHO,
             ProfileKind::Lines(_) => "lines",
             ProfileKind::Terminal(..) => "terminal",
+            ProfileKind::Agent(..) => "acp",
         }
     }
 
@@ -119,7 +154,9 @@ impl WorkerProfile {
     pub fn program(&self) -> Option<&Program> {
         match &self.kind {
             ProfileKind::Echo => None,
-            ProfileKind::Lines(program) | ProfileKind::Terminal(program, _) => Some(program),
+            ProfileKind::Lines(program)
+            | ProfileKind::Terminal(program, _)
+            | ProfileKind::Agent(program, _) => Some(program),
         }
     }
 

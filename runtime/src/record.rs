@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{
-    CreateWorker, EndReason, WorkerActivity, WorkerEnd, WorkerFacts, WorkerStatus,
+    CreateWorker, EndReason, WorkerActivity, WorkerEnd, WorkerFacts, WorkerRequest, WorkerStatus,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::event::Activity;
 use crate::timestamp::Timestamp;
 
 /// One worker without its transcript and its events.
@@ -27,10 +28,42 @@ pub struct WorkerRecord {
     pub last_output_at: Option<Timestamp>,
     /// How far its life has got.
     pub phase: Phase,
+    /// What it is doing, as far as it says so. It is lost with the runtime.
+    #[serde(skip)]
+    pub activity: Activity,
+    /// What is kept of it where it is an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentRecord>,
     /// How many items its transcript ever had.
     pub transcript_len: u64,
     /// Its newest event.
     pub last_event_id: u64,
+}
+
+/// What is kept of a worker that is an agent.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// The agent's name for its session, by which it can be taken up again. It is told to no client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Whether the agent can take its session up again.
+    #[serde(default)]
+    pub resumable: bool,
+    /// How many times it was started before.
+    #[serde(default)]
+    pub starts_before: u32,
+    /// Its questions that wait for an answer, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<OpenRequest>,
+}
+
+/// A question that waits for an answer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenRequest {
+    /// The event that told of it.
+    pub opened_by: u64,
+    /// The question as it is told.
+    pub request: WorkerRequest,
 }
 
 /// How far a worker's life has got.
@@ -78,6 +111,28 @@ impl WorkerRecord {
         matches!(self.phase, Phase::Ended { .. })
     }
 
+    /// Its questions that wait for an answer, oldest first.
+    pub fn open_requests(&self) -> impl Iterator<Item = &OpenRequest> {
+        self.agent.iter().flat_map(|agent| &agent.requests)
+    }
+
+    /// Whether it is an agent that went with its runtime, and can be taken up again. One that could not be started then
+    /// can be tried once more.
+    pub fn is_resumable(&self) -> bool {
+        let Some(agent) = self.agent.as_ref().filter(|agent| agent.resumable && agent.session_id.is_some())
+        else {
+            return false;
+        };
+        match &self.phase {
+            Phase::Ended { end, .. } => match end.reason {
+                EndReason::RuntimeLost => true,
+                EndReason::NotStarted => agent.starts_before > 0,
+                _ => false,
+            },
+            Phase::Running | Phase::Stopping(_) => false,
+        }
+    }
+
     /// The event that told that it takes no input any more, where it does not.
     pub fn closed_by(&self) -> Option<u64> {
         match &self.phase {
@@ -100,9 +155,13 @@ impl WorkerRecord {
             last_output_at: self.last_output_at.map(|at| at.to_string()),
             ended_at: ended_at.map(Timestamp::to_string),
             stopping: matches!(self.phase, Phase::Stopping(_)),
-            activity: (!self.has_ended()).then_some(WorkerActivity::Idle),
-            requests: None,
-            resumable: false,
+            activity: (!self.has_ended()).then_some(match self.activity {
+                Activity::Idle => WorkerActivity::Idle,
+                Activity::Running => WorkerActivity::Running,
+                Activity::Paused => WorkerActivity::Waiting,
+            }),
+            requests: self.agent.as_ref().map(|agent| agent.requests.len() as u64),
+            resumable: self.is_resumable(),
             end,
         }
     }

@@ -55,7 +55,7 @@ impl Records {
         self.by_id.get_mut(worker_id)
     }
 
-    /// Takes in a new worker, or a new state of one. One that has ended stays so.
+    /// Takes in a new worker, or a new state of one. One that has ended stays so, unless it is taken up again.
     pub(crate) fn put(&mut self, record: WorkerRecord) {
         let worker_id = record.worker_id.clone();
         let (status, has_ended, size) = (record.status(), record.has_ended(), record.size());
@@ -65,9 +65,12 @@ impl Records {
             *self.census.of(earlier.status()) -= 1;
         }
         *self.census.of(status) += 1;
-        if has_ended && earlier.is_none_or(|earlier| !earlier.has_ended()) {
+        if has_ended && earlier.as_ref().is_none_or(|earlier| !earlier.has_ended()) {
             self.ended.push_back(worker_id);
             self.ended_bytes += size;
+        } else if let Some(earlier) = earlier.filter(|earlier| earlier.has_ended() && !has_ended) {
+            self.ended.retain(|ended| *ended != worker_id);
+            self.ended_bytes -= earlier.size();
         }
     }
 

@@ -1,5 +1,6 @@
 //! The runtime itself: v1 as a function, over the workers that there are.
 
+mod agent;
 mod create;
 mod ending;
 mod input;
@@ -10,6 +11,7 @@ mod orders;
 mod pending;
 mod publish;
 mod reading;
+mod resume;
 mod slot;
 mod state;
 
@@ -168,7 +170,12 @@ impl Runtime {
             Command::Resize { worker_id, size } => shared.resize(&worker_id, size),
             Command::Remove(worker_id) => shared.remove(&worker_id),
             Command::Profiles => read(shared.profiles()),
-            _ => return Err(CommandError::UnknownRoute),
+            Command::Requests(worker_id) => read(shared.requests(&worker_id)),
+            Command::AllRequests => read(shared.all_requests()),
+            Command::Answer { worker_id, request_id, answer, key } => {
+                shared.answer_request(request, &worker_id, &request_id, &answer, key)
+            }
+            Command::Resume(worker_id) => shared.resume_worker(&worker_id),
         };
         Ok(decided?)
     }

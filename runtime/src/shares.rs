@@ -54,6 +54,13 @@ impl<K: Ord + Clone> Shares<K> {
         }
     }
 
+    /// Notes that a worker that had ended goes on.
+    pub(crate) fn resumed(&mut self, owner: &K) {
+        if let Some(share) = self.by_owner.get_mut(owner) {
+            share.ended = None;
+        }
+    }
+
     pub(crate) fn remove(&mut self, owner: &K) {
         if let Some(share) = self.by_owner.remove(owner) {
             self.bytes -= share.bytes;

@@ -16,7 +16,7 @@ use sekisho_core::runtime_api::{FaultCode, TranscriptItem, WireRef};
 pub use memory::MemoryStore;
 
 pub use crate::idempotency::{Fingerprint, KeptAnswer};
-pub use crate::record::{Ordered, Phase, WorkerRecord};
+pub use crate::record::{AgentRecord, OpenRequest, Ordered, Phase, WorkerRecord};
 pub use crate::timestamp::Timestamp;
 
 /// Why a store did not do what it was asked.
@@ -60,10 +60,12 @@ pub enum Role {
     Assistant,
     /// The worker, on its standard error.
     Stderr,
+    /// An agent, to itself.
+    Thinking,
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::User, Self::System, Self::Assistant, Self::Stderr];
+    const ALL: [Self; 5] = [Self::User, Self::System, Self::Assistant, Self::Stderr, Self::Thinking];
 
     /// The role as v1 writes it.
     pub fn as_str(self) -> &'static str {
@@ -72,6 +74,7 @@ impl Role {
             Self::System => "system",
             Self::Assistant => "assistant",
             Self::Stderr => "stderr",
+            Self::Thinking => "thinking",
         }
     }
 
@@ -185,6 +188,11 @@ pub struct Backlog {
 pub trait Store: Send + Sync {
     /// The name by which v1 knows the kind of store.
     fn backend(&self) -> &'static str;
+
+    /// Whether what was kept survives the runtime, so that agents can be taken up again.
+    fn is_durable(&self) -> bool {
+        self.backend() != MemoryStore::BACKEND
+    }
 
     /// What was kept. Called once, before everything else; it may take its time.
     fn load(&self) -> Result<Loaded, StoreError>;

@@ -4,6 +4,7 @@
 //! happens to what implements [`OutputSink`]. The helper processes between the runtime and the program are
 //! [`crate::launcher`].
 
+mod agent;
 mod attendant;
 mod handle;
 mod output;
@@ -16,6 +17,7 @@ pub(crate) mod user;
 use std::time::Duration;
 
 pub(crate) use crate::launcher::message::{NotStarted, Step};
+pub(crate) use agent::{AgentSink, SharedAgent, attend_agent};
 pub(crate) use attendant::{End, Launch, OutputSink, Source, StoreFailed, attend};
 pub(crate) use handle::{Handle, Undeliverable};
 pub(crate) use output::Fragment;

@@ -8,6 +8,8 @@ fn events_have_the_shapes_of_the_table() {
         entries: Vec::new(),
         greeting: Greeting::of(&"worker-00000001".parse().unwrap()),
         status: Activity::Idle,
+        requests: Vec::new(),
+        items: Vec::new(),
     }));
     for (event, json) in [
         // As recorded from a deployed runtime.

@@ -20,6 +20,8 @@ pub(crate) fn record(name: &str, created_by: u64) -> WorkerRecord {
         started_at: None,
         last_output_at: None,
         phase: Phase::Running,
+        activity: Default::default(),
+        agent: None,
         transcript_len: 0,
         last_event_id: created_by,
     }

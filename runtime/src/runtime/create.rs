@@ -14,7 +14,7 @@ use super::slot::NewProcess;
 use super::state::State;
 use super::{Shared, invalid, store_fault};
 use crate::event::{Activity, Event};
-use crate::profile::{Program, WorkerProfile};
+use crate::profile::{ProfileKind, Program, WorkerProfile};
 use crate::record::{Phase, WorkerRecord};
 use crate::worker::Handle;
 
@@ -71,9 +71,7 @@ impl Shared {
         let program = profile.and_then(WorkerProfile::program);
         check_placement(&spec, program)?;
         self.refuse_when_full(&locked)?;
-        let handle = profile.filter(|_| program.is_some()).map(|profile| Handle::new(profile.has_terminal()));
-        let handle =
-            handle.transpose().map_err(|_| full("the runtime's machine has no room for a process now"))?;
+        let handle = profile.filter(|_| program.is_some()).map(handle_of).transpose()?;
 
         let State { ids, records, corrupt, .. } = &mut *locked.state;
         let name = profile.map(|profile| profile.name.as_str());
@@ -90,6 +88,8 @@ impl Shared {
             started_at: program.is_none().then_some(now),
             last_output_at: None,
             phase: Phase::Running,
+            activity: Activity::Idle,
+            agent: None,
             transcript_len: 0,
             last_event_id: event_id,
         };
@@ -119,7 +119,7 @@ impl Shared {
         Ok(decided)
     }
 
-    fn refuse_when_full(&self, state: &State) -> Result<(), Fault> {
+    pub(super) fn refuse_when_full(&self, state: &State) -> Result<(), Fault> {
         let max = self.config.limits.max_workers;
         // A thread may still be there for a moment when its worker has ended.
         let running = usize::try_from(state.records.census().running).unwrap_or(usize::MAX);
@@ -150,6 +150,15 @@ impl Shared {
 /// The refusal of what there will be room for when something else has ended.
 pub(crate) fn full(message: impl Into<String>) -> Fault {
     Fault::new(FaultCode::RuntimeFull, message).with_retry_after(FULL_RETRY_AFTER)
+}
+
+/// The handle of a process of a profile.
+pub(super) fn handle_of(profile: &WorkerProfile) -> Result<Handle, Fault> {
+    let handle = match &profile.kind {
+        ProfileKind::Agent(..) => Handle::of_agent(),
+        _ => Handle::new(profile.has_terminal()),
+    };
+    handle.map_err(|_| full("the runtime's machine has no room for a process now"))
 }
 
 /// Whether a worker's name and labels are of the form.

@@ -106,7 +106,8 @@ impl Shared {
             return Ok(locked.last_ticket);
         };
         let end = with_order(end, &record);
-        let mut happened: Vec<Happened> = told_before(&end).into_iter().map(Happened::event).collect();
+        let mut happened = Self::dismiss_lost(&mut record, &end.reason);
+        happened.extend(told_before(&end).map(Happened::event));
         let event_id = record.closed_by().unwrap_or_else(|| locked.next_event_id());
         if record.closed_by().is_none() {
             happened.push(Happened::event(Event::Status { status: Activity::Paused }));

@@ -3,20 +3,27 @@
 use bytes::Bytes;
 use http::Response;
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::Observe;
+use sekisho_core::runtime_api::{Observe, WorkerRequest};
 
 use super::create::full;
+use super::state::State;
 use super::{Shared, store_fault};
+use crate::agent::AgentState;
 use crate::cursor::Cursor;
-use crate::event::{Activity, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, Snapshot};
+use crate::event::{Activity, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, Snapshot, SystemItem};
 use crate::frame::{self, Diagnostic};
+use crate::record::WorkerRecord;
 use crate::store::{StoreError, StoredItem};
 use crate::stream::Subscription;
 
 /// What a snapshot is made of.
 struct Parts {
-    items: Vec<StoredItem>,
+    entries: Vec<StoredItem>,
+    /// What an agent is saying, which is no item yet.
+    unfinished: Option<StoredItem>,
     status: Activity,
+    requests: Vec<WorkerRequest>,
+    items: Vec<SystemItem>,
 }
 
 impl Shared {
@@ -32,7 +39,7 @@ impl Shared {
         // Under one lock, so that nothing happens between the snapshot and the place from which it goes on.
         let mut locked = self.lock().map_err(refused)?;
         let record = self.record(&locked, worker_id).map_err(|fault| fault.response())?;
-        let closed_by = record.closed_by();
+        let record = record.clone();
         let stream = self.stream(&mut locked, worker_id).map_err(refused)?;
         let (cursor, place, view) = match cursor {
             None => {
@@ -52,7 +59,7 @@ impl Shared {
                 }
             }
         };
-        let parts = self.parts(worker_id, closed_by, place).map_err(refused)?;
+        let parts = self.parts(&locked, &record, place).map_err(refused)?;
         drop(locked);
 
         let mut opening = vec![frame::snapshot(&cursor, worker_id, self.snapshot(worker_id, parts))];
@@ -64,8 +71,9 @@ impl Shared {
 
     /// How the worker stood at a place. A subscriber that goes on from there would otherwise be shown twice what came
     /// since.
-    fn parts(&self, worker_id: &WorkerId, closed_by: Option<u64>, place: u64) -> Result<Parts, StoreError> {
-        let mut items = self.store.newest(worker_id, place, MAX_SNAPSHOT_ITEMS, MAX_SNAPSHOT_BYTES)?;
+    fn parts(&self, state: &State, record: &WorkerRecord, place: u64) -> Result<Parts, StoreError> {
+        let worker_id = &record.worker_id;
+        let mut entries = self.store.newest(worker_id, place, MAX_SNAPSHOT_ITEMS, MAX_SNAPSHOT_BYTES)?;
         // The bound is on what is sent: JSON may make six bytes of one.
         let mut room = MAX_SNAPSHOT_BYTES;
         let fits = |item: &&StoredItem| match room.checked_sub(json_length(&item.content)) {
@@ -75,17 +83,40 @@ impl Shared {
             }
             None => false,
         };
-        let kept = items.iter().rev().take_while(fits).count();
-        items.drain(..items.len() - kept);
-        let is_closed = closed_by.is_some_and(|event_id| event_id <= place);
-        let status = if is_closed { Activity::Paused } else { Activity::Idle };
-        Ok(Parts { items, status })
+        let kept = entries.iter().rev().take_while(fits).count();
+        entries.drain(..entries.len() - kept);
+        let agent = state.agents.get(worker_id).map(|slot| &slot.state);
+        let is_closed = record.closed_by().is_some_and(|event_id| event_id <= place);
+        let unfinished = agent.filter(|_| place >= record.last_event_id).and_then(AgentState::run);
+        Ok(Parts {
+            entries,
+            unfinished: unfinished.map(|(role, text)| StoredItem {
+                sequence: record.transcript_len + 1,
+                role,
+                content: text.into(),
+                event_id: record.last_event_id,
+                at: self.now(),
+                cont: false,
+            }),
+            status: match (is_closed, agent) {
+                (true, _) => Activity::Paused,
+                (false, Some(agent)) => agent.status_at(place),
+                (false, None) => Activity::Idle,
+            },
+            requests: record
+                .open_requests()
+                .filter(|open| open.opened_by <= place)
+                .map(|open| open.request.clone())
+                .collect(),
+            items: agent.map(|agent| agent.items_at(place)).unwrap_or_default(),
+        })
     }
 
-    fn snapshot(&self, worker_id: &WorkerId, Parts { items, status }: Parts) -> Snapshot {
+    fn snapshot(&self, worker_id: &WorkerId, parts: Parts) -> Snapshot {
+        let Parts { entries, unfinished, status, requests, items } = parts;
         let worker_ref = self.wire_ref(worker_id);
-        let entries = items.into_iter().map(|item| item.to_wire(&worker_ref)).collect();
-        Snapshot { entries, greeting: Greeting::of(worker_id), status }
+        let entries = entries.into_iter().chain(unfinished).map(|item| item.to_wire(&worker_ref)).collect();
+        Snapshot { entries, greeting: Greeting::of(worker_id), status, requests, items }
     }
 }
 

@@ -18,7 +18,8 @@ use crate::stream::{Stream, StreamFrame};
 
 /// Something that happened to a worker: an event, with what it adds to the transcript.
 pub(super) struct Happened {
-    pub(super) event: Event,
+    /// `None` where it was told before, and goes into the transcript only now.
+    pub(super) event: Option<Event>,
     pub(super) items: Vec<Said>,
 }
 
@@ -31,11 +32,11 @@ pub(super) struct Said {
 
 impl Happened {
     pub(super) fn event(event: Event) -> Self {
-        Self { event, items: Vec::new() }
+        Self { event: Some(event), items: Vec::new() }
     }
 
     pub(super) fn said(event: Event, role: Role, content: Arc<str>) -> Self {
-        Self { event, items: vec![Said { role, content, cont: false }] }
+        Self { event: Some(event), items: vec![Said { role, content, cont: false }] }
     }
 }
 
@@ -53,6 +54,18 @@ pub(super) struct Publication {
 }
 
 impl State {
+    /// Takes in the record of a worker.
+    fn put(&mut self, record: WorkerRecord) {
+        let (worker_id, ends) = (record.worker_id.clone(), record.has_ended());
+        self.records.put(record);
+        if ends {
+            self.ends += 1;
+            self.backlogs.ended(&worker_id, self.ends);
+        } else {
+            self.backlogs.resumed(&worker_id);
+        }
+    }
+
     /// The id of the first event that is published next.
     pub(super) fn next_event_id(&self) -> u64 {
         self.last_event_id + 1
@@ -73,22 +86,34 @@ impl Shared {
         let known = record.as_ref().or_else(|| locked.records.get(worker_id)).ok_or(StoreError::Missing)?;
         let mut sequence = known.transcript_len;
         let mut event_id = locked.last_event_id;
+        // Of this worker.
+        let mut newest = known.last_event_id;
         let stream = self.stream(locked, worker_id)?;
         let mut writes = Vec::with_capacity(3);
         let mut frames = Vec::with_capacity(happened.len());
         for Happened { event, items } in happened {
-            event_id += 1;
-            let payload = frame::payload(&event);
-            frames.push(self.frame(worker_id, event_id, &payload));
-            let payload = Box::<str>::from(payload).into_string().into();
-            writes.push(Write::Event(StoredEvent { event_id, payload }));
+            if let Some(event) = event {
+                event_id += 1;
+                newest = event_id;
+                let payload = frame::payload(&event);
+                frames.push(self.frame(worker_id, event_id, &payload));
+                let payload = Box::<str>::from(payload).into_string().into();
+                writes.push(Write::Event(StoredEvent { event_id, payload }));
+            }
             for Said { role, content, cont } in items {
                 sequence += 1;
-                writes.push(Write::Item(StoredItem { sequence, role, content, event_id, at: now, cont }));
+                writes.push(Write::Item(StoredItem {
+                    sequence,
+                    role,
+                    content,
+                    event_id: newest,
+                    at: now,
+                    cont,
+                }));
             }
         }
         if let Some(record) = &mut record {
-            (record.transcript_len, record.last_event_id) = (sequence, event_id);
+            (record.transcript_len, record.last_event_id) = (sequence, newest);
             writes.insert(0, Write::Record(Box::new(record.clone())));
         }
         writes.extend(answer.clone().map(Write::Answer));
@@ -97,18 +122,10 @@ impl Shared {
 
         locked.last_event_id = event_id;
         match record {
-            Some(record) => {
-                let ends = record.has_ended();
-                locked.records.put(record);
-                if ends {
-                    locked.ends += 1;
-                    let ends = locked.ends;
-                    locked.backlogs.ended(worker_id, ends);
-                }
-            }
+            Some(record) => locked.put(record),
             None => {
                 if let Some(record) = locked.records.get_mut(worker_id) {
-                    (record.transcript_len, record.last_event_id) = (sequence, event_id);
+                    (record.transcript_len, record.last_event_id) = (sequence, newest);
                     record.last_output_at = is_output.then_some(now).or(record.last_output_at);
                 }
             }

@@ -24,6 +24,7 @@ const FEATURES: &[Feature] = &[
     Feature::Eof,
     Feature::RawInput,
     Feature::Remove,
+    Feature::Requests,
     Feature::Profiles,
     Feature::Pages,
     Feature::Terminal,
@@ -48,7 +49,11 @@ impl Shared {
                 max_transcript_projection_items: MAX_TRANSCRIPT_ITEMS,
                 max_event_batch_items: MAX_EVENT_BATCH,
             },
-            features: FEATURES.iter().map(|feature| feature.name().to_owned()).collect(),
+            features: FEATURES
+                .iter()
+                .chain(self.store.is_durable().then_some(&Feature::Resume))
+                .map(|feature| feature.name().to_owned())
+                .collect(),
             incarnation: Some(self.incarnation.clone()),
         }))
     }

@@ -12,6 +12,7 @@ use sekisho_core::runtime_api::{
 };
 
 use super::Shared;
+use super::agent::AgentThread;
 use super::ending::plain;
 use super::pending::Start;
 use super::publish::{Happened, Publication, Said};
@@ -21,7 +22,7 @@ use crate::store::Role;
 use crate::worker::user::User;
 use crate::worker::{
     End, Fragment, Handle, Launch, NotStarted, OutputSink, ProgramSpec, Source, Step, StoreFailed,
-    TerminalSettings, TerminalSize, attend,
+    TerminalSettings, TerminalSize, attend, attend_agent,
 };
 
 /// The stack of a worker's thread, in bytes. The largest thing on it is one buffer for reading.
@@ -46,20 +47,32 @@ impl Shared {
     /// Starts the thread of a worker, which starts its process.
     pub(super) fn launch(self: &Arc<Self>, process: NewProcess<'_>) {
         let program = self.program_spec(&process);
+        let agent = self.begin_agent(&process);
         let NewProcess { worker_id, handle, start, key, .. } = process;
         let end = End::NotStarted(NotStarted { step: Step::Helper, errno: 0 });
         let thread = thread::Builder::new().name(worker_id.to_string()).stack_size(STACK_SIZE);
-        let slot = ThreadSlot { shared: Arc::clone(self), worker_id, start, key, end };
+        let told = worker_end(end);
+        let slot = ThreadSlot { shared: Arc::clone(self), worker_id, start, key, end, told };
         match program {
             Ok(program) => {
                 let launch = Launch { program, supervisor: Arc::clone(&self.supervisor) };
                 // Where there is no thread the slot is dropped with what should have run in it, and that is its end.
-                let _ = thread.spawn(move || {
-                    let end = attend(&launch, &handle, &slot);
-                    slot.give_up(end);
+                let _ = thread.spawn(move || match agent {
+                    None => {
+                        let end = attend(&launch, &handle, &slot);
+                        slot.give_up(end, worker_end(end));
+                    }
+                    Some(agent) => {
+                        let thread = AgentThread(slot);
+                        let (end, agent) = attend_agent(&launch, &handle, &agent, &thread);
+                        thread.give_up(end, agent);
+                    }
                 });
             }
-            Err(refusal) => slot.give_up(End::NotStarted(refusal)),
+            Err(refusal) => {
+                let end = End::NotStarted(refusal);
+                slot.give_up(end, worker_end(end));
+            }
         }
     }
 
@@ -68,7 +81,7 @@ impl Shared {
         let (program, terminal) = match &profile.kind {
             // Without a program there is nothing to start.
             ProfileKind::Echo => return Err(NotStarted { step: Step::Program, errno: 0 }),
-            ProfileKind::Lines(program) => (program, None),
+            ProfileKind::Lines(program) | ProfileKind::Agent(program, _) => (program, None),
             ProfileKind::Terminal(program, size) => (program, Some(*size)),
         };
         let user = match &program.user {
@@ -116,17 +129,19 @@ impl Shared {
 }
 
 /// A worker's slot on the list of threads. Dropping it gives the slot up, however the thread came to its end.
-struct ThreadSlot {
-    shared: Arc<Shared>,
-    worker_id: WorkerId,
+pub(super) struct ThreadSlot {
+    pub(super) shared: Arc<Shared>,
+    pub(super) worker_id: WorkerId,
     start: Arc<Start>,
     key: Option<IdempotencyKey>,
+    /// How its process ended, and how that is told.
     end: End,
+    told: WorkerEnd,
 }
 
 impl ThreadSlot {
-    fn give_up(mut self, end: End) {
-        self.end = end;
+    pub(super) fn give_up(mut self, end: End, told: WorkerEnd) {
+        (self.end, self.told) = (end, told);
     }
 
     /// Whether the process has started is known now.
@@ -167,7 +182,7 @@ impl OutputSink for ThreadSlot {
             let content = if line.text.len() == text.len() { Arc::clone(&text) } else { line.text.into() };
             Said { role, content, cont: line.continues }
         });
-        let happened = vec![Happened { event, items: items.collect() }];
+        let happened = vec![Happened { event: Some(event), items: items.collect() }];
         let publication = Publication { happened, is_output: true, ..Publication::default() };
         let kept = self
             .shared
@@ -184,7 +199,7 @@ impl OutputSink for ThreadSlot {
 
 impl Drop for ThreadSlot {
     fn drop(&mut self) {
-        let end = worker_end(self.end);
+        let end = self.told.clone();
         let start = match (&end.reason, self.end) {
             (EndReason::NotStarted, End::NotStarted(refusal)) if refusal.is_for_want_of_room() => {
                 Err(Fault::new(FaultCode::RuntimeFull, end.message.clone().unwrap_or_default()))
@@ -196,6 +211,7 @@ impl Drop for ThreadSlot {
         };
         let told = self.shared.lock().and_then(|mut locked| {
             locked.threads.remove(&self.worker_id);
+            locked.agents.remove(&self.worker_id);
             self.shared.tell_end(&mut locked, &self.worker_id, end)
         });
         if told.is_err() {
@@ -207,7 +223,7 @@ impl Drop for ThreadSlot {
 }
 
 /// How a process ended, as v1 tells it.
-fn worker_end(end: End) -> WorkerEnd {
+pub(super) fn worker_end(end: End) -> WorkerEnd {
     match end {
         End::Exited(status) => exited(status),
         End::NotStarted(refusal) => {

@@ -8,6 +8,7 @@ use std::task::Waker;
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{Fault, FaultCode, IdempotencyKey};
 
+use super::agent::AgentSlot;
 use super::pending::Start;
 use super::{Shared, store_fault};
 use crate::config::RuntimeConfig;
@@ -33,6 +34,8 @@ pub(super) struct State {
     pub(super) corrupt: BTreeSet<WorkerId>,
     /// The workers that have a thread. One that runs and has none needs no process.
     pub(super) threads: BTreeMap<WorkerId, Arc<Handle>>,
+    /// Of the threads, those of agents.
+    pub(super) agents: BTreeMap<WorkerId, AgentSlot>,
     /// Creates with a key whose process has not started yet.
     pub(super) starting: BTreeMap<IdempotencyKey, Arc<Start>>,
     /// Of workers that something happened to since the start, or that were watched.
@@ -53,6 +56,7 @@ impl State {
             records: Records::default(),
             corrupt: BTreeSet::new(),
             threads: BTreeMap::new(),
+            agents: BTreeMap::new(),
             starting: BTreeMap::new(),
             streams: BTreeMap::new(),
             backlogs: Shares::new(config.limits.max_total_backlog_bytes),

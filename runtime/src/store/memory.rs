@@ -30,6 +30,8 @@ fn size(item: &StoredItem) -> usize {
 }
 
 impl MemoryStore {
+    pub(super) const BACKEND: &str = "memory";
+
     /// An empty store with these bounds.
     pub fn new(limits: &Limits) -> Self {
         let inside = Inside {
@@ -94,7 +96,7 @@ impl Inside {
 
 impl Store for MemoryStore {
     fn backend(&self) -> &'static str {
-        "memory"
+        Self::BACKEND
     }
 
     fn load(&self) -> Result<Loaded, StoreError> {

@@ -22,13 +22,13 @@ use super::{NotStarted, ProgramSpec, terminal};
 
 /// How long the output of a process that is gone may be silent before it is given up: what holds it open then was handed
 /// the pipe by a worker and is no descendant of it. Output that goes on is read to its end.
-const MAX_SILENCE: Duration = Duration::from_secs(1);
+pub(super) const MAX_SILENCE: Duration = Duration::from_secs(1);
 
 /// How much is read at once, in bytes: the most that one event tells, but for the beginning of a line before it.
-const READ_SIZE: usize = 16 * 1024;
+pub(super) const READ_SIZE: usize = 16 * 1024;
 
 /// How often it is looked whether those who follow have caught up.
-const CROWDED_TICK: Duration = Duration::from_millis(5);
+pub(super) const CROWDED_TICK: Duration = Duration::from_millis(5);
 
 /// What is to be started, and who starts it.
 pub(crate) struct Launch {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use sekisho_acp::limits::MAX_QUEUED_PROMPTS;
 
 use super::{MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS, TerminalSize};
 
@@ -59,14 +60,25 @@ impl Input {
 /// A worker's process, as others than its thread see it. Nothing in here waits for the process.
 pub(crate) struct Handle {
     has_terminal: bool,
+    capacity: Capacity,
     inside: Mutex<Inside>,
     waker: UnixStream,
     wake_fd: UnixStream,
 }
 
+/// How many inputs may wait.
+#[derive(Clone, Copy)]
+struct Capacity {
+    max: usize,
+    /// Whether one waits until it is delivered, and not only until it is taken.
+    until_delivered: bool,
+}
+
 #[derive(Default)]
 struct Inside {
     inputs: VecDeque<Input>,
+    /// Those that were taken and are not delivered.
+    taken: usize,
     /// Of the queued inputs and of the one that is being written.
     bytes: usize,
     closed: bool,
@@ -76,10 +88,11 @@ struct Inside {
 }
 
 impl Inside {
-    fn room_for(&self, length: usize) -> Result<(), Undeliverable> {
+    fn room_for(&self, capacity: Capacity, length: usize) -> Result<(), Undeliverable> {
+        let taken = if capacity.until_delivered { self.taken } else { 0 };
         if self.closed {
             Err(Undeliverable::Closed)
-        } else if self.inputs.len() >= MAX_QUEUED_INPUTS || self.bytes + length > MAX_QUEUED_BYTES {
+        } else if self.inputs.len() + taken >= capacity.max || self.bytes + length > MAX_QUEUED_BYTES {
             Err(Undeliverable::Full)
         } else {
             Ok(())
@@ -90,10 +103,20 @@ impl Inside {
 impl Handle {
     /// The handle of a process that is still to be started, with a terminal or without.
     pub(crate) fn new(has_terminal: bool) -> io::Result<Self> {
+        Self::with_capacity(has_terminal, Capacity { max: MAX_QUEUED_INPUTS, until_delivered: false })
+    }
+
+    /// The handle of an agent that is still to be started. A prompt waits until its turn is over.
+    pub(crate) fn of_agent() -> io::Result<Self> {
+        // Beside those that wait there is the one whose turn is under way.
+        Self::with_capacity(false, Capacity { max: MAX_QUEUED_PROMPTS + 1, until_delivered: true })
+    }
+
+    fn with_capacity(has_terminal: bool, capacity: Capacity) -> io::Result<Self> {
         let (waker, wake_fd) = UnixStream::pair()?;
         waker.set_nonblocking(true)?;
         wake_fd.set_nonblocking(true)?;
-        Ok(Self { has_terminal, inside: Mutex::default(), waker, wake_fd })
+        Ok(Self { has_terminal, capacity, inside: Mutex::default(), waker, wake_fd })
     }
 
     /// Every change in here is complete before anything could panic, so that a poisoned lock guards sound data.
@@ -104,7 +127,7 @@ impl Handle {
     /// Whether an input of this length would be queued now. Where one thread at a time writes, room only grows
     /// until it does.
     pub(crate) fn room_for(&self, length: usize) -> Result<(), Undeliverable> {
-        self.inside().room_for(length)
+        self.inside().room_for(self.capacity, length)
     }
 
     /// Queues a line, which is written with its end: a newline, or what the Enter key is on its terminal.
@@ -128,7 +151,7 @@ impl Handle {
     fn queue(&self, input: Input) -> Result<(), Undeliverable> {
         let length = input.bytes().len();
         let mut inside = self.inside();
-        inside.room_for(length)?;
+        inside.room_for(self.capacity, length)?;
         inside.bytes += length;
         inside.closed |= input == Input::End && !self.has_terminal;
         inside.inputs.push_back(input);
@@ -174,12 +197,16 @@ impl Handle {
 
     /// The next input. It counts as queued until it is [`delivered`](Self::delivered).
     pub(super) fn next_input(&self) -> Option<Input> {
-        self.inside().inputs.pop_front()
+        let mut inside = self.inside();
+        let input = inside.inputs.pop_front()?;
+        inside.taken += 1;
+        Some(input)
     }
 
     pub(super) fn delivered(&self, input: &Input) {
         let mut inside = self.inside();
         inside.bytes = inside.bytes.saturating_sub(input.bytes().len());
+        inside.taken = inside.taken.saturating_sub(1);
     }
 
     /// How many interrupts there were since the last call.
@@ -199,7 +226,8 @@ impl Handle {
         inside.inputs.clear();
     }
 
-    fn wake(&self) {
+    /// Has the thread look whether there is something to do.
+    pub(crate) fn wake(&self) {
         // Where the buffer is full the thread is going to look anyway.
         let _ = (&self.waker).write(&[0]);
     }
