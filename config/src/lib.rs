@@ -24,6 +24,7 @@
 //! # Ok::<(), sekisho_config::ConfigError>(())
 //! ```
 
+mod agents;
 mod error;
 mod file;
 mod gateway;
@@ -38,6 +39,7 @@ mod toml_text;
 mod worker_limits;
 mod workers;
 
+pub use agents::{AgentPermissions, AgentProfile};
 pub use error::{ConfigError, Place};
 pub use file::ReadError;
 pub use gateway::Config;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 
+use crate::agents::{AgentKeys, AgentPermissions, AgentProfile};
 use crate::error::ConfigError;
 use crate::worker_limits::WorkerLimits;
 
@@ -51,6 +52,8 @@ pub struct Profile {
     pub size: Option<(u16, u16)>,
     /// The user that it runs as.
     pub user: Option<String>,
+    /// How it is started, where it is an agent; there for the kind [`Agent`](ProfileKind::Agent) alone.
+    pub agent: Option<AgentProfile>,
 }
 
 /// What a worker of a profile is.
@@ -63,6 +66,9 @@ pub enum ProfileKind {
     /// A program on a terminal.
     #[serde(rename = "terminal")]
     Terminal,
+    /// An agent that speaks the Agent Client Protocol.
+    #[serde(rename = "acp")]
+    Agent,
     /// What answers each input with the same text.
     #[serde(rename = "builtin:echo")]
     Echo,
@@ -121,6 +127,12 @@ pub(crate) struct ProfileTable {
     allow_env: Vec<String>,
     size: Option<String>,
     user: Option<String>,
+    permissions: Option<AgentPermissions>,
+    start_timeout_ms: Option<u64>,
+    mcp_servers: Option<Vec<serde_json::Value>>,
+    mode: Option<String>,
+    model: Option<String>,
+    auth_method: Option<String>,
 }
 
 impl ProfileTable {
@@ -140,6 +152,22 @@ impl ProfileTable {
             },
             (_, Some(_)) => return at("size", "is for the kind \"terminal\""),
         };
+        let keys = AgentKeys {
+            permissions: self.permissions,
+            start_timeout_ms: self.start_timeout_ms,
+            mcp_servers: self.mcp_servers,
+            mode: self.mode,
+            model: self.model,
+            auth_method: self.auth_method,
+        };
+        let agent = match (self.kind, keys.first()) {
+            (ProfileKind::Agent, _) => match keys.into_profile() {
+                Ok(agent) => Some(agent),
+                Err((field, reason)) => return at(field, reason),
+            },
+            (_, Some(field)) => return at(field, "is for the kind \"acp\""),
+            (_, None) => None,
+        };
         Ok(Profile {
             name,
             kind: self.kind,
@@ -153,6 +181,7 @@ impl ProfileTable {
             allow_env: self.allow_env,
             size,
             user: self.user,
+            agent,
         })
     }
 }

@@ -1,10 +1,11 @@
 //! What the configuration of a program says of workers, as this crate's types.
 
-use sekisho_config::{Profile, RuntimeSettings, WorkerLimits, Workers};
+use sekisho_acp::Permissions;
+use sekisho_config::{AgentPermissions, AgentProfile, Profile, RuntimeSettings, WorkerLimits, Workers};
 use sekisho_core::id::RuntimeId;
 
 use crate::limits::Limits;
-use crate::{ProfileKind, Program, RuntimeConfig, TerminalSize, WorkerProfile};
+use crate::{AgentSettings, ProfileKind, Program, RuntimeConfig, TerminalSize, WorkerProfile};
 
 impl RuntimeConfig {
     /// A runtime by this name whose workers are as the configuration says.
@@ -50,6 +51,19 @@ impl From<&WorkerLimits> for Limits {
     }
 }
 
+impl From<&AgentProfile> for AgentSettings {
+    fn from(profile: &AgentProfile) -> Self {
+        let AgentProfile { permissions, start_timeout, mcp_servers, mode, model, auth_method } =
+            profile.clone();
+        let permissions = match permissions {
+            AgentPermissions::Ask => Permissions::Ask,
+            AgentPermissions::Allow => Permissions::Allow,
+            AgentPermissions::Reject => Permissions::Reject,
+        };
+        Self { permissions, start_timeout, mcp_servers, mode, model, auth_method }
+    }
+}
+
 impl From<&Profile> for WorkerProfile {
     fn from(profile: &Profile) -> Self {
         let program = Program {
@@ -68,6 +82,10 @@ impl From<&Profile> for WorkerProfile {
             sekisho_config::ProfileKind::Echo => ProfileKind::Echo,
             sekisho_config::ProfileKind::Lines => ProfileKind::Lines(program),
             sekisho_config::ProfileKind::Terminal => ProfileKind::Terminal(program, size),
+            sekisho_config::ProfileKind::Agent => {
+                let settings = profile.agent.as_ref().map(AgentSettings::from);
+                ProfileKind::Agent(program, settings.unwrap_or_default())
+            }
         };
         Self { name: profile.name.clone(), kind, description: profile.description.clone() }
     }

@@ -567,3 +567,45 @@ fn an_agent_is_taken_up_again_when_its_runtime_went_away() {
     let refused = bench.ask(&Command::Resume(worker_id.clone())).unwrap_err();
     assert_eq!(refused.1, "worker_not_running");
 }
+
+#[test]
+fn a_turn_is_interrupted_wherever_it_is() {
+    let bench = Bench::new(&[], AgentSettings::default());
+    let worker_id = bench.create();
+    let mut viewer = bench.watch(&worker_id);
+    let interrupt = || bench.ask(&Command::Interrupt { worker_id: worker_id.clone(), key: None }).unwrap();
+    for (prompt, reached) in [
+        ("Hello forever", "text_delta"),
+        ("read forever", "tool_call_start"),
+        ("write", "tool_call_start"),
+        ("flood:100000000", "text_delta"),
+    ] {
+        bench.prompt(&worker_id, prompt).unwrap();
+        viewer.wait_for_event(reached);
+        if prompt == "write" {
+            viewer.wait_for_item("request");
+        }
+        interrupt();
+        let error = viewer.wait_for_event("error");
+        assert_eq!(error, json!({ "code": "internal", "message": "the turn was cancelled" }), "{prompt}");
+        viewer.wait_for_idle();
+        bench.prompt(&worker_id, "next").unwrap();
+        assert_eq!(viewer.wait_for_event("run_end"), json!({ "result": "finished" }));
+        assert!(bench.requests(&worker_id).is_empty());
+    }
+}
+
+#[test]
+fn the_end_of_input_comes_after_the_prompts() {
+    let bench = Bench::new(&[], AgentSettings::default());
+    let worker_id = bench.create();
+    let mut viewer = bench.watch(&worker_id);
+    bench.prompt(&worker_id, "wait:50 one").unwrap();
+    bench.prompt(&worker_id, "two").unwrap();
+    let input = Input::eof();
+    bench.ask(&Command::Input { worker_id: worker_id.clone(), input, key: None }).unwrap();
+    assert_eq!(bench.prompt(&worker_id, "late").unwrap_err().1, "worker_not_running");
+    let end = viewer.wait_for_item("ended");
+    assert_eq!((&end["reason"], &end["exit_code"]), (&json!("exited"), &json!(0)));
+    assert_eq!(viewer.text(), "one two ");
+}

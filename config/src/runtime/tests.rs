@@ -1,6 +1,8 @@
 use std::io::Write;
+use std::time::Duration;
 
 use super::*;
+use crate::agents::{AgentPermissions, AgentProfile};
 use crate::workers::ProfileKind;
 
 fn file(content: &str) -> tempfile::NamedTempFile {
@@ -220,4 +222,58 @@ fn limits_are_keys() {
     assert_eq!((limits.max_workers.map(Into::into), limits.keep_ended), (Some(4), Some(7 * day)));
     assert_eq!(limits.stop_grace, Some(std::time::Duration::from_secs(10)));
     assert_eq!((limits.max_ended_workers, limits.max_connections), (None, None));
+}
+
+#[test]
+fn profiles_of_agents_have_keys_of_their_own() {
+    let settings = with_file(
+        r#"
+        [profiles.plain]
+        kind = "acp"
+        command = "some-agent --acp"
+        [profiles.full]
+        kind = "acp"
+        command = ["some-agent"]
+        permissions = "reject"
+        start_timeout_ms = 5000
+        mode = "plan"
+        model = "large"
+        auth_method = "key"
+        [[profiles.full.mcp_servers]]
+        name = "files"
+        command = "/bin/files"
+        args = []
+        "#,
+        flags(|_| {}),
+    );
+    let agents: Vec<AgentProfile> =
+        settings.unwrap().workers.profiles.into_iter().map(|profile| profile.agent.unwrap()).collect();
+    let plain = AgentProfile {
+        permissions: AgentPermissions::Ask,
+        start_timeout: Duration::from_secs(30),
+        mcp_servers: vec![],
+        mode: None,
+        model: None,
+        auth_method: None,
+    };
+    let full = AgentProfile {
+        permissions: AgentPermissions::Reject,
+        start_timeout: Duration::from_secs(5),
+        mcp_servers: vec![serde_json::json!({ "name": "files", "command": "/bin/files", "args": [] })],
+        mode: Some("plan".into()),
+        model: Some("large".into()),
+        auth_method: Some("key".into()),
+    };
+    assert_eq!(agents, [plain, full]);
+    for (content, key) in [
+        ("[profiles.a]\ncommand = 'x'\nmode = 'plan'", "profiles.a.mode"),
+        ("[profiles.a]\ncommand = 'x'\npermissions = 'ask'", "profiles.a.permissions"),
+        ("[profiles.a]\nkind = 'acp'\ncommand = 'x'\npermissions = 'yes'", "profiles.a.permissions"),
+        ("[profiles.a]\nkind = 'acp'\ncommand = 'x'\nstart_timeout_ms = 0", "profiles.a.start_timeout_ms"),
+        ("[profiles.a]\nkind = 'acp'\ncommand = 'x'\nmcp_servers = [1]", "profiles.a.mcp_servers"),
+        ("[profiles.a]\nkind = 'acp'\ncommand = 'x'\nsize = '80x24'", "profiles.a.size"),
+    ] {
+        let error = with_file(content, flags(|_| {})).unwrap_err().to_string();
+        assert!(error.contains(key), "{error}");
+    }
 }
