@@ -137,7 +137,7 @@ impl Runtimes {
             kind: RuntimeKind::Embedded,
             access: Access::in_process(),
             limits: CallLimits::default(),
-            // It answers at once: nothing is ever in flight to it.
+            // What is in flight to it is bounded by the workers that it starts at once.
             max_in_flight: usize::MAX,
             give_up_after: self.give_up_after,
         });

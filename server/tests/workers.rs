@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -35,7 +35,8 @@ impl Worker {
         let nameless = Self { gateway, path: "/api/runtimes/embedded/workers".into(), token };
         let created = nameless.ask("POST", "", Some(r#"{"intent":{"kind":"assistant"}}"#));
         assert_eq!(created.status, 201, "{created:?}");
-        Self { path: created.header("location").unwrap().to_owned(), ..nameless }
+        let path = format!("{}/{}", nameless.path, created.json()["worker"]["worker_id"].as_str().unwrap());
+        Self { path, ..nameless }
     }
 
     fn ask(&self, method: &str, route: &str, body: Option<&str>) -> Answer {
@@ -133,6 +134,39 @@ fn creates_and_ends_leave_nothing_in_the_server() {
     eventually("all descriptors are closed", || (descriptors() <= before).then_some(()));
 }
 
+/// Its helper processes are stopped, as if the machine were too slow to start one.
+#[test]
+fn a_process_that_is_slow_to_start_holds_up_no_other_client() {
+    let server = Process::start(&mut server("sh"));
+    let address = server.address();
+    Worker::create(address, None);
+    let supervisor = status_of_child(server.id(), "sekisho-superv");
+    let signal = |signal: &str| {
+        assert!(Command::new("kill").args([signal, &supervisor.to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let creating = std::thread::spawn(move || Worker::create(address, None));
+    // It is on the list, and has no answer yet.
+    eventually("it is being created", || {
+        let workers = request(address, "GET", "/api/workers", None).json();
+        (workers["items"].as_array().unwrap().len() == 2).then_some(())
+    });
+    // On every loop, by far more connections than there are loops.
+    let begun = std::time::Instant::now();
+    for _ in 0..64 {
+        assert_eq!(request(address, "GET", "/api/workers", None).status, 200);
+    }
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5) && !creating.is_finished());
+    signal("-CONT");
+    creating.join().unwrap();
+}
+
+/// The child of a process that goes by this name.
+fn status_of_child(parent: u32, name: &str) -> u32 {
+    let children = descendants(parent);
+    *children.iter().find(|child| status_of(**child, "Name").as_deref() == Some(name)).unwrap()
+}
+
 /// A terminal of a test's own, which a server is started in.
 struct Terminal {
     ours: File,
@@ -203,16 +237,27 @@ fn the_terminal_of_a_server_is_out_of_reach_for_its_workers() {
     assert!(!shown.contains("m4rk") && !shown.contains("42"), "{shown}");
 }
 
+/// A process that ends with its test.
+struct Decoy(Child);
+
+impl Drop for Decoy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_worker_does_not_find_the_tokens_of_its_server() {
-    const TOKEN: &str = "hunter2-hunter2-hunter2";
+    // Of this run alone: other runs of this test on the machine have their own.
+    let token: &'static str = Box::leak(format!("hunter2-hunter2-{}", std::process::id()).into());
     let directory = tempfile::tempdir().unwrap();
     // Where any user can run it.
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("gateway");
     fs::copy(SERVER, &program).unwrap();
     let mut command = Command::new(&program);
-    command.env("SEKISHO_ACCESS_TOKEN", TOKEN).env("OTHER_TOKEN", TOKEN).env("HOME", directory.path());
+    command.env("SEKISHO_ACCESS_TOKEN", token).env("OTHER_TOKEN", token).env("HOME", directory.path());
     command.env("XDG_STATE_HOME", directory.path().join("state")).current_dir("/");
     let config = directory.path().join("sekisho.toml");
     let text = "listen = '127.0.0.1:0'\naccess_token_env = 'OTHER_TOKEN'\n[embedded.profiles.sh]\ncommand = ['sh']\n";
@@ -226,21 +271,20 @@ fn a_worker_does_not_find_the_tokens_of_its_server() {
     }
     // Of the same user and not concealed: what is searched for can be found.
     let mut decoy = Command::new("sleep");
-    decoy.arg("1000").env("DECOY", TOKEN);
+    decoy.arg("1000").env("DECOY", token).stdout(Stdio::null()).stderr(Stdio::null());
     if rustix::process::getuid().is_root() {
         decoy.uid(65534).gid(65534);
     }
-    let mut decoy = decoy.spawn().unwrap();
+    let decoy = Decoy(decoy.spawn().unwrap());
     let server = Process::start(&mut command);
-    let worker = Worker::create(server.address(), Some(TOKEN));
-    worker
-        .say("id -u; grep -la hunter2 /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null; echo searched");
+    let worker = Worker::create(server.address(), Some(token));
+    worker.say(&format!(
+        "id -u; grep -la {token} /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null; echo searched"
+    ));
     worker.line("searched");
-    decoy.kill().unwrap();
-    decoy.wait().unwrap();
     let said = worker.said();
     let found: Vec<&str> = said.lines().filter(|line| line.starts_with("/proc/")).collect();
-    assert_eq!(found, [format!("/proc/{}/environ", decoy.id())]);
+    assert_eq!(found, [format!("/proc/{}/environ", decoy.0.id())]);
     assert!(!said.starts_with("0\n"), "{said}");
     worker.say("env | grep -c TOKEN; echo counted");
     worker.line("counted");

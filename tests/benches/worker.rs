@@ -112,14 +112,22 @@ fn many() -> (f64, f64) {
     (took, (helpers + own.max(0.0)) / count as f64 / 1024.0)
 }
 
-/// The processes whose command line begins like that.
+/// The processes below this one whose command line begins like that: children of its children.
 fn processes(name: &str) -> Vec<u32> {
-    let pids =
-        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid: &u32| {
+    let pids: Vec<u32> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let grandparent = |pid: u32| parent_of(parent_of(pid)?);
+    let has_name = |pid: u32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| command.starts_with(name.as_bytes()))
-    })
-    .collect()
+    };
+    pids.into_iter().filter(|pid| grandparent(*pid) == Some(std::process::id()) && has_name(*pid)).collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn main() -> ExitCode {
