@@ -1,6 +1,6 @@
 //! A worker runtime: child processes as workers, and the worker-runtime API v1 (`docs/runtime-api.md`) as a function.
 //!
-//! [`Runtime::handle`] takes an `http::Request<Bytes>` and returns an `http::Response<Bytes>`. A program that embeds
+//! [`Runtime::respond`] takes an `http::Request<Bytes>` and gives an `http::Response<Bytes>`. A program that embeds
 //! a runtime calls it, a server carries it over a wire: the binary `sekisho-runtime` does (feature `serve`, in
 //! module `serve`). There is no second definition of v1 in here: requests are read and replies written by
 //! [`sekisho_core::runtime_api`].
@@ -36,7 +36,7 @@
 //! let said: Vec<_> = transcript.items.iter().map(|item| (item.role.as_str(), item.content.as_str())).collect();
 //! assert_eq!(said, [("user", "hello"), ("assistant", "hello")]);
 //!
-//! // 3. Follow it: frames come as they are told, each as the text that goes over a WebSocket.
+//! // 3. Subscribe to it: frames come as they are told, each as the text that goes over a WebSocket.
 //! let observe = Observe::request(&access, &worker_id, None).map(|()| Bytes::new());
 //! let mut subscription = runtime.observe(&observe).unwrap();
 //! let mut context = Context::from_waker(Waker::noop());
@@ -44,30 +44,39 @@
 //! assert!(snapshot.starts_with(br#"{"kind":"event","envelope":{"cursor":"#));
 //! assert!(subscription.poll_frame(&mut context).is_pending());
 //!
-//! // 4. End it. Dropping it does the same with less patience.
+//! // 4. End it. Dropping it kills what still runs.
 //! runtime.shutdown();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Workers
 //!
-//! A worker is one child process of a profile that the operator configured; nobody who calls the API can name a
-//! program, an argument or a path. Its input is written to its standard input line by line, its output is its
-//! transcript. Each has one thread, which starts the process, writes, reads, signals and waits, in one loop around
-//! `poll`; `handle` only leaves word for it. What waits for a worker that does not read is bounded
-//! ([`MAX_QUEUED_INPUTS`], [`MAX_QUEUED_BYTES`]), as is all that is kept of it.
+//! A worker is one child process of a profile that the operator configured; no client can name a program or an argument.
+//! Its input is written to its standard input line by line, its output is its transcript. Each has one thread, which
+//! starts the process, writes, reads, signals and waits, in one loop around `poll`; a request only leaves word for it.
+//! What waits for a worker that does not read is bounded ([`MAX_QUEUED_INPUTS`], [`MAX_QUEUED_BYTES`]), as is all that
+//! is kept of it and of all workers together ([`Limits`]).
+//!
+//! A worker is `running` until its process and all that this started are gone and all that it wrote is read. Then its
+//! record tells how it ended. Workers that have ended make room for others, oldest first.
+//!
+//! # Answers
+//!
+//! What a request asks for is done at once; its response may have to wait until it is certain, that the process of a
+//! new worker runs or that the store has made durable what was done. [`Runtime::respond`] gives it as a future, and
+//! [`Runtime::handle`] blocks until it is there. Stores plug in behind [`store::Store`].
 //!
 //! # Observation
 //!
 //! [`Runtime::observe`] gives a [`Subscription`], which any executor can poll, and any thread with a waker that
-//! unparks it. It is an index into the backlog of its worker ([`MAX_EVENTS`], [`MAX_EVENT_BYTES`]): nothing is
-//! copied or queued for a subscriber. A worker that says more than its subscribers take is read more slowly, for at most
-//! [`CATCH_UP`]; one that has not caught up by then falls behind the backlog, and ends with `runtime.cursor_expired`. An
-//! event is encoded once, when it happens.
+//! unparks it. It is an index into the backlog of its worker: nothing is copied or queued for a subscriber. A worker that
+//! says more than its subscribers take is read more slowly, for at most [`CATCH_UP`]; a subscriber that has not caught
+//! up by then may fall behind the backlog, and ends with `runtime.cursor_expired`. An event is encoded once, when it
+//! happens.
 //!
 //! The snapshot at the beginning is of the place that was asked for, so that it and what follows tell everything
 //! once. A cursor is `EPOCH.PLACE`: the epoch stands for the runtime's `incarnation`, the place for an event of the
-//! worker. Clients had better not look into it.
+//! worker. To clients it is opaque.
 //!
 //! Over a wire a frame is one text message, in fragments where it is long. A client is pinged every 15 seconds, and
 //! dropped where it gives no sign of life until the next ping, or takes nothing of what is written for 30 seconds.
@@ -81,9 +90,10 @@
 //!
 //! # Once only
 //!
-//! Create and input honour `Idempotency-Key`: for 24 hours, but for no more than 4,096 keys, a repeated request gets
-//! the first answer. Successes alone are kept; a refusal changed nothing, and is decided anew. A key stands for a
-//! method, a path and a body byte for byte: anything else under the same key is `idempotency_conflict`.
+//! Create, input and interrupt honour `Idempotency-Key`: for 24 hours a repeated request gets the first answer. So many
+//! are kept: 1,024 to creates, 1,024 to what concerns each worker, and 32 MiB of them in all. Successes alone are kept; a
+//! refusal changed nothing, and is decided anew. A key stands for a method, a path and a body byte for byte: anything
+//! else under the same key is `idempotency_conflict`.
 #![forbid(unsafe_code)]
 
 mod agent;
