@@ -1,4 +1,4 @@
-//! The API that browsers, terminals and scripts speak (BROWSER-API.md): requests in, replies out.
+//! The API that browsers, terminals and scripts speak (`docs/http-api.md`): requests in, replies out.
 //!
 //! A server obeys, for each request:
 //!
@@ -9,7 +9,7 @@
 //! 5. [`Exchange::begin`] says which calls to drive; drive them all at once.
 //! 6. [`Exchange::response`] says what to answer.
 //!
-//! A request that [`Observation::parse`] makes something of wants a stream instead: the module `viewer` says how.
+//! A request that [`Observation::parse`] makes something of wants a stream instead: [`viewer`](super::viewer) says how.
 //!
 //! Every step may end in an [`Error`](crate::error::Error), of which [`problem`] makes the response.
 

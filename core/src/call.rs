@@ -20,7 +20,7 @@
 //!    was made with the old one.
 //! 4. On [`CallOutput::Wait`], wait for the attempt to end or for the instant, whichever is first; then poll.
 //! 5. On [`CallOutput::Done`], drop an attempt that is still under way and hand the call to
-//!    [`Registry::finish`](crate::registry::Registry::finish), which learns from it.
+//!    [`Registry::finish`](super::registry::Registry::finish), which learns from it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -62,7 +62,7 @@ pub struct CallLimits {
 }
 
 impl Default for CallLimits {
-    /// 2 s to connect, 10 s for a response, 8 MiB (BROWSER-API.md, "Configuration" and "Errors").
+    /// 2 s to connect, 10 s for a response, 8 MiB (`docs/configuration.md`).
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(2),

@@ -1,6 +1,6 @@
 //! One worker's stream, shared by its viewers.
 //!
-//! A [`Feed`] is a value: it [takes](Feed::apply) what an [`Encoder`] has made of a [`WatchEvent`], and keeps the newest
+//! A [`Feed`] is a value: it [takes](Feed::apply) what an [`Encoder`] has made of a [`WatchEvent`](crate::watch::WatchEvent), and keeps the newest
 //! snapshot and what came after it in a ring that is bounded by count and by bytes. A [`FeedPosition`] is a position in it,
 //! and no queue: [`Feed::next`] says what is next for it, and one that the ring has run away from has
 //! [lagged](Next::Lagged), which concerns no other viewer.

@@ -6,23 +6,55 @@
 //! and no async runtime; it sees [`http`] types, bytes and the [`Instant`](std::time::Instant) it is given. One core
 //! thus serves an async server, a blocking command line, an application that embeds it, and a simulator.
 //!
+//! # Modules
+//!
+//! A module uses those above it in this table, and none below.
+//!
 //! | module | decides |
 //! |---|---|
 //! | [`id`] | what a name is |
-//! | [`secret`] | what must not leave, and what takes it out of texts |
 //! | [`error`] | what went wrong, whose it is, and what follows |
-//! | [`runtime_api`] | the wire to runtimes, v1, both sides of it |
-//! | [`browser_api`] | the API of browsers, terminals and scripts |
-//! | [`gateway_client`] | the other end of that API, for who speaks to a gateway |
-//! | [`registry`] | which runtimes there are, and how each is faring |
+//! | [`diagnostic`], [`problem`] | how an error or another notice is told |
+//! | [`secret`] | what must not leave, and what takes it out of texts |
+//! | [`cursor`] | sealed cursors |
+//! | [`heartbeat`] | whether the peer of a connection is still there |
+//! | [`runtime_api`] | the wire to runtimes, v1, both sides of it: the table of [operations](runtime_api::Operation) is here |
+//! | [`frame`] | the frames of a stream as viewers get them |
+//! | [`policy`] | where permission and redaction plug in |
+//! | [`transport`] | nothing: it is what the author of a transport needs |
 //! | [`call`] | the life of one command |
 //! | [`watch`] | the life of one stream to a runtime |
-//! | [`transport`] | nothing: it is what the author of a transport needs |
-//! | [`viewer`] | the life of one viewer, and of the stream that all viewers of a worker share |
+//! | [`registry`] | which runtimes there are, and how each is faring |
 //! | [`feed`] | a worker's stream, shared by its viewers |
-//! | [`heartbeat`] | whether the peer of a connection is still there |
-//! | [`cursor`] | sealed cursors |
-//! | [`policy`] | where permission and redaction plug in |
+//! | [`browser_api`] | the API of browsers, terminals and scripts |
+//! | [`viewer`] | the life of one viewer, and of the stream that all viewers of a worker share |
+//! | [`gateway_client`] | the client's side of that API |
+//!
+//! # Terms
+//!
+//! | term | meaning |
+//! |---|---|
+//! | runtime | a process that holds workers, behind the API v1 |
+//! | worker | a long-lived interactive process in a runtime: an agent, a shell, a build |
+//! | gateway | the program between clients and runtimes that this crate decides for |
+//! | client | a program that speaks the gateway's API |
+//! | viewer | a client that watches a worker |
+//! | command | one request to one runtime; [`Command`](runtime_api::Command) |
+//! | operation | what a command asks for, whatever it is about; [`Operation`](runtime_api::Operation) |
+//! | feature | what a runtime has beyond v1; [`Feature`](runtime_api::Feature) |
+//! | call, attempt | the life of a command, and one request of it; [`Call`](call::Call) |
+//! | watch | the life of one stream to a runtime; [`Watch`](watch::Watch) |
+//! | event | something that happened to a worker |
+//! | diagnostic | something to be told about a stream or a reply; [`Diagnostic`](diagnostic::Diagnostic) |
+//! | frame | an event or a diagnostic on its way to a viewer; [`Frame`](frame::Frame) |
+//! | snapshot | an event that tells the state of a worker rather than a change of it |
+//! | cursor | where a viewer goes on, sealed; the runtime's own is an [`UpstreamCursor`](cursor::UpstreamCursor) |
+//! | feed | one worker's frames in a ring, shared by its viewers; [`Feed`](feed::Feed) |
+//! | replay stream | a second watch that brings one viewer up to the feed |
+//! | view | what clients are shown of a runtime, a worker or a request |
+//! | origin | whose error it is; [`Origin`](error::Origin) |
+//! | outcome | whether a failed command may have happened; [`Outcome`](error::Outcome) |
+//! | circuit | what keeps commands from a runtime that fails again and again |
 //!
 //! # The run loop
 //!

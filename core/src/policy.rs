@@ -10,7 +10,7 @@ use crate::runtime_api::Operation;
 /// Secrets of the gateway's own are not its business: they are gone before a policy sees a text.
 pub trait Policy: Send + Sync {
     /// Whether the operation may be done. What may not is answered with
-    /// [`Denied`](crate::error::ErrorKind::Denied); a runtime that may not be read is left out of lists.
+    /// [`Denied`](super::error::ErrorKind::Denied); a runtime that may not be read is left out of lists.
     fn permits(&self, operation: Operation, runtime_id: &RuntimeId, worker_id: Option<&WorkerId>) -> bool {
         let _ = (operation, runtime_id, worker_id);
         true

@@ -18,7 +18,7 @@ pub struct Problem {
     /// What happened this time.
     #[serde(default)]
     pub detail: String,
-    /// The cause: a code of `docs/errors.md`, or one of those that [`gateway_client`](crate::gateway_client) adds. Programs
+    /// The cause: a code of `docs/errors.md`, or one of those that [`gateway_client`](super::gateway_client) adds. Programs
     /// may rely on it.
     pub code: Cow<'static, str>,
     /// Whose error it is.

@@ -1,4 +1,4 @@
-//! The worker-runtime API, v1 (RUNTIME-API.md): both sides of the wire from one definition.
+//! The worker-runtime API, v1 (`docs/runtime-api.md`): both sides of the wire from one definition.
 //!
 //! | | a client | a runtime |
 //! |---|---|---|
@@ -8,7 +8,7 @@
 //! | to watch a worker | [`Observe::request`] | [`Observe::from_request`] |
 //! | a frame of its stream | [`Frame::from_text`] | [`Frame::into_text`] |
 //!
-//! Where both sides are in one process there is no wire: [`InProcess`](crate::transport::InProcess) is all that a transport needs then.
+//! Where both sides are in one process there is no wire: [`InProcess`](super::transport::InProcess) is all that a transport needs then.
 //!
 //! What one side writes the other reads back as the same value, and what deployed runtimes were recorded writing
 //! is read and written again byte for byte.

@@ -1,7 +1,7 @@
 //! What must not leave: where a runtime is, and what lets one in.
 //!
 //! [`Token`] and [`BaseUrl`] print as nothing, are neither `Display` nor `Serialize`, and leave this crate only
-//! inside an [`Attempt`](crate::transport::Attempt) that a transport sends. What a runtime writes itself passes the
+//! inside an [`Attempt`](super::transport::Attempt) that a transport sends. What a runtime writes itself passes the
 //! [`Scrubber`].
 
 pub(crate) mod base_url;

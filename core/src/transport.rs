@@ -10,14 +10,14 @@
 //!    lines within [`AttemptLimits::response`], and a body of at most [`AttemptLimits::max_body`] bytes within
 //!    [`AttemptLimits::body`]. A failure names its [cause](FailureCause) and whether a byte of the request may have
 //!    been sent: core decides from that whether to repeat a command and which outcome to report.
-//!    [`CallInput::report`](crate::call::CallInput::report) makes an input of either.
-//! 3. **Drive a [`Call`](crate::call::Call)** with the loop that its module describes. Steps 1 to 3 are a transport for
+//!    [`CallInput::report`](super::call::CallInput::report) makes an input of either.
+//! 3. **Drive a [`Call`](super::call::Call)** with the loop that its module describes. Steps 1 to 3 are a transport for
 //!    commands, shown below.
 //! 4. **Open a stream for a [`Connect`].** Add a random `Sec-WebSocket-Key` to the request and send it on a connection of
-//!    its own. Report with [`WatchInput::opened`](crate::watch::WatchInput::opened) that the stream is there, or why it
+//!    its own. Report with [`WatchInput::opened`](super::watch::WatchInput::opened) that the stream is there, or why it
 //!    is [not](Unopened).
 //! 5. **Report its frames, pongs and end.** Take messages of at most [`MAX_FRAME`] bytes. Report each text message and
-//!    each pong, and at the end the [`Loss`]. A [`Watch`](crate::watch::Watch) says when to ping and when to close.
+//!    each pong, and at the end the [`Loss`]. A [`Watch`](super::watch::Watch) says when to ping and when to close.
 //! 6. **Read tokens from a [`TokenSource`]** when a machine asks for it, and feed the result.
 //! 7. **For a runtime in the same process** ([`Target::InProcess`]) call [`InProcess`] in place of all this I/O.
 //!

@@ -14,7 +14,7 @@ pub(crate) fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
     percentile(samples.into_iter().collect(), 0.5)
 }
 
-/// Compares figures with what DESIGN.md promises.
+/// Compares figures with their bounds.
 ///
 /// Time depends on the machine and on what else it does, so that a bar which is missed fails the run only where
 /// `--check` asks for it.

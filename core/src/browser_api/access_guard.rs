@@ -1,4 +1,4 @@
-//! Who may come in (BROWSER-API.md, "Who may come in").
+//! Which requests are let in (`docs/http-api.md`, "Who may come in").
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use http::uri::Authority;
 use http::{Method, Response, StatusCode};
 
 use super::observation::{BEARER_SUBPROTOCOL, subprotocols};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, bounded};
 use crate::runtime_api::{IdempotencyKey, is_websocket_upgrade};
 use crate::secret::Token;
 
@@ -22,7 +22,8 @@ pub struct AllowedHost {
     port: Option<u16>,
 }
 
-/// The origin of pages that may use the API: `scheme://host[:port]` (RFC 6454).
+/// The origin of pages that may use the API: `scheme://host[:port]` (RFC 6454). Applications that show pages of their own
+/// have schemes of their own, such as `tauri` or `vscode-webview`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AllowedOrigin(String);
 
@@ -33,8 +34,8 @@ pub enum InvalidAllowance {
     /// Not `HOST` or `HOST:PORT`.
     #[error("not a host name or address, with or without a port")]
     Host,
-    /// Not `http://HOST[:PORT]` or `https://HOST[:PORT]`.
-    #[error("not an origin: http or https, ://, and a host with or without a port")]
+    /// Not `SCHEME://HOST[:PORT]`.
+    #[error("not an origin: a scheme such as https, ://, and a host with or without a port")]
     Origin,
 }
 
@@ -61,9 +62,12 @@ impl FromStr for AllowedOrigin {
 
     fn from_str(text: &str) -> Result<Self, InvalidAllowance> {
         let origin = text.to_ascii_lowercase();
-        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        match authority.map(AllowedHost::from_str) {
-            Some(Ok(_)) => Ok(Self(origin)),
+        let (scheme, authority) = origin.split_once("://").ok_or(InvalidAllowance::Origin)?;
+        // RFC 3986, section 3.1.
+        let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+        match authority.parse::<AllowedHost>() {
+            Ok(_) if is_scheme => Ok(Self(origin)),
             _ => Err(InvalidAllowance::Origin),
         }
     }
@@ -86,6 +90,8 @@ pub struct AccessGuard {
     hosts: Vec<AllowedHost>,
     origins: Vec<AllowedOrigin>,
     access_token: Option<Token>,
+    /// Whether clients reach the gateway by TLS for certain. Without it a proxy may stand in front that has TLS or none.
+    https_only: bool,
 }
 
 /// What became of a request at the door, and what its response must carry.
@@ -112,11 +118,22 @@ impl AccessGuard {
     /// A door for a gateway that may be spoken to under `hosts`, besides all names of loopback, by pages of
     /// `origins`, besides its own, and where `access_token` is given, by those alone who have it.
     pub fn new(hosts: Vec<AllowedHost>, origins: Vec<AllowedOrigin>, access_token: Option<Token>) -> Self {
-        Self { hosts, origins, access_token }
+        Self { hosts, origins, access_token, https_only: false }
     }
 
-    /// Examines `Host`, `Origin` and, for `/api`, the access token, in this order.
+    /// The same for a gateway that clients reach by TLS alone: pages of the same host that came without are of another
+    /// origin.
+    #[must_use]
+    pub fn https_only(self) -> Self {
+        Self { https_only: true, ..self }
+    }
+
+    /// Examines `Host`, `Origin` and, for `/api`, the access token, in this order. The constant answers about the gateway
+    /// itself are given to every request: what asks for them often knows no name of the gateway's.
     pub fn examine(&self, head: &Parts) -> Admission {
+        if PROBES.contains(&head.uri.path()) {
+            return Admission { decision: Decision::Admitted, cross_origin: None };
+        }
         let (decision, cross_origin) = match self.examine_origin(head) {
             Err(error) => (Decision::Refused(error.refusing(&head.method)), None),
             Ok(cross_origin) if cross_origin.is_some() && is_preflight(head) => {
@@ -132,31 +149,55 @@ impl AccessGuard {
     }
 
     fn examine_origin(&self, head: &Parts) -> Result<Option<HeaderValue>, Error> {
-        let refuse_host = || Error::new(ErrorKind::HostNotAllowed);
+        let no_host = || {
+            let detail = "The request has no Host, several, or one that is not text";
+            Error::with_detail(ErrorKind::HostNotAllowed, detail)
+        };
         let host =
-            only(&head.headers, header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(refuse_host)?;
+            only(&head.headers, header::HOST).and_then(|host| host.to_str().ok()).ok_or_else(no_host)?;
         // A request in absolute form (RFC 9112, 3.2.2) names its host twice.
         for named in [Some(host), head.uri.authority().map(Authority::as_str)].into_iter().flatten() {
-            let asked: AllowedHost = named.parse().map_err(|_| refuse_host())?;
+            let refuse = || {
+                let detail = format!("The Host {} is not in `allowed_hosts`", shown(named));
+                Error::with_detail(ErrorKind::HostNotAllowed, detail)
+            };
+            let asked: AllowedHost = named.parse().map_err(|_| refuse())?;
             if !asked.is_loopback() && !self.hosts.iter().any(|allowed| allowed.admits(&asked)) {
-                return Err(refuse_host());
+                return Err(refuse());
             }
         }
         if !head.headers.contains_key(header::ORIGIN) {
             return Ok(None);
         }
-        let refuse_origin = || Error::new(ErrorKind::OriginNotAllowed);
-        let value = only(&head.headers, header::ORIGIN).ok_or_else(refuse_origin)?;
-        let origin = value.to_str().map_err(|_| refuse_origin())?.to_ascii_lowercase();
-        let same =
-            origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-        if same {
+        let no_origin = || {
+            let detail = "The request has several Origins, or one that is not text";
+            Error::with_detail(ErrorKind::OriginNotAllowed, detail)
+        };
+        let value = only(&head.headers, header::ORIGIN).ok_or_else(no_origin)?;
+        let origin = value.to_str().map_err(|_| no_origin())?.to_ascii_lowercase();
+        if self.is_same(&origin, host) {
             return Ok(None);
         }
         match self.origins.iter().any(|allowed| allowed.0 == origin) {
             true => Ok(Some(value.clone())),
-            false => Err(refuse_origin()),
+            false => {
+                let detail = format!("The Origin {} is not in `allowed_origins`", shown(&origin));
+                Err(Error::with_detail(ErrorKind::OriginNotAllowed, detail))
+            }
         }
+    }
+
+    /// Whether a page of this origin came from the host that it now speaks to.
+    fn is_same(&self, origin: &str, host: &str) -> bool {
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let port = match scheme {
+            "https" => ":443",
+            "http" if !self.https_only => ":80",
+            _ => return false,
+        };
+        // A browser leaves the port of the scheme out of both.
+        let plain = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
+        plain(authority) == plain(host)
     }
 
     fn knows(&self, head: &Parts) -> bool {
@@ -182,6 +223,18 @@ impl Admission {
             );
         }
     }
+}
+
+/// The routes whose answers are constant and read nothing.
+const PROBES: [&str; 3] = ["/livez", "/healthz", "/readyz"];
+
+/// The longest name that is repeated in an error, in characters.
+const MAX_NAME: usize = 128;
+
+/// What a client wrote in a header, fit to be repeated.
+fn shown(text: &str) -> String {
+    let text: String = text.chars().take(MAX_NAME).collect();
+    format!("`{}`", bounded(&text))
 }
 
 /// Whether an opening handshake offers the token as a subprotocol.
@@ -282,12 +335,73 @@ mod tests {
         ] {
             assert_eq!(asked(host), Err(ErrorKind::HostNotAllowed), "{host}");
         }
-        let none = decision(&door, "GET", "/healthz", &[]);
+        let none = decision(&door, "GET", "/metrics", &[]);
         assert_eq!(none, Err(ErrorKind::HostNotAllowed));
-        let twice = decision(&door, "GET", "/healthz", &[("host", "localhost"), ("host", "localhost")]);
+        let twice = decision(&door, "GET", "/metrics", &[("host", "localhost"), ("host", "localhost")]);
         assert_eq!(twice, Err(ErrorKind::HostNotAllowed));
-        let absolute = decision(&door, "GET", "http://evil.example/healthz", &[("host", "localhost")]);
+        let absolute = decision(&door, "GET", "http://evil.example/metrics", &[("host", "localhost")]);
         assert_eq!(absolute, Err(ErrorKind::HostNotAllowed));
+    }
+
+    #[test]
+    fn probes_are_answered_whatever_the_host_is() {
+        let door = door(Some("s3cret"));
+        for path in PROBES {
+            for headers in [&[][..], &[("host", "10.1.2.3:8787")], &[("host", "a"), ("host", "b")]] {
+                assert_eq!(decision(&door, "GET", path, headers), Ok(()), "{path} {headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_came_and_the_key_that_allows_it() {
+        let door = door(None);
+        let long = format!("{}.example", "x".repeat(300));
+        for (headers, detail) in [
+            (&[("host", "Evil.example")][..], "The Host `Evil.example` is not in `allowed_hosts`".to_owned()),
+            (
+                &[("host", "localhost"), ("origin", "http://evil.example")],
+                "The Origin `http://evil.example` is not in `allowed_origins`".to_owned(),
+            ),
+            (&[("host", &long)], format!("The Host `{}` is not in `allowed_hosts`", "x".repeat(MAX_NAME))),
+        ] {
+            let Decision::Refused(error) = door.examine(&head("GET", "/api/x", headers)).decision else {
+                panic!("{headers:?}")
+            };
+            assert_eq!(error.detail(), detail);
+        }
+    }
+
+    #[test]
+    fn the_same_origin_has_the_same_scheme_where_it_is_known() {
+        let asked = |door: &AccessGuard, host, origin| {
+            decision(door, "GET", "/api/x", &[("host", host), ("origin", origin)]).is_ok()
+        };
+        for (host, origin, behind_anything, https_only) in [
+            ("gate.example", "https://gate.example", true, true),
+            ("gate.example", "http://gate.example", true, false),
+            ("gate.example:443", "https://gate.example", true, true),
+            ("gate.example:443", "http://gate.example", false, false),
+            ("gate.example:80", "http://gate.example", true, false),
+            ("gate.example:8443", "https://gate.example:8443", true, true),
+            ("gate.example", "ftp://gate.example", false, false),
+            ("gate.example", "tauri://gate.example", false, false),
+        ] {
+            assert_eq!(asked(&door(None), host, origin), behind_anything, "{origin} at {host}");
+            assert_eq!(asked(&door(None).https_only(), host, origin), https_only, "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn applications_have_schemes_of_their_own() {
+        let origins = vec!["tauri://localhost".parse().unwrap(), "vscode-webview://0k3nv2".parse().unwrap()];
+        let door = AccessGuard::new(Vec::new(), origins, None);
+        for (origin, allowed) in
+            [("tauri://localhost", true), ("vscode-webview://0k3nv2", true), ("tauri://elsewhere", false)]
+        {
+            let headers = [("host", "localhost:8787"), ("origin", origin)];
+            assert_eq!(decision(&door, "GET", "/api/x", &headers).is_ok(), allowed, "{origin}");
+        }
     }
 
     #[test]
@@ -395,7 +509,9 @@ mod tests {
         for text in ["", "http://a", "a/b", "a:b", "a:99999", "u@a", "*", "*.example"] {
             assert_eq!(text.parse::<AllowedHost>(), Err(InvalidAllowance::Host), "{text}");
         }
-        for text in ["", "*", "null", "app.example", "https://app.example/", "https://", "ftp://a"] {
+        for text in
+            ["", "*", "null", "app.example", "https://app.example/", "https://", "://a", "1a://b", "a b://c"]
+        {
             assert_eq!(text.parse::<AllowedOrigin>(), Err(InvalidAllowance::Origin), "{text}");
         }
     }

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Version};
 
 use super::request::{invalid, runtime_id, worker_id};
 use crate::error::{Error, ErrorKind};
@@ -65,8 +66,10 @@ impl Observation {
             let error = Error::new(ErrorKind::MethodNotAllowed { allow: "GET" });
             return Some(Err(error.refusing(&head.method)));
         }
-        if form == Form::WebSocket && !is_websocket_upgrade(&head.headers) {
-            return Some(Err(invalid("this route needs an upgrade to websocket")));
+        if form == Form::WebSocket {
+            if let Err(detail) = check_handshake(head) {
+                return Some(Err(invalid(detail)));
+            }
         }
         let of = || {
             let worker = WorkerRef { runtime_id: runtime_id(runtime)?, worker_id: worker_id(worker)? };
@@ -78,12 +81,27 @@ impl Observation {
         Some(Ok(Self { form, of: of() }))
     }
 
-    /// The route as BROWSER-API.md writes it.
+    /// The route as the documentation writes it.
     pub fn template(&self) -> &'static str {
         match self.form {
             Form::WebSocket => "/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws",
             Form::ServerSentEvents => "/api/runtimes/{runtime_id}/workers/{worker_id}/events",
         }
+    }
+}
+
+/// What is wrong with an opening handshake (RFC 6455, 4.2.1).
+fn check_handshake(head: &Parts) -> Result<(), &'static str> {
+    if !is_websocket_upgrade(&head.headers) {
+        return Err("This route needs an upgrade to websocket");
+    }
+    if head.version < Version::HTTP_11 {
+        return Err("An upgrade to websocket needs HTTP/1.1");
+    }
+    let key = head.headers.get(header::SEC_WEBSOCKET_KEY).map(|key| BASE64.decode(key.as_bytes()));
+    match key {
+        Some(Ok(key)) if key.len() == 16 => Ok(()),
+        _ => Err("The Sec-WebSocket-Key is not 16 bytes in Base64"),
     }
 }
 
@@ -117,8 +135,10 @@ pub fn event_stream() -> Response<()> {
     let mut response = Response::new(());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A proxy with its defaults would hold events back until it has many (nginx, ngx_http_proxy_module).
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
@@ -185,6 +205,26 @@ mod tests {
             let observation = parse(uri, UPGRADE).unwrap().unwrap();
             assert_eq!(observation.of.unwrap_err().kind(), kind, "{uri}");
         }
+    }
+
+    #[test]
+    fn a_handshake_needs_its_version_and_a_key() {
+        let uri = "/api/runtimes/r/workers/w/events/ws";
+        let mut old = head("GET", uri, UPGRADE);
+        old.version = Version::HTTP_10;
+        assert_eq!(Observation::parse(&old).unwrap().unwrap_err().kind(), ErrorKind::InvalidRequest);
+        for key in ["x", "", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ==="] {
+            let headers: Vec<_> = UPGRADE[..3].iter().copied().chain([("sec-websocket-key", key)]).collect();
+            let refused = parse(uri, &headers).unwrap().unwrap_err();
+            assert!(refused.detail().contains("Sec-WebSocket-Key"), "{key}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_passes_events_on_as_they_come() {
+        let head = event_stream();
+        assert_eq!(head.headers()["x-accel-buffering"], "no");
+        assert_eq!(head.headers()["cache-control"], "no-cache");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A worker's stream (RUNTIME-API.md, "Observation"): the request that opens it, and its frames.
+//! A worker's stream (`docs/runtime-api.md`, "Observation"): the request that opens it, and its frames.
 
 use std::borrow::Cow;
 

@@ -65,7 +65,7 @@ macro_rules! operations {
             $runtime_path:literal, $gateway_path:literal;
     )+) => {
         /// What can be asked of a runtime. Each name is that of a capability, and what a
-        /// [`Policy`](crate::policy::Policy) is asked about.
+        /// [`Policy`](super::super::policy::Policy) is asked about.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[non_exhaustive]
         pub enum Operation {
@@ -135,7 +135,7 @@ operations! {
         feature: None,
         "/v1/workers/{worker_id}/transcript", "/api/runtimes/{runtime_id}/workers/{worker_id}/transcript";
 
-    /// A worker's stream, which is no [`Command`](super::Command): a [`Watch`](crate::watch::Watch) carries it.
+    /// A worker's stream, which is no [`Command`](super::Command): a [`Watch`](super::super::watch::Watch) carries it.
     ObserveEvents = "observe_events", Get, Read, body: None, key: None,
         feature: None,
         "/v1/workers/{worker_id}/events/ws", "/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws";

@@ -44,7 +44,8 @@ pub fn browser_request(data: &[u8]) {
         }
         (Ok(_), Some(_)) => panic!("{} is two routes at once", head.uri.path()),
     }
-    if admitted {
+    let probe = ["/livez", "/healthz", "/readyz"].contains(&head.uri.path());
+    if admitted && !probe {
         assert_eq!(head.headers.get_all(header::HOST).iter().count(), 1);
     }
 }

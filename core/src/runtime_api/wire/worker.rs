@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{WireRef, is_false};
 
+mod reading;
+
 /// The state of a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -202,6 +204,7 @@ pub struct WorkerFacts {
 
 /// A worker in a list.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "reading::WorkerSummary")]
 pub struct WorkerSummary {
     /// Both halves of its name.
     pub worker_ref: WireRef,
@@ -291,6 +294,7 @@ impl<'de> Deserialize<'de> for NextAfter {
 
 /// A worker by itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "reading::WorkerDetail")]
 pub struct WorkerDetail {
     /// Both halves of its name.
     pub worker_ref: WireRef,

@@ -1,7 +1,7 @@
 //! The scenarios themselves.
 
 use super::Repeated::{Always, Never, WhereHarmless};
-use super::{Scenario, answered, scenario};
+use super::{Asked, Scenario, answered, scenario};
 use crate::scenarios::Step::{Answer as Answered, EndSession, Hear, HearHead, Pause, Reset, Stall};
 use crate::scenarios::{
     ANSWER, Answer, EVERY_WAY, Framing, MAX_RESPONSE, PLAIN, Source, Step, Way, response, say, typed,
@@ -233,9 +233,38 @@ fn nonsense() -> Vec<Scenario> {
             "unknown",
             Never,
         ),
+        Scenario {
+            asked: &[Asked::Read],
+            ..answered(
+                "a text of the body is cut within a character",
+                [worker(r#""objective":"cut \ud83d""#)],
+            )
+        },
+        Scenario {
+            asked: &[Asked::Read],
+            ..answered(
+                "the body has fields and values that are not known, 300 levels deep, and a number out of range",
+                [worker(&format!(
+                    r#""objective":"x"}},"status":"resting","end":{{"reason":"evicted"}},"more":[1e400,{}7{}],"x":{{"y":1"#,
+                    "[".repeat(300),
+                    "]".repeat(300),
+                ))],
+            )
+        },
         answered("the response speaks of another worker", [Answered(Answer { worker_id: "v", ..PLAIN })])
             .fails("identity_mismatch", "unknown", Never),
     ]
+}
+
+/// A worker whose intent goes on like this.
+fn worker(intent: &str) -> Step {
+    let body = format!(
+        r#"{{"worker":{{"worker_ref":{{"runtime_id":"rt","worker_id":"w"}},"runtime_id":"rt","worker_id":"w",
+        "profile":{{"kind":"runtime_default"}},"transcript_len":0,"last_event_id":2,
+        "intent":{{"kind":"task",{intent}}}{}}}}}"#,
+        if intent.contains("status") { "" } else { r#","status":"running""# },
+    );
+    response(200, "", &body)
 }
 
 fn refusals() -> Vec<Scenario> {
