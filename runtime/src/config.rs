@@ -6,11 +6,8 @@ use std::time::{Duration, SystemTime};
 use sekisho_core::id::RuntimeId;
 use sekisho_core::secret::Token;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, STOP_GRACE};
 use crate::profile::{ProfileError, WorkerProfile};
-
-/// The time between asking a process to end and ending it.
-pub const STOP_GRACE: Duration = Duration::from_secs(5);
 
 /// What a [`Runtime`](crate::Runtime) is started with.
 #[derive(Clone, Debug)]

@@ -120,12 +120,12 @@ mod timestamp;
 mod worker;
 mod worker_ids;
 
-pub use config::{RuntimeConfig, STOP_GRACE, Simulation, StartError};
+pub use config::{RuntimeConfig, Simulation, StartError};
 pub use event::{
     Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, RunResult, Segment,
     Snapshot, SystemItem,
 };
-pub use limits::{EVENT_COST, ITEM_COST, Limits};
+pub use limits::{EVENT_COST, ITEM_COST, Limits, STOP_GRACE};
 pub use profile::{AgentSettings, ProfileError, ProfileKind, Program, TerminalSize, WorkerProfile};
 pub use runtime::{
     BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME,

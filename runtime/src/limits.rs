@@ -29,6 +29,9 @@ pub struct Limits {
     pub max_subscriptions: usize,
 }
 
+/// The time between asking a process to end and ending it.
+pub const STOP_GRACE: Duration = Duration::from_secs(5);
+
 /// What an item of a transcript costs beside its text, in bytes: it counts against the bounds, so that many short
 /// lines take no more memory than a few long ones.
 pub const ITEM_COST: usize = 128;

@@ -156,7 +156,7 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
     Ok(())
 }
 
-/// Where there is no token, the names under which the runtime may be spoken to: a page whose name somebody has made
+/// Where there is no token, the names under which the runtime may be spoken to: a page whose name was made to
 /// lead here speaks under its own. A unix socket is out of a page's reach.
 fn access_guard(settings: &RuntimeSettings) -> Option<AccessGuard> {
     let Listen::Tcp(addresses) = &settings.listen else { return None };

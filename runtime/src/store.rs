@@ -151,8 +151,8 @@ pub struct Loaded {
     /// What tells the state from that of all other starts; `None` where there was nothing. A runtime that finds
     /// nothing begins one, and [`Store::begin`]s with it.
     pub incarnation: Option<String>,
-    /// An event id that no event has or ever had which anybody may have been told, including those that were not
-    /// kept: a place in a stream must never mean two things.
+    /// An id at least as high as that of each event that a subscriber may have been told, including events that were
+    /// not kept: a place in a stream must never mean two things.
     pub last_event_id: u64,
     /// All workers, in no order. Those that are not ended went with the runtime that wrote them.
     pub workers: Vec<WorkerRecord>,

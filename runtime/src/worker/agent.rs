@@ -19,7 +19,7 @@ use super::handle::{Handle, Input, Order};
 use super::output::{Fragment, Pace};
 use super::process::{Ends, News, Process, Stream, write_some};
 use super::{End, Launch, StoreFailed};
-use crate::config::STOP_GRACE;
+use crate::limits::STOP_GRACE;
 
 /// How long an agent that is to stop has from the end of its input to the first signal, at most: those that end with
 /// their input do so in order.
