@@ -12,10 +12,11 @@ use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::IdempotencyKey;
 use sekisho_core::secret::BaseUrl;
 
+use crate::commands::SortKey;
 use crate::complete;
 
 pub(crate) use literal::with_literal_message;
-pub(crate) use values::{Since, Watched};
+pub(crate) use values::{Pair, Since, Status, Variable, Watched};
 
 /// What stands below the help: what cannot be seen from the arguments.
 const AFTER_HELP: &str = "\
@@ -36,8 +37,8 @@ Exit status:
   4  the runtime failed, or cannot be reached
   5  the gateway failed, cannot be reached, or did not let you in
   6  the time was over
-`watch` and `wait` exit with the status of the worker that has ended, and with 128 and the number of
-the signal that ended it, as a shell would.";
+`watch`, `wait` and `attach` exit with the status of the worker that has ended, and with 128 and the
+number of the signal that ended it, as a shell would.";
 
 /// Workers on several machines from one terminal.
 ///
@@ -105,6 +106,14 @@ pub(crate) enum Command {
         /// Of this one alone
         #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
         runtime_id: Option<RuntimeId>,
+        #[command(flatten)]
+        filter: Filter,
+        /// Only those in this state: running, stopped or cancelled
+        #[arg(long, value_name = "STATUS")]
+        status: Option<Status>,
+        /// The order
+        #[arg(long, value_name = "KEY")]
+        sort: Option<SortKey>,
     },
     /// Show one worker
     Worker {
@@ -113,6 +122,12 @@ pub(crate) enum Command {
     },
     /// Start a worker, and print its name
     Create(Create),
+    /// List the profiles of a runtime: what its workers can run
+    Profiles {
+        /// Of which runtime
+        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
+        runtime_id: RuntimeId,
+    },
     /// Send a worker input
     ///
     /// All that follows the worker's name is the message, as it is: options of this command come before the name.
@@ -125,9 +140,20 @@ pub(crate) enum Command {
         /// Send it as the system, not as the user
         #[arg(long)]
         system: bool,
+        /// Ask for the message without showing it; transcript, events and logs do not have it either
+        #[arg(long, conflicts_with = "text")]
+        secret: bool,
+        /// Send the end of input, as Ctrl-D does in a terminal
+        #[arg(long, conflicts_with_all = ["text", "secret", "system"])]
+        eof: bool,
         /// Names this input over all its repetitions [default: a random one]
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<IdempotencyKey>,
+    },
+    /// Interrupt what a worker is doing, as Ctrl-C does in a terminal; the worker goes on
+    Interrupt {
+        #[command(flatten)]
+        named: Named,
     },
     /// End a worker in an orderly way
     Stop {
@@ -144,6 +170,32 @@ pub(crate) enum Command {
         /// Why
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+    },
+    /// Forget workers that have ended, transcripts included
+    Remove {
+        /// Which workers
+        #[arg(value_name = "RUNTIME/WORKER", required = true, add = ArgValueCompleter::new(complete::workers))]
+        workers: Vec<WorkerRef>,
+    },
+    /// Forget all workers that have ended, or those of them that are named by the options
+    Prune {
+        /// Of this one alone
+        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
+        runtime_id: Option<RuntimeId>,
+        /// Only those that ended longer ago, as in 2days or 12h
+        #[arg(long, value_name = "AGE")]
+        older_than: Option<humantime::Duration>,
+        /// Only those in this state: stopped or cancelled
+        #[arg(long, value_name = "STATUS")]
+        status: Option<Status>,
+        #[command(flatten)]
+        filter: Filter,
+        /// Without a question
+        #[arg(long, short)]
+        yes: bool,
+        /// Print which ones, and forget none
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
     },
     /// Print what was said to a worker and what it said
     Transcript {
@@ -204,17 +256,20 @@ pub(crate) enum Command {
         #[arg(long)]
         no_exit_code: bool,
     },
-    /// Talk to a worker: its history, what it says, and a line to speak on
+    /// Talk to a worker: its history, what it says, and a line to write on
     ///
     /// Enter sends the line; a paste of several lines is one line of several rows, which Enter sends as one. What could
-    /// not be sent comes back into the line. Ctrl-D on an empty line, or /quit, leaves; the worker goes on. Ctrl-X
-    /// Ctrl-S, once confirmed, or /stop, stops the worker; Ctrl-X Ctrl-C, once confirmed, or /cancel, cancels it. A line
-    /// that begins with // sends one that begins with /. /help lists this.
+    /// not be sent comes back into the line. Ctrl-D on an empty line, or /quit, leaves; the worker goes on. Ctrl-C on an
+    /// empty line interrupts what the worker is doing. Ctrl-X Ctrl-P asks for a line that is not shown. Ctrl-X Ctrl-S,
+    /// once confirmed, or /stop, stops the worker; Ctrl-X Ctrl-C, once confirmed, or /cancel, cancels it. /help lists all.
     ///
     /// Needs a terminal on standard input and output. Without one, `send` and `watch` do.
     Attach {
         #[command(flatten)]
         named: Named,
+        /// Give the worker's own terminal through, keys and size included; Ctrl-P Ctrl-Q leaves
+        #[arg(long)]
+        raw: bool,
     },
     /// Check the connection to each configured runtime, phase by phase
     ///
@@ -242,6 +297,17 @@ pub(crate) enum Command {
     },
 }
 
+/// Which workers of a list.
+#[derive(Args, Debug)]
+pub(crate) struct Filter {
+    /// Only those of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Only those with this label; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<Pair>,
+}
+
 /// A worker.
 #[derive(Args, Debug)]
 pub(crate) struct Named {
@@ -258,8 +324,20 @@ pub(crate) struct Create {
     #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
     pub(crate) runtime_id: RuntimeId,
     /// What it runs: a profile of the runtime's [default: the runtime's own default]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "PROFILE", add = ArgValueCompleter::new(complete::profiles))]
     pub(crate) profile: Option<String>,
+    /// What to call it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A label; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub(crate) labels: Vec<Pair>,
+    /// In which directory of the runtime's machine it starts, where its profile allows that
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cwd: Option<String>,
+    /// A variable for it, where its profile allows that; without a value, as it is here. May be repeated
+    #[arg(long = "env", value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<Variable>,
     /// A label: the task that it is for. Nothing is done with it
     #[arg(long, value_name = "TEXT")]
     pub(crate) task: Option<String>,

@@ -10,6 +10,7 @@ mod keys;
 mod line;
 mod mailbox;
 mod output_queue;
+mod raw;
 mod screen;
 mod session;
 mod stream;
@@ -24,21 +25,25 @@ use sekisho_core::runtime_api::WorkerEnd;
 use signal_hook::low_level::emulate_default_handler;
 
 use self::event_loop::EventLoop;
+pub(crate) use self::raw::run as run_raw;
 use self::terminal::Terminal;
 use crate::backend::Backend;
-use crate::failure::Failure;
+use crate::failure::{Failure, end_status};
 use crate::render::end_in_words;
 use crate::show::Show;
 use crate::text::{FAINT, WARNING};
 
 const HELP: &str = "  Enter            sends the line; Alt-Enter begins another row of it
-  Ctrl-D, /quit    leave, without stopping the worker; so does Ctrl-C, twice on an empty line
-  Ctrl-C           clears the line; Up brings it back
+  Ctrl-D, /quit    leave, without stopping the worker
+  Ctrl-C           clears the line, and Up brings it back; on an empty line it interrupts what the worker is doing,
+                   at once where the worker says that it is at work, else when pressed twice; /interrupt
+  Ctrl-X Ctrl-P    a line that is not shown, and that transcript and events do not have
+  Ctrl-X Ctrl-D    the end of input, once confirmed; /eof at once
   Ctrl-X Ctrl-S    stops the worker, once confirmed; /stop [REASON] at once
   Ctrl-X Ctrl-C    cancels the worker, once confirmed; /cancel [REASON] at once
   Up, Down         earlier lines, those of the worker's history included; editing keys as in bash
   Ctrl-L, Ctrl-Z   clear the screen, suspend
-  //…              sends a line that begins with one of these commands
+  //…              sends a line that begins with one of these commands; other lines with / go to the worker as they are
   A paste of several lines becomes one line of several rows, which Enter sends as one.
 ";
 
@@ -75,7 +80,7 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, worker: &WorkerRef, show: Show) ->
         Ending::Ended(Ok(end)) => {
             let how = end.as_ref().map(|end| format!(": {}", end_in_words(Some(end)))).unwrap_or_default();
             show.note(FAINT, &format!("{worker} has ended{how}"));
-            Ok(())
+            Failure::of_status(end_status(end.as_ref()))
         }
         Ending::Ended(Err(failure)) => Err(failure),
         Ending::Signal(signal) => {

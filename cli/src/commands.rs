@@ -2,6 +2,7 @@
 
 mod create;
 mod list;
+mod remove;
 mod send;
 mod transcript;
 mod watch;
@@ -10,18 +11,21 @@ use std::sync::Arc;
 
 use sekisho_core::browser_api::Action;
 use sekisho_core::id::WorkerRef;
-use sekisho_core::runtime_api::{Input, InputKind};
+use sekisho_core::runtime_api::WorkerFilter;
 
-use crate::args::{Command, Named};
+use crate::args::{Command, Filter, Named, Pair, Status};
 use crate::attach;
 use crate::backend::Backend;
 use crate::failure::Failure;
-use crate::requests::{acknowledgement, cancel, input, stop};
+use crate::requests::{self, acknowledgement, cancel, stop};
 use crate::resolve::{self, with_runtime, with_worker};
 use crate::show::Show;
 use crate::text::safe_line;
+use remove::Pruned;
 use transcript::TranscriptOptions;
 use watch::WatchOptions;
+
+pub(crate) use list::SortKey;
 
 /// Does what a command says.
 pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> Result<(), Failure> {
@@ -32,23 +36,40 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
         Command::Runtime { runtime_id } => {
             with_runtime(backend, &runtime_id, |runtime_id| list::runtime(backend, runtime_id, show))
         }
-        Command::Workers { runtime_id: None } => list::workers(backend, None, show),
-        Command::Workers { runtime_id: Some(runtime_id) } => {
-            with_runtime(backend, &runtime_id, |runtime_id| list::workers(backend, Some(runtime_id), show))
+        Command::Workers { runtime_id, filter, status, sort } => {
+            let filter = worker_filter(filter, status);
+            match runtime_id {
+                None => list::workers(backend, None, &filter, sort, show),
+                Some(runtime_id) => with_runtime(backend, &runtime_id, |runtime_id| {
+                    list::workers(backend, Some(runtime_id), &filter, sort, show)
+                }),
+            }
+        }
+        Command::Profiles { runtime_id } => {
+            with_runtime(backend, &runtime_id, |runtime_id| list::profiles(backend, runtime_id, show))
+        }
+        Command::Remove { workers } => remove::remove(backend, &workers, show),
+        Command::Prune { runtime_id, older_than, status, filter, yes, dry_run } => {
+            let status = status.map(|Status(status)| status);
+            let older_than = older_than.map(Into::into);
+            let pruned = Pruned { older_than, status, filter: worker_filter(filter, None), yes, dry_run };
+            let runtime_id = runtime_id.map(|id| resolve::runtime(backend, &id)).transpose()?;
+            remove::prune(backend, runtime_id.as_ref(), &pruned, show)
         }
         Command::Worker { named: Named { worker } } => {
             with_worker(backend, &worker, |worker| list::worker(backend, worker, show))
         }
         Command::Create(create) => create::create(shared, create, show),
-        Command::Send { named: Named { worker }, text, system, idempotency_key } => {
-            let content = send::content(&text)?;
-            let kind = if system { InputKind::System } else { InputKind::User };
+        Command::Send { named: Named { worker }, text, system, secret, eof, idempotency_key } => {
+            let input = send::input_of(&worker, &text, system, secret, eof)?;
             with_worker(backend, &worker, |worker| {
-                let said = Input::new(kind, content.clone());
-                let action = input(worker, said, idempotency_key.clone())?;
+                let action = requests::input(worker, input.clone(), idempotency_key.clone())?;
                 acknowledged(backend, worker, &action, show)
             })
         }
+        Command::Interrupt { named: Named { worker } } => with_worker(backend, &worker, |worker| {
+            acknowledged(backend, worker, &requests::interrupt(worker)?, show)
+        }),
         Command::Stop { named: Named { worker }, reason } => with_worker(backend, &worker, |worker| {
             acknowledged(backend, worker, &stop(worker, reason.clone()), show)
         }),
@@ -69,13 +90,19 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
             watch::watch(shared, &watched, all, &options, show)
         }
         Command::Wait { workers, no_exit_code } => watch::wait(shared, &workers, !no_exit_code, show),
-        Command::Attach { named: Named { worker } } => {
+        Command::Attach { named: Named { worker }, raw } => {
             attach::check(show)?;
-            attach::run(shared, &resolve::worker(backend, &worker)?, show)
+            let worker = resolve::worker(backend, &worker)?;
+            if raw { attach::run_raw(shared, &worker, show) } else { attach::run(shared, &worker, show) }
         }
         // They need no backend, and were dealt with before there was one.
         Command::Doctor { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
+}
+
+fn worker_filter(Filter { name, labels }: Filter, status: Option<Status>) -> WorkerFilter {
+    let labels = labels.into_iter().map(|Pair(key, value)| (key, value)).collect();
+    WorkerFilter { status: status.map(|Status(status)| status), name, labels, ..WorkerFilter::default() }
 }
 
 fn acknowledged(

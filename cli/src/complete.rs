@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
-use sekisho_core::browser_api::{Action, AllWorkers};
-
-use serde::Deserialize;
+use sekisho_core::browser_api::{Action, AllWorkers, Items, ProfileView, RuntimeView, WorkerView};
+use sekisho_core::id::RuntimeId;
+use sekisho_core::runtime_api::Command;
+use serde::de::DeserializeOwned;
 
 use crate::args::{Cli, Global};
 use crate::backend::{self, read};
@@ -41,35 +42,20 @@ pub(crate) fn script(shell: &str) -> Result<Vec<u8>, Failure> {
     Ok(script)
 }
 
-#[derive(Deserialize)]
-struct Items {
-    items: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    runtime_id: String,
-    #[serde(default)]
-    worker_id: Option<String>,
-    #[serde(default)]
-    display_name: Option<String>,
-    #[serde(default)]
-    status: Option<String>,
-}
-
 /// The runtimes that begin like this.
 pub(crate) fn runtimes(current: &OsStr) -> Vec<CompletionCandidate> {
-    let rows = rows(Action::Runtimes);
-    let candidates = rows.into_iter().map(|row| (row.runtime_id, row.display_name));
+    let rows = rows::<RuntimeView>(Action::Runtimes);
+    let candidates = rows.into_iter().map(|row| (row.runtime_id.to_string(), Some(row.display_name)));
     matching(current, candidates)
 }
 
 /// The workers that begin like this.
 pub(crate) fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
-    let rows = rows(Action::AllWorkers(AllWorkers::default()));
-    let candidates = rows
-        .into_iter()
-        .filter_map(|row| Some((format!("{}/{}", row.runtime_id, row.worker_id?), row.status)));
+    let rows = rows::<WorkerView>(Action::AllWorkers(AllWorkers::default()));
+    let candidates = rows.into_iter().map(|row| {
+        let help = row.facts.name.or(row.facts.created_at);
+        (format!("{}/{}", row.runtime_id, row.worker_id), help)
+    });
     matching(current, candidates)
 }
 
@@ -78,6 +64,18 @@ pub(crate) fn watched(current: &OsStr) -> Vec<CompletionCandidate> {
     let mut candidates = workers(current);
     candidates.extend(runtimes(current));
     candidates
+}
+
+/// The profiles that begin like this, of the runtime that the command line names.
+pub(crate) fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
+    let matches = matches(words());
+    let runtime_id = matches
+        .subcommand()
+        .and_then(|(_, create)| create.try_get_one::<RuntimeId>("runtime_id").ok().flatten().cloned());
+    let Some(runtime_id) = runtime_id else { return Vec::new() };
+    let action = Action::Command { runtime_id, command: Command::Profiles };
+    let rows = rows::<ProfileView>(action);
+    matching(current, rows.into_iter().map(|profile| (profile.name, profile.description)))
 }
 
 fn matching(
@@ -96,7 +94,7 @@ fn matching(
 }
 
 /// The rows of a list; none where there is no answer in time. A completion has no place for an error.
-fn rows(action: Action) -> Vec<Row> {
+fn rows<T: DeserializeOwned + Send + 'static>(action: Action) -> Vec<T> {
     let (sender, answer) = mpsc::channel();
     thread::spawn(move || {
         let _ = sender.send(ask(&action));
@@ -104,16 +102,19 @@ fn rows(action: Action) -> Vec<Row> {
     answer.recv_timeout(TIMEOUT).ok().flatten().unwrap_or_default()
 }
 
-fn ask(action: &Action) -> Option<Vec<Row>> {
+fn ask<T: DeserializeOwned>(action: &Action) -> Option<Vec<T>> {
     let backend = backend::open(&global()?).ok()?;
     let body = backend.ask(action).ok()?;
-    Some(read::<Items>(&body).ok()?.items)
+    Some(read::<Items<T>>(&body).ok()?.items)
 }
 
 /// The global options of the command line that is being completed, which stands behind `--`.
 fn global() -> Option<Global> {
-    let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
-    Global::from_arg_matches(&matches(words)).ok()
+    Global::from_arg_matches(&matches(words())).ok()
+}
+
+fn words() -> impl Iterator<Item = OsString> {
+    std::env::args_os().skip_while(|word| word != "--").skip(1)
 }
 
 fn matches(words: impl Iterator<Item = OsString>) -> ArgMatches {

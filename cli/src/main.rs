@@ -1,5 +1,6 @@
 //! The sekisho command line. See `sekisho --help`, and docs/cli.md.
 
+mod age;
 mod args;
 mod attach;
 mod backend;
@@ -13,10 +14,12 @@ mod reference;
 mod render;
 mod requests;
 mod resolve;
+mod secret_prompt;
 mod show;
 mod streaming;
 mod text;
 mod transcript;
+mod worker_list;
 
 use std::process::ExitCode;
 

@@ -20,6 +20,12 @@ pub(crate) fn cancel(worker: &WorkerRef, reason: Option<String>) -> Action {
     of(worker, Command::Cancel { worker_id: worker.worker_id.clone(), reason: Reason { reason } })
 }
 
+/// Interrupts what a worker is doing, under a random key.
+pub(crate) fn interrupt(worker: &WorkerRef) -> Result<Action, Failure> {
+    let worker_id = worker.worker_id.clone();
+    Ok(of(worker, Command::Interrupt { worker_id, key: Some(fresh_key()?) }))
+}
+
 /// A command to the runtime of a worker.
 pub(crate) fn of(worker: &WorkerRef, command: Command) -> Action {
     Action::Command { runtime_id: worker.runtime_id.clone(), command }
@@ -50,5 +56,6 @@ pub(crate) fn fresh_key() -> Result<IdempotencyKey, Failure> {
 pub(crate) fn acknowledgement(worker: &WorkerRef, body: &Bytes) -> Result<String, Failure> {
     let AckReply { ack, .. } = read(body)?;
     let item = ack.transcript_sequence.map(|sequence| format!(", item {sequence}")).unwrap_or_default();
-    Ok(format!("{worker}: {}{item}", ack.status.name()))
+    let status = serde_json::to_value(ack.status).unwrap_or_default();
+    Ok(format!("{worker}: {}{item}", status.as_str().unwrap_or("unknown")))
 }

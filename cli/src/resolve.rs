@@ -3,10 +3,11 @@
 use sekisho_core::browser_api::{Action, Items, RuntimeView};
 use sekisho_core::error::ErrorKind;
 use sekisho_core::id::{RuntimeId, WorkerRef};
-use sekisho_core::runtime_api::Command;
+use sekisho_core::runtime_api::{Command, WorkerFilter};
 
-use crate::backend::{self, Backend, read};
+use crate::backend::{Backend, read};
 use crate::failure::Failure;
+use crate::worker_list;
 
 /// How many candidates are named where there are several.
 const MAX_NAMED: usize = 8;
@@ -65,15 +66,15 @@ fn is_missing(failure: &Failure) -> bool {
 }
 
 fn found_runtime(backend: &dyn Backend, runtime_id: &RuntimeId) -> Result<Option<RuntimeId>, Failure> {
-    let rows = read::<Items<RuntimeView>>(&backend.ask(&Action::Runtimes)?)?.items;
-    let ids: Vec<String> = rows.into_iter().map(|row| row.runtime_id.to_string()).collect();
+    let runtimes = read::<Items<RuntimeView>>(&backend.ask(&Action::Runtimes)?)?.items;
+    let ids: Vec<String> = runtimes.into_iter().map(|runtime| runtime.runtime_id.to_string()).collect();
     only(runtime_id.as_str(), &ids).map(|id| id.and_then(|id| id.parse().ok()))
 }
 
 fn found(backend: &dyn Backend, worker: &WorkerRef) -> Result<Option<WorkerRef>, Failure> {
     let Some(runtime_id) = found_runtime(backend, &worker.runtime_id)? else { return Ok(None) };
-    let rows = backend::workers(backend, Some(&runtime_id))?.items;
-    let ids: Vec<String> = rows.into_iter().map(|row| row.worker_id.to_string()).collect();
+    let workers = worker_list::workers(backend, Some(&runtime_id), &WorkerFilter::default())?;
+    let ids: Vec<String> = workers.items.into_iter().map(|worker| worker.worker_id.to_string()).collect();
     let worker_id = only(worker.worker_id.as_str(), &ids)?;
     Ok(worker_id.and_then(|id| Some(WorkerRef { runtime_id, worker_id: id.parse().ok()? })))
 }

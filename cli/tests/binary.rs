@@ -555,3 +555,76 @@ fn several_workers_are_watched_at_once() {
     let (status, err) = both.end();
     assert_eq!(status, Some(5), "{err}");
 }
+
+#[test]
+fn what_workers_are_told_and_how_they_are_told_apart() {
+    let scene = Scene::new();
+    let done = |arguments: &[&str]| {
+        let said = run(&mut scene.through(arguments));
+        assert_eq!(said.status, 0, "{arguments:?}: {said:?}");
+        said.out
+    };
+    let create = ["create", "build", "--name", "greeter", "--label", "team=red", "--profile", "shell"];
+    let worker = done(&create).trim().to_owned();
+    let other = scene.create();
+    assert!(done(&["profiles", "build-box"]).contains("shell"));
+    // Filters, and names that no table cuts.
+    assert!(done(&["workers", "--label", "team=red"]).contains("greeter"));
+    assert!(!done(&["workers", "--name", "greeter"]).contains(&other));
+    let table = done(&["workers", "--sort", "worker"]);
+    assert!(table.contains(&worker) && table.contains(&other) && table.contains("AGE"), "{table}");
+    assert!(done(&["worker", &worker]).contains("team=red"));
+
+    // The beginning of an id, where there is only one.
+    let short = &worker[..worker.len() - 3];
+    assert_eq!(done(&["send", short, "echo", "--json", "-h"]), format!("{worker}: running, item 1\n"));
+    scene.await_line(&worker, "assistant  --json -h");
+    let several = run(&mut scene.through(&["send", "build-box/shell", "x"]));
+    assert!(several.status == 2 && several.err.contains("several ids"), "{several:?}");
+
+    // Empty lines, secrets, an interrupt, and the end of input.
+    done(&["send", &worker, "read x; read y; echo got ${#x} ${#y}"]);
+    done(&["send", &worker, ""]);
+    let mut secret = scene.through(&["send", "--secret", &worker]);
+    let mut secret = secret.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    secret.stdin.take().unwrap().write_all(b"hunter2\n").unwrap();
+    assert!(secret.wait().unwrap().success());
+    scene.await_line(&worker, "assistant  got 0 7");
+    let transcript = done(&["transcript", &worker]);
+    assert!(transcript.contains("[secret]") && !transcript.contains("hunter2"), "{transcript}");
+    done(&["send", &worker, "trap 'echo interrupted' INT; sleep 30; echo on"]);
+    eventually("it is interrupted", || {
+        done(&["interrupt", &worker]);
+        done(&["transcript", "--tail", "3", &worker]).contains("interrupted").then_some(())
+    });
+    done(&["send", "--eof", &worker]);
+    done(&["wait", "--no-exit-code", &worker]);
+
+    // Only what has ended is forgotten.
+    let running = run(&mut scene.through(&["remove", &other, "--json"]));
+    assert_eq!((running.status, running.problem("code")), (4, "worker_running".into()), "{running:?}");
+    assert_eq!(done(&["prune", "--dry-run"]), format!("{worker}\n"));
+    assert_eq!(done(&["prune", "--older-than", "1h", "--dry-run"]), "");
+    assert_eq!(run(&mut scene.through(&["prune"])).status, 2, "nobody is there to be asked");
+    assert_eq!(done(&["prune", "--yes"]), format!("{worker}\n"));
+    assert_eq!(run(&mut scene.through(&["worker", &worker])).status, 3);
+    done(&["cancel", &other]);
+    done(&["wait", "--no-exit-code", &other]);
+    assert_eq!(done(&["remove", &other]), format!("{other}\n"));
+}
+
+#[test]
+fn parts_of_a_transcript() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    scene.say(&worker, "printf 'one\\ntwo\\n'");
+    scene.await_line(&worker, "assistant  two");
+    let shown = |arguments: &[&str]| run(scene.direct(&["transcript", &worker]).args(arguments)).out;
+    assert_eq!(shown(&["--tail", "1"]), "assistant  two\n");
+    assert_eq!(shown(&["--tail", "2", "--raw"]), "one\ntwo\n");
+    assert_eq!(shown(&["--since", "1h"]), shown(&[]));
+    assert_eq!(shown(&["--since", "2999-01-01T00:00:00Z"]), "");
+    assert!(shown(&["--times", "--from", "2"]).starts_with("20"));
+    scene.say(&worker, "echo 'of two\n# rows'");
+    scene.await_line(&worker, "      # rows'");
+}

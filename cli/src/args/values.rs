@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use sekisho_core::id::{RuntimeId, WorkerRef};
+use sekisho_core::runtime_api::WorkerStatus;
 
 /// A worker, or all workers of a runtime.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +47,56 @@ impl FromStr for Since {
         let ago = humantime::parse_duration(text)
             .map_err(|_| "neither how long ago, as in 10m, nor a time, as in 2026-01-31T12:00:00Z")?;
         SystemTime::now().checked_sub(ago).map(Self).ok_or("before all times")
+    }
+}
+
+/// A key and a value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Pair(pub(crate) String, pub(crate) String);
+
+impl FromStr for Pair {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self(key.to_owned(), value.to_owned())),
+            _ => Err("not of the form KEY=VALUE"),
+        }
+    }
+}
+
+/// A variable and its value, which is the one that it has here where none is said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Variable(pub(crate) String, pub(crate) String);
+
+impl FromStr for Variable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(Pair(name, value)) = text.parse() {
+            return Ok(Self(name, value));
+        }
+        match std::env::var(text) {
+            Ok(value) if !text.is_empty() => Ok(Self(text.to_owned(), value)),
+            _ => Err("there is no such variable here, and no value is given".into()),
+        }
+    }
+}
+
+/// The state of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Status(pub(crate) WorkerStatus);
+
+impl FromStr for Status {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        Ok(Self(match text {
+            "running" => WorkerStatus::Running,
+            "stopped" => WorkerStatus::Stopped,
+            "cancelled" => WorkerStatus::Cancelled,
+            _ => return Err("not one of running, stopped, cancelled"),
+        }))
     }
 }
 

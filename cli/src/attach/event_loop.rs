@@ -21,14 +21,14 @@ use super::line::MAX_LINE;
 use super::mailbox::{Mailbox, Message, Sender, mailbox};
 use super::output_queue::due;
 use super::screen::{Screen, View};
-use super::session::{Question, Sending, Session, UserAction};
+use super::session::{Question, Sending, Sent, Session, UserAction};
 use super::stream::{Output, StreamThread, fate, note};
 use super::terminal::Terminal;
 use super::{Ending, HELP};
 use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::render::{RenderOptions, Renderer};
-use crate::requests::{acknowledgement, cancel, input, stop};
+use crate::requests::{acknowledgement, cancel, input, interrupt, stop};
 use crate::show::Show;
 use crate::text::{BAD, FAINT, STRONG, WARNING, painted};
 
@@ -233,9 +233,13 @@ impl EventLoop {
             (true, true) => " (sending)",
             (true, false) => "",
         };
-        let prompt = prompt(&self.worker, self.session.question(), state);
+        let prompt = match self.session.is_secret() {
+            true => "secret (not shown)> ".into(),
+            false => prompt(&self.worker, self.session.question(), state),
+        };
         let (style, line, at) = match self.session.question() {
             Some(_) => (WARNING, "", 0),
+            None if self.session.is_secret() => (WARNING, "", 0),
             None => (STRONG, self.session.line().text(), self.session.line().at()),
         };
         let view = View { prompt: &prompt, style, color: self.show.color, line, at };
@@ -257,17 +261,12 @@ impl EventLoop {
 
     fn key(&mut self, key: Key) -> Option<Ending> {
         match self.session.key(key)? {
-            UserAction::Say(line) => match self.sending.add(line) {
-                Ok(()) if !self.reachable => {
-                    let text = format!("this line waits until {} can be reached again", self.worker);
-                    self.tell(FAINT, &text);
-                }
-                Ok(()) if self.sent.is_none() => self.send_first(),
-                Ok(()) => {}
-                Err(line) => {
-                    self.session.give_back(line);
-                    self.tell(WARNING, "too many lines are on their way: this one was not sent");
-                }
+            UserAction::Say(line) => self.say(Sent::Line(line)),
+            UserAction::SaySecret(secret) => self.say(Sent::Secret(secret)),
+            UserAction::Eof => self.say(Sent::Eof),
+            UserAction::Interrupt => match interrupt(&self.worker) {
+                Ok(action) => self.ask(action),
+                Err(failure) => self.tell(BAD, &failure.to_string()),
             },
             UserAction::Stop(reason) => self.ask(stop(&self.worker, reason)),
             UserAction::Cancel(reason) => self.ask(cancel(&self.worker, reason)),
@@ -275,6 +274,9 @@ impl EventLoop {
             UserAction::SayHowToLeave => {
                 let fate = fate(&*self.backend, &self.worker);
                 self.tell(FAINT, &format!("Ctrl-D, or Ctrl-C once more, leaves, {fate}"));
+            }
+            UserAction::SayHowToInterrupt => {
+                self.tell(FAINT, "Ctrl-C once more interrupts the worker; Ctrl-D leaves");
             }
             UserAction::Leave if self.leaving => return Some(Ending::Left),
             UserAction::Leave => {
@@ -289,6 +291,37 @@ impl EventLoop {
         None
     }
 
+    /// Sends something behind what waits to be sent.
+    fn say(&mut self, sent: Sent) {
+        match self.sending.add(sent) {
+            Ok(()) if !self.reachable => {
+                let text = format!("this line waits until {} can be reached again", self.worker);
+                self.tell(FAINT, &text);
+            }
+            Ok(()) if self.sent.is_none() => self.send_first(),
+            Ok(()) => {}
+            Err(sent) => {
+                self.give_back(Some(sent));
+                self.tell(WARNING, "too many lines are on their way: this one was not sent");
+            }
+        }
+    }
+
+    /// Gives back a line that was not sent.
+    fn give_back(&mut self, sent: Option<Sent>) {
+        let given = match sent {
+            Some(Sent::Line(line)) => self.session.give_back(line),
+            Some(Sent::Secret(_)) => {
+                self.tell(WARNING, "a secret is kept nowhere: it has to be entered again");
+                true
+            }
+            Some(Sent::Eof) | None => true,
+        };
+        if !given {
+            self.tell(WARNING, "another line is being written: Up brings back what was not sent");
+        }
+    }
+
     fn handle(&mut self, message: Message) -> Option<Ending> {
         match message {
             Message::History(lines) => self.session.remember(&lines),
@@ -301,7 +334,9 @@ impl EventLoop {
                 }
             }
             Message::Sent(Ok(())) => {
-                self.acknowledged.extend(self.sending.sent());
+                if let Some(Sent::Line(line)) = self.sending.sent() {
+                    self.acknowledged.push_back(line);
+                }
                 self.send_first();
                 self.stale = true;
             }
@@ -315,9 +350,7 @@ impl EventLoop {
                         &format!("nor were {behind} more sent after that: Up brings them back"),
                     );
                 }
-                if !self.session.give_back(line) {
-                    self.tell(WARNING, "another line is being written: Up brings back what was not sent");
-                }
+                self.give_back(line);
             }
             Message::Answered(answer) => {
                 self.unanswered -= 1;
@@ -349,15 +382,19 @@ impl EventLoop {
 
     /// Sends the first of the lines that wait.
     fn send_first(&mut self) {
-        let first = self.sending.first().filter(|_| self.reachable).map(str::to_owned);
-        let Some(content) = first else {
+        let first = self.sending.first().filter(|_| self.reachable).cloned();
+        let Some(first) = first else {
             self.sent = None;
             return;
         };
         self.sent = Some(Instant::now());
         let (backend, worker) = (self.backend.clone(), self.worker.clone());
         self.sender.spawn(move || {
-            let said = Input::new(InputKind::User, content);
+            let said = match first {
+                Sent::Line(line) => Input::new(InputKind::User, line),
+                Sent::Secret(secret) => Input { secret: true, ..Input::new(InputKind::User, secret) },
+                Sent::Eof => Input::eof(),
+            };
             let sent = input(&worker, said, None)
                 .and_then(|action| Ok(backend.ask(&action)?))
                 .and_then(|body| acknowledgement(&worker, &body));
@@ -414,6 +451,7 @@ impl EventLoop {
 fn prompt(worker: &WorkerRef, question: Option<Question>, state: &str) -> Cow<'static, str> {
     match question {
         Some(Question::Stop) => "stop the worker? (y/N) ".into(),
+        Some(Question::Eof) => "send the end of input? (y/N) ".into(),
         Some(Question::Cancel) => "cancel the worker? (y/N) ".into(),
         None => format!("{worker}{state}> ").into(),
     }

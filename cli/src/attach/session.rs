@@ -13,12 +13,20 @@ const MAX_WAITING: usize = 64;
 pub(super) enum UserAction {
     /// Send this to the worker.
     Say(String),
+    /// Send this to the worker, and keep it nowhere.
+    SaySecret(String),
+    /// Send the end of input.
+    Eof,
+    /// Interrupt what the worker is doing.
+    Interrupt,
     Stop(Option<String>),
     Cancel(Option<String>),
     /// Show the keys and commands.
     Help,
     /// Say how to leave.
     SayHowToLeave,
+    /// Say how to interrupt.
+    SayHowToInterrupt,
     Leave,
     ClearScreen,
     Suspend,
@@ -29,6 +37,7 @@ pub(super) enum UserAction {
 pub(super) enum Question {
     Stop,
     Cancel,
+    Eof,
 }
 
 /// The line that is being written, and what was pressed before.
@@ -43,6 +52,10 @@ pub(super) struct Session {
     interrupted: bool,
     /// Whether the worker says that it is at work.
     busy: bool,
+    /// Whether a line was sent, so that something may run although the worker does not say so.
+    sent: bool,
+    /// Whether the line that is being written is a secret, and the line that it interrupted.
+    secret: Option<String>,
 }
 
 impl Session {
@@ -68,9 +81,15 @@ impl Session {
             return matches!(key, Key::Char('y' | 'Y')).then_some(match question {
                 Question::Stop => UserAction::Stop(None),
                 Question::Cancel => UserAction::Cancel(None),
+                Question::Eof => UserAction::Eof,
             });
         }
+        if self.secret.is_some() {
+            return self.secret_key(key);
+        }
         match key {
+            Key::Control('p') if prefixed => self.secret = Some(self.line.take()),
+            Key::Control('d') if prefixed => self.question = Some(Question::Eof),
             Key::Control('s') if prefixed => self.question = Some(Question::Stop),
             Key::Control('c') if prefixed => self.question = Some(Question::Cancel),
             Key::Control('x') => self.prefixed = true,
@@ -79,11 +98,7 @@ impl Session {
                 // The history has it, should that not have been meant.
                 self.history.add(&self.line.take());
             }
-            Key::Control('c') if interrupted => return Some(UserAction::Leave),
-            Key::Control('c') => {
-                self.interrupted = true;
-                return Some(UserAction::SayHowToLeave);
-            }
+            Key::Control('c') => return Some(self.interrupt(interrupted)),
             Key::Control('d') if self.line.is_empty() => return Some(UserAction::Leave),
             Key::Control('l') => return Some(UserAction::ClearScreen),
             Key::Control('z') => return Some(UserAction::Suspend),
@@ -101,6 +116,46 @@ impl Session {
         None
     }
 
+    /// Whether the line that is being written is a secret.
+    pub(super) fn is_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    /// What a key means while a secret is written. The line is in no history.
+    fn secret_key(&mut self, key: Key) -> Option<UserAction> {
+        match key {
+            Key::Enter => {
+                let secret = self.line.take();
+                self.end_secret();
+                return Some(UserAction::SaySecret(secret));
+            }
+            Key::Control('c') => {
+                self.line.take();
+                self.end_secret();
+            }
+            Key::Control('l') => return Some(UserAction::ClearScreen),
+            key => drop(self.line.key(&key)),
+        }
+        None
+    }
+
+    fn end_secret(&mut self) {
+        self.line = Line::default();
+        self.line.set(self.secret.take().unwrap_or_default());
+    }
+
+    /// What Ctrl-C on an empty line means. Where it is not known that something runs, it could end a worker that waits
+    /// for input: it is asked for twice.
+    fn interrupt(&mut self, again: bool) -> UserAction {
+        self.interrupted = !again;
+        match (self.busy, self.sent, again) {
+            (true, _, _) | (false, true, true) => UserAction::Interrupt,
+            (false, true, false) => UserAction::SayHowToInterrupt,
+            (false, false, true) => UserAction::Leave,
+            (false, false, false) => UserAction::SayHowToLeave,
+        }
+    }
+
     /// Gives back what could not be sent. Where another line is being written, it stays in the history.
     pub(super) fn give_back(&mut self, said: String) -> bool {
         let empty = self.line.is_empty();
@@ -114,7 +169,9 @@ impl Session {
     fn enter(&mut self) -> Option<UserAction> {
         let line = self.line.take();
         self.history.add(&line);
-        Some(meaning(line))
+        let action = meaning(line);
+        self.sent |= matches!(action, UserAction::Say(_));
+        Some(action)
     }
 
     /// Whether the worker says that it is at work.
@@ -131,6 +188,8 @@ fn meaning(line: String) -> UserAction {
     match (name, &reason) {
         ("stop", _) => UserAction::Stop(reason),
         ("cancel", _) => UserAction::Cancel(reason),
+        ("interrupt", None) => UserAction::Interrupt,
+        ("eof", None) => UserAction::Eof,
         ("help", None) => UserAction::Help,
         ("quit", None) => UserAction::Leave,
         _ => match command.strip_prefix('/') {
@@ -144,18 +203,36 @@ fn meaning(line: String) -> UserAction {
 /// Whether what follows a slash is a command of ours.
 fn is_command(text: &str) -> bool {
     let name = text.split(char::is_whitespace).next().unwrap_or_default();
-    ["stop", "cancel", "help", "quit"].contains(&name)
+    ["stop", "cancel", "interrupt", "eof", "help", "quit"].contains(&name)
 }
 
 /// Lines on their way to the worker, one at a time, so that they come in order, and none comes whose forerunner has not.
 #[derive(Default, Debug)]
 pub(super) struct Sending {
-    lines: VecDeque<String>,
+    lines: VecDeque<Sent>,
+}
+
+/// Something to be sent. Prints nothing of a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Sent {
+    Line(String),
+    Secret(String),
+    Eof,
+}
+
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Line(line) => f.debug_tuple("Line").field(line).finish(),
+            Self::Secret(_) => f.write_str("Secret"),
+            Self::Eof => f.write_str("Eof"),
+        }
+    }
 }
 
 impl Sending {
     /// Adds a line; gives it back where too many wait.
-    pub(super) fn add(&mut self, line: String) -> Result<(), String> {
+    pub(super) fn add(&mut self, line: Sent) -> Result<(), Sent> {
         if self.lines.len() >= MAX_WAITING {
             return Err(line);
         }
@@ -164,8 +241,8 @@ impl Sending {
     }
 
     /// The line to send now.
-    pub(super) fn first(&self) -> Option<&str> {
-        self.lines.front().map(String::as_str)
+    pub(super) fn first(&self) -> Option<&Sent> {
+        self.lines.front()
     }
 
     /// How many there are.
@@ -174,13 +251,13 @@ impl Sending {
     }
 
     /// The first line was taken.
-    pub(super) fn sent(&mut self) -> Option<String> {
+    pub(super) fn sent(&mut self) -> Option<Sent> {
         self.lines.pop_front()
     }
 
     /// The first line was not taken, or that is not known. It, and how many behind it are not sent for that reason.
-    pub(super) fn failed(&mut self) -> (String, usize) {
-        let first = self.lines.pop_front().unwrap_or_default();
+    pub(super) fn failed(&mut self) -> (Option<Sent>, usize) {
+        let first = self.lines.pop_front();
         let behind = self.lines.len();
         self.lines.clear();
         (first, behind)
@@ -216,6 +293,8 @@ mod tests {
             ("/stop it is late", UserAction::Stop(because.clone())),
             ("/cancel it is late", UserAction::Cancel(because)),
             ("/help", UserAction::Help),
+            ("/eof", UserAction::Eof),
+            ("/interrupt", UserAction::Interrupt),
             ("/quit", UserAction::Leave),
             ("/quit now", say("/quit now")),
             ("/stopp", say("/stopp")),
@@ -299,17 +378,56 @@ mod tests {
 
     #[test]
     fn lines_go_one_by_one_and_stop_at_a_failure() {
+        let line = |text: &str| Sent::Line(text.into());
         let mut sending = Sending::default();
-        for line in ["a", "b", "c"] {
-            sending.add(line.into()).unwrap();
+        for text in ["a", "b", "c"] {
+            sending.add(line(text)).unwrap();
         }
-        assert_eq!(sending.first(), Some("a"));
+        assert_eq!(sending.first(), Some(&line("a")));
         sending.sent();
-        assert_eq!(sending.failed(), ("b".into(), 1));
+        assert_eq!(sending.failed(), (Some(line("b")), 1));
         assert_eq!(sending.first(), None);
         for _ in 0..MAX_WAITING {
-            sending.add("x".into()).unwrap();
+            sending.add(line("x")).unwrap();
         }
-        assert_eq!(sending.add("y".into()), Err("y".into()));
+        assert_eq!(sending.add(line("y")), Err(line("y")));
+    }
+
+    #[test]
+    fn a_secret_is_in_no_history() {
+        let mut session = Session::default();
+        typed(&mut session, "draft");
+        session.key(Key::Control('x'));
+        assert_eq!(session.key(Key::Control('p')), None);
+        assert!(session.is_secret() && session.line().is_empty());
+        typed(&mut session, "hunter2");
+        assert_eq!(session.key(Key::Up), None);
+        assert_eq!(session.key(Key::Enter), Some(UserAction::SaySecret("hunter2".into())));
+        assert_eq!((session.line().text(), session.is_secret()), ("draft", false));
+        session.key(Key::Control('u'));
+        session.key(Key::Up);
+        session.key(Key::Control('y'));
+        assert!(!session.line().text().contains("hunter2"), "{:?}", session.line());
+        session.key(Key::Control('x'));
+        session.key(Key::Control('p'));
+        typed(&mut session, "hunter2");
+        session.key(Key::Control('c'));
+        assert!(!session.is_secret() && !format!("{session:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn ctrl_c_interrupts_what_runs() {
+        let mut session = Session::default();
+        session.set_busy(true);
+        for _ in 0..3 {
+            assert_eq!(session.key(Key::Control('c')), Some(UserAction::Interrupt));
+        }
+        session.set_busy(false);
+        typed(&mut session, "sleep 9");
+        session.key(Key::Enter);
+        for expected in [UserAction::SayHowToInterrupt, UserAction::Interrupt, UserAction::SayHowToInterrupt]
+        {
+            assert_eq!(session.key(Key::Control('c')), Some(expected));
+        }
     }
 }

@@ -1,14 +1,40 @@
 //! `send`: input to a worker.
 
-use std::io::{self, Read};
+use std::io::{self, IsTerminal, Read};
+
+use sekisho_core::id::WorkerRef;
+use sekisho_core::runtime_api::{Input, InputKind};
 
 use crate::failure::Failure;
+use crate::secret_prompt;
 
 /// The most that is read from standard input, in bytes. A gateway takes less, unless configured otherwise.
 const MAX_INPUT: u64 = 16 << 20;
 
+/// The input that the options name.
+pub(crate) fn input_of(
+    worker: &WorkerRef,
+    words: &[String],
+    system: bool,
+    secret: bool,
+    eof: bool,
+) -> Result<Input, Failure> {
+    if eof {
+        return Ok(Input::eof());
+    }
+    let kind = if system { InputKind::System } else { InputKind::User };
+    if !secret {
+        return Ok(Input::new(kind, content(words)?));
+    }
+    let content = match io::stdin().is_terminal() {
+        true => secret_prompt::ask(&format!("secret for {worker}: "))?,
+        false => content(&[])?,
+    };
+    Ok(Input { secret, ..Input::new(kind, content) })
+}
+
 /// The message: the words of the command line, or standard input without its last line end.
-pub(crate) fn content(words: &[String]) -> Result<String, Failure> {
+fn content(words: &[String]) -> Result<String, Failure> {
     if !words.is_empty() && words != ["-"] {
         return Ok(words.join(" "));
     }

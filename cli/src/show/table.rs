@@ -17,17 +17,20 @@ const NARROWEST: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Table {
     heading: Vec<&'static str>,
+    /// How many columns, from the first on, are never cut.
+    whole: usize,
     rows: Vec<Vec<(String, Style)>>,
 }
 
 impl Table {
-    pub(crate) fn new(heading: &[&'static str]) -> Self {
-        Self { heading: heading.to_vec(), rows: Vec::new() }
+    /// A table of which the first columns, as many as are said, are never cut.
+    pub(crate) fn new(heading: &[&'static str], whole: usize) -> Self {
+        Self { heading: heading.to_vec(), whole, rows: Vec::new() }
     }
 
     /// A table of so many columns that need no titles.
     pub(crate) fn untitled(columns: usize) -> Self {
-        Self { heading: vec![""; columns], rows: Vec::new() }
+        Self { heading: vec![""; columns], whole: 0, rows: Vec::new() }
     }
 
     /// Adds a row, of as many cells as there are columns.
@@ -59,7 +62,10 @@ impl Table {
         let gaps = GAP.len() * widths.len().saturating_sub(1);
         let mut over = (widths.iter().sum::<usize>() + gaps).saturating_sub(width);
         while over > 0 {
-            let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST) else { break };
+            let Some(widest) = widths.iter_mut().skip(self.whole).max().filter(|widest| **widest > NARROWEST)
+            else {
+                break;
+            };
             *widest -= 1;
             over -= 1;
         }
@@ -111,7 +117,7 @@ mod tests {
     use super::*;
 
     fn written(width: usize) -> String {
-        let mut table = Table::new(&["WORKER", "STATUS", "INTENT"]);
+        let mut table = Table::new(&["WORKER", "STATUS", "INTENT"], 1);
         let plain = Style::new();
         table.row([
             ("box/worker-1".into(), plain),
@@ -137,7 +143,11 @@ mod tests {
         let narrow = written(34);
         assert_eq!(narrow, "WORKER        STATUS   INTENT\nbox/worker-1  running  a task of …\n関所/w\n");
         assert!(narrow.lines().all(|line| line.width() <= 34));
-        assert!(written(1).contains("box/wor…"));
+        assert!(
+            written(1).contains("box/worker-1  running  a task …"),
+            "a name is never cut: {}",
+            written(1)
+        );
     }
 
     #[test]

@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use anstyle::Style;
 use sekisho_core::id::{RuntimeId, WorkerRef};
-use sekisho_core::runtime_api::WorkerStatus;
+use sekisho_core::runtime_api::{WorkerFilter, WorkerStatus};
 
 use super::{Output, WatchOptions, WatchView};
 use crate::args::Watched;
-use crate::backend::{self, Backend};
+use crate::backend::Backend;
 use crate::failure::{Failure, end_status};
 use crate::render::{RenderOptions, end_in_words};
 use crate::show::Show;
 use crate::streaming::{reader_is_gone, until_the_end};
 use crate::text::{FAINT, STRONG, WARNING, painted, safe_line};
+use crate::worker_list;
 
 /// How many workers are watched at once.
 const MAX_WATCHED: usize = 256;
@@ -176,13 +177,16 @@ impl Output for Prefixed {
 
 /// The workers that run, of these runtimes or of all.
 fn running(backend: &dyn Backend, runtimes: &[RuntimeId]) -> Result<Vec<WorkerRef>, Failure> {
-    let list = match backend::workers(backend, None) {
-        Ok(list) => list,
+    let filter = WorkerFilter { status: Some(WorkerStatus::Running), ..WorkerFilter::default() };
+    let workers = match worker_list::workers(backend, None, &filter) {
+        Ok(workers) => workers.items,
         // The streams tell of the outage.
-        Err(problem) if problem.retryable => return Ok(Vec::new()),
-        Err(problem) => return Err(problem.into()),
+        Err(Failure::Problem { problem, .. }) if problem.retryable => return Ok(Vec::new()),
+        Err(failure) => return Err(failure),
     };
-    let rows = list.items.into_iter().filter(|row| row.status == WorkerStatus::Running);
-    let workers = rows.map(|row| WorkerRef { runtime_id: row.runtime_id, worker_id: row.worker_id });
+    let workers = workers
+        .into_iter()
+        .filter(|worker| worker.status == WorkerStatus::Running)
+        .map(|worker| WorkerRef { runtime_id: worker.runtime_id, worker_id: worker.worker_id });
     Ok(workers.filter(|worker| runtimes.is_empty() || runtimes.contains(&worker.runtime_id)).collect())
 }
