@@ -14,7 +14,7 @@ use super::mailbox::{Message, Sender};
 use super::output_queue::OutputQueue;
 use crate::backend::{Backend, read};
 use crate::failure::Failure;
-use crate::history::History;
+use crate::history::{History, is_told_by_snapshots};
 use crate::render::{Entry, Renderer, message};
 use crate::requests::of;
 use crate::streaming::{Moment, until_the_end};
@@ -126,7 +126,8 @@ impl StreamThread {
             self.remember(message(&value));
         }
         if first {
-            let said = history.snapshot(&value).unwrap_or_default();
+            let tells_history = || is_told_by_snapshots(&*self.backend, &self.worker.runtime_id);
+            let said = history.snapshot(&value, tells_history);
             self.remember(said.iter().filter(is_users).map(|entry| entry.content.clone()));
             return self.put(|renderer| renderer.entries(&said));
         }

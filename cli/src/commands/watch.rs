@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::args::Watched;
 use crate::backend::Backend;
 use crate::failure::{Failure, end_status};
-use crate::history::History;
+use crate::history::{History, is_told_by_snapshots};
 use crate::render::{RenderOptions, Renderer, end_in_words, whole};
 use crate::resolve;
 use crate::show::Show;
@@ -177,7 +177,7 @@ impl<'a> WatchView<'a> {
                 if std::mem::take(&mut self.lost) {
                     return self.catch_up(backend, out);
                 }
-                let text = self.event(envelope);
+                let text = self.event(backend, envelope);
                 self.seen.shown(&text);
                 if self.json { Ok(()) } else { out.text(&self.history.pass(text)) }
             }
@@ -198,11 +198,12 @@ impl<'a> WatchView<'a> {
         }
     }
 
-    fn event(&mut self, envelope: &Envelope) -> String {
+    fn event(&mut self, backend: &dyn Backend, envelope: &Envelope) -> String {
         let first = !std::mem::replace(&mut self.begun, true);
         if first && envelope.is_snapshot() && !self.json {
             let payload = serde_json::from_slice(&envelope.payload).unwrap_or_default();
-            let entries = self.history.snapshot(&payload).unwrap_or_default();
+            let tells_history = || is_told_by_snapshots(backend, &self.worker.runtime_id);
+            let entries = self.history.snapshot(&payload, tells_history);
             return self.renderer.entries(&entries);
         }
         self.renderer.event(&envelope.payload)

@@ -39,7 +39,9 @@ impl Shared {
         self.refuse_when_stopped(&locked)?;
         let record = self.record(&locked, worker_id)?;
         if input.kind != InputKind::Eof {
-            check_content(&input.content)?;
+            // To a process an empty line is a line. What has none answers as deployed runtimes do.
+            let takes_lines = !input.raw && locked.threads.contains_key(worker_id);
+            check_content(&input.content, takes_lines)?;
         }
         if input.raw {
             self.refuse_without_terminal(record)?;
@@ -109,8 +111,8 @@ fn deliver(handle: &Handle, input: Input) -> Result<(), Undeliverable> {
     }
 }
 
-fn check_content(content: &str) -> Result<(), Fault> {
-    if content.is_empty() {
+fn check_content(content: &str, may_be_empty: bool) -> Result<(), Fault> {
+    if content.is_empty() && !may_be_empty {
         return Err(invalid("worker input content must not be empty"));
     }
     if content.len() > MAX_INPUT_BYTES {

@@ -4,6 +4,7 @@
 //! which moment all had been shown; and what was shown since then. Items after that number whose contents were shown, in
 //! their order, have been seen.
 
+use crate::history::{shown_lines, shows};
 use crate::render::Entry;
 
 /// How much of what was shown is kept, in bytes.
@@ -37,16 +38,14 @@ impl Seen {
 
     /// The items that have not been shown, of those after the ones that are known to have been.
     pub(super) fn not_seen(&self, items: Vec<Entry>) -> Vec<Entry> {
-        let mut rest = self.shown.as_str();
-        let seen = items.iter().take_while(|item| {
-            let first = item.content.lines().next().unwrap_or_default();
-            match rest.find(first) {
-                Some(at) => {
-                    rest = &rest[at + first.len()..];
-                    true
-                }
-                None => false,
+        let lines = shown_lines(&self.shown);
+        let mut rest = &lines[..];
+        let seen = items.iter().take_while(|item| match rest.iter().position(|line| shows(line, item)) {
+            Some(at) => {
+                rest = &rest[at + 1..];
+                true
             }
+            None => false,
         });
         let seen = seen.count();
         items.into_iter().skip(seen).collect()
