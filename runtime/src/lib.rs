@@ -117,6 +117,7 @@ mod shares;
 pub mod store;
 mod stream;
 mod timestamp;
+mod user;
 mod worker;
 mod worker_ids;
 

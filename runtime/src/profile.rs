@@ -7,7 +7,7 @@ use std::time::Duration;
 use glob::{MatchOptions, Pattern};
 use sekisho_acp::Permissions;
 
-use crate::worker::user::User;
+use crate::user::User;
 
 /// A profile: what the operator lets workers run, under the name that `{"kind":"named"}` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]

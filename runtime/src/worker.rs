@@ -12,7 +12,6 @@ mod process;
 mod program;
 mod supervisor;
 mod terminal;
-pub(crate) mod user;
 
 use std::time::Duration;
 

@@ -77,7 +77,7 @@ impl Signals {
         woken.set_nonblocking(true)?;
         let end = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
-            // Before the pipe: whoever is woken finds it set.
+            // Before the pipe, so that it is set when the loop wakes.
             signal_hook::flag::register(signal, Arc::clone(&end))?;
             signal_hook::low_level::pipe::register(signal, wake.try_clone()?)?;
         }

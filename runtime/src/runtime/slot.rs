@@ -19,7 +19,7 @@ use super::publish::{Happened, Publication, Said};
 use crate::event::Event;
 use crate::profile::{ProfileKind, Program, WorkerProfile};
 use crate::store::Role;
-use crate::worker::user::User;
+use crate::user::User;
 use crate::worker::{
     End, Fragment, Handle, Launch, NotStarted, OutputSink, ProgramSpec, Source, Step, StoreFailed,
     TerminalSettings, TerminalSize, attend, attend_agent,

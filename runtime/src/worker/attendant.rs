@@ -224,7 +224,7 @@ impl<'a, A: OutputSink> Attendant<'a, A> {
 
     /// Waits until something can be done, reads what there is, and tells what is due.
     fn turn(&mut self, process: Option<&Process>, at_most: Option<Duration>) -> Turn {
-        // What is not read makes the process wait, as in any pipe. When it is gone there is nobody to wait.
+        // What is not read makes the process wait, as in any pipe. When it is gone nothing waits.
         let has_room = process.is_none() || self.sink.has_room();
         let ready = self.poll(process, at_most, has_room);
         let mut turn = Turn::default();

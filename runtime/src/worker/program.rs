@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::TerminalSettings;
-use super::user::User;
 use crate::launcher::message::Program;
+use crate::user::User;
 
 /// The variable that clients of a gateway have their token in: no worker inherits it, whatever is configured.
 const ACCESS_TOKEN_VARIABLE: &str = "SEKISHO_ACCESS_TOKEN";

@@ -117,7 +117,7 @@ fn another_user_is_one_in_every_respect() {
         println!("skipped: only root may start processes of other users");
         return;
     }
-    let Ok(user) = super::super::super::user::User::find("nobody") else {
+    let Ok(user) = crate::user::User::find("nobody") else {
         println!("skipped: there is no user nobody");
         return;
     };
