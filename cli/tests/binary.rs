@@ -265,7 +265,7 @@ fn what_exit_statuses_say() {
     };
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gone = config("gone", format!("[[remote]]\nruntime_id = 'gone'\nbase_url = 'http://{nobody}'"));
-    let silent = Upstream::start(|_| Act::SendAndStall(String::new()));
+    let silent = Upstream::identified("slow", |_| Act::SendAndStall(String::new()));
     let slow = config(
         "slow",
         format!(

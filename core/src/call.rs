@@ -1,4 +1,4 @@
-//! The life of one command: attempts, deadlines, backoff, and what to say in the end.
+//! The life of one command: who is there, attempts, deadlines, backoff, and what to say in the end.
 //!
 //! ```text
 //!            ┌────────────────────────── Backoff ◄─────────────────────────┐
@@ -10,22 +10,30 @@
 //!                                                                         Done
 //! ```
 //!
+//! A command that changes something is only sent to a machine that has shown to be the right one. Its first attempt asks
+//! `GET /v1/runtime`, unless the transport holds a connection on which that has been answered ([`Via`]): a command that
+//! goes over such a connection costs no question. While the answer is another runtime's, the call ends with
+//! [`IdentityMismatch`](ErrorKind::IdentityMismatch) and [`NotApplied`](Outcome::NotApplied). The same answer tells what
+//! the runtime can do: a runtime in the same process is asked for that alone, once.
+//!
 //! A driver obeys:
 //!
 //! 1. [`Call::poll`] until it says [`CallOutput::Wait`] or [`CallOutput::Done`].
-//! 2. On [`CallOutput::Send`], start the attempt within its [`AttemptLimits`], and feed what comes of it to
+//! 2. On [`CallOutput::Send`], start the attempt within its [`AttemptLimits`], and feed the result to
 //!    [`Call::handle`] under the attempt's id.
-//! 3. On [`CallOutput::RefreshCredential`], read the runtime's token anew and feed it; whenever it comes to know
-//!    otherwise that the token has changed, it may feed the new one, too: the runtime may repeat it to a call that
-//!    was made with the old one.
+//! 3. On [`CallOutput::RefreshCredential`], read the runtime's token anew and feed it. A token that is found to have
+//!    changed before an answer is fed is fed first: the runtime may repeat it to a call that was made with the old one.
+//!    A token that one call is fed is known at once to its registry, all clones of it, and all of their calls and watches.
 //! 4. On [`CallOutput::Wait`], wait for the attempt to end or for the instant, whichever is first; then poll.
 //! 5. On [`CallOutput::Done`], drop an attempt that is still under way and hand the call to
 //!    [`Registry::finish`](super::registry::Registry::finish), which learns from it.
 
+mod limits;
+mod peer;
+mod permit;
+
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -34,55 +42,16 @@ use http::Response;
 use crate::backoff::{Jitter, doubled};
 use crate::error::{Error, ErrorKind, NetworkPhase, Outcome, TimeoutPhase};
 use crate::id::RuntimeId;
-use crate::runtime_api::{Command, Reply};
-use crate::secret::{Access, Token};
+use crate::runtime_api::{Command, Feature, Operation, Reply, RuntimeSummary};
+use crate::secret::{SharedAccess, Token};
 use crate::transport::{
-    Attempt, AttemptId, AttemptLimits, ConnectLimits, Failure, FailureCause, MAX_IDLE, MAX_IDLE_FOR_ONCE,
-    REPORT_GRACE,
+    Attempt, AttemptId, AttemptLimits, Failure, FailureCause, Identity, MAX_IDLE, MAX_IDLE_FOR_ONCE,
+    REPORT_GRACE, Via, WeakIdentity,
 };
 
-/// The pause before a first repetition; it doubles with each further one.
-pub const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-
-/// The longest pause between two attempts, but for a runtime that asks for a longer one.
-pub const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
-
-/// How often a command is attempted at most, where repeating it is harmless.
-pub const MAX_ATTEMPTS: u32 = 3;
-
-/// The bounds of a call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CallLimits {
-    /// For a connection: name resolution, TCP and TLS together.
-    pub connect: Duration,
-    /// For the head of a response, from when the request is sent; and again for the whole of its body.
-    pub response: Duration,
-    /// The largest response body, in bytes.
-    pub max_response_body: usize,
-}
-
-impl Default for CallLimits {
-    /// 2 s to connect, 10 s for a response, 8 MiB (`docs/configuration.md`).
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(2),
-            response: Duration::from_secs(10),
-            max_response_body: 8 << 20,
-        }
-    }
-}
-
-impl CallLimits {
-    /// How long a call may take, all of its attempts and pauses together.
-    pub fn total(&self) -> Duration {
-        self.connect + self.response * 2
-    }
-
-    /// The bounds of opening a stream to the same runtime.
-    pub(crate) fn of_streams(&self) -> ConnectLimits {
-        ConnectLimits { connect: self.connect, response: self.response }
-    }
-}
+pub use limits::{CallLimits, FIRST_BACKOFF, LONGEST_BACKOFF, MAX_ATTEMPTS, MAX_QUESTIONS};
+use peer::Peer;
+pub(crate) use permit::Permit;
 
 /// What a call hears.
 pub enum CallInput {
@@ -91,7 +60,7 @@ pub enum CallInput {
     /// The attempt got none.
     Failed(AttemptId, Failure),
     /// The runtime's token as it is now, `None` where it could not be read. One that was not asked for is used from
-    /// the next attempt on, and does not leave from now on.
+    /// the next attempt on, and scrubbed from now on.
     Credential(Option<Token>),
 }
 
@@ -117,6 +86,7 @@ impl fmt::Debug for CallInput {
 
 /// What a call says.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
 pub enum CallOutput {
     /// Start this attempt.
     Send(Attempt),
@@ -145,54 +115,44 @@ pub enum CallWait {
     Credential,
 }
 
-/// A place among those who may be in flight to a runtime at the same time; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Permit(Arc<AtomicUsize>);
-
-impl Permit {
-    pub(crate) fn of(in_flight: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
-        in_flight
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < most).then_some(count + 1))
-            .ok()?;
-        Some(Self(in_flight.clone()))
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What a call needs to know of its runtime.
 pub(crate) struct CallContext {
     pub(crate) runtime_id: RuntimeId,
-    pub(crate) access: Access,
+    pub(crate) access: SharedAccess,
     pub(crate) limits: CallLimits,
-    pub(crate) honours_keys: bool,
+    /// Whether the runtime is known to do nothing twice under one key; `None` where it has not said what it can do.
+    pub(crate) honours_keys: Option<bool>,
+    /// Whether there are connections to it that are identified.
+    pub(crate) identified: bool,
     pub(crate) jitter: Jitter,
     pub(crate) permit: Permit,
 }
 
 /// One command on its way. See the [module](self).
+#[must_use = "a call does nothing unless it is polled"]
 pub struct Call {
     runtime_id: RuntimeId,
     command: Command,
-    access: Access,
+    access: SharedAccess,
+    /// The token that the attempt under way shows.
+    shown: Option<Token>,
     limits: CallLimits,
     deadline: Instant,
     /// Whether it is harmless to do the command twice.
     repeatable: bool,
     jitter: Jitter,
+    /// Names the attempts, the questions included.
+    sent: u32,
+    /// Those that count.
     attempts: u32,
+    peer: Peer,
+    questions: u32,
     /// Whether an attempt before the present one may have taken effect.
     maybe_applied: bool,
-    /// The token that was read anew, if one was.
-    refreshed: Option<Token>,
     may_refresh: bool,
     state: State,
     outputs: VecDeque<CallOutput>,
-    lesson: Option<CallReport>,
+    report: CallReport,
     _permit: Permit,
 }
 
@@ -203,6 +163,9 @@ enum State {
     },
     Attempting {
         id: AttemptId,
+        is_question: bool,
+        /// What the answer identifies, where it says who is there.
+        identity: Option<Identity>,
         until: Instant,
     },
     Refreshing(Refusal),
@@ -212,36 +175,45 @@ enum State {
 /// Why an attempt did not succeed.
 struct Refusal {
     error: Error,
+    /// Of the command, or the question before it.
+    operation: Operation,
     not_applied: bool,
-    retry_after: Option<Duration>,
+    /// Whether a repetition could do no harm, whatever the command is.
+    harmless: bool,
 }
 
-/// What a registry can learn from how a call ended.
+/// What a registry can learn from a call.
+#[derive(Default)]
 pub(crate) struct CallReport {
-    pub(crate) verdict: Result<Option<crate::runtime_api::RuntimeSummary>, ErrorKind>,
-    pub(crate) token: Option<Token>,
+    /// What was asked last, and how that ended; `None` while it has not.
+    pub(crate) end: Option<(Operation, Result<(), ErrorKind>)>,
+    /// What the runtime said of itself.
+    pub(crate) summary: Option<RuntimeSummary>,
+    /// A connection that was identified.
+    pub(crate) identity: Option<WeakIdentity>,
 }
 
 impl Call {
     pub(crate) fn new(now: Instant, context: CallContext, command: Command, total: Duration) -> Self {
-        let CallContext { runtime_id, access, limits, honours_keys, jitter, permit } = context;
-        let repeatable =
-            command.operation().is_idempotent() || (command.idempotency_key().is_some() && honours_keys);
+        let CallContext { runtime_id, access, limits, honours_keys, identified, jitter, permit } = context;
         Self {
+            peer: Peer::of(&command, &access, identified, honours_keys.is_some()),
+            repeatable: is_repeatable(&command, honours_keys == Some(true)),
             runtime_id,
             command,
             may_refresh: access.has_credential(),
             access,
+            shown: None,
             limits,
             deadline: now + total,
-            repeatable,
             jitter,
+            sent: 0,
             attempts: 0,
+            questions: 0,
             maybe_applied: false,
-            refreshed: None,
             state: State::Pausing { until: now },
             outputs: VecDeque::new(),
-            lesson: None,
+            report: CallReport::default(),
             _permit: permit,
         }
     }
@@ -256,24 +228,23 @@ impl Call {
         &self.command
     }
 
-    /// How many attempts there have been.
+    /// How many attempts there have been. A question who is there counts only where it failed, and an attempt that was
+    /// refused for a token which has been replaced does not count.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
     /// Takes what happened. What does not belong to the attempt under way is ignored.
     pub fn handle(&mut self, now: Instant, input: CallInput) {
-        match (input, &self.state) {
-            (CallInput::Response(id, response), State::Attempting { id: current, .. }) if id == *current => {
-                self.response(now, &response);
-            }
-            (CallInput::Failed(id, failure), State::Attempting { id: current, .. }) if id == *current => {
-                self.failed(now, failure);
-            }
-            (CallInput::Credential(token), State::Refreshing(_)) => self.credential(now, token),
-            (CallInput::Credential(Some(token)), _) if !self.access.has_token(&token) => {
-                self.access = self.access.with_token(token);
-            }
+        self.access.refresh();
+        let current = match self.state {
+            State::Attempting { id, .. } => Some(id),
+            _ => None,
+        };
+        match input {
+            CallInput::Response(id, response) if current == Some(id) => self.response(now, &response),
+            CallInput::Failed(id, failure) if current == Some(id) => self.failed(now, failure),
+            CallInput::Credential(token) => self.credential(now, token),
             _ => {}
         }
     }
@@ -302,113 +273,161 @@ impl Call {
         }
     }
 
-    pub(crate) fn lesson(self) -> Option<CallReport> {
-        self.lesson
+    pub(crate) fn into_report(self) -> CallReport {
+        self.report
     }
 
     fn send(&mut self, now: Instant) {
+        self.access.refresh();
+        self.shown = self.access.token().cloned();
         self.attempts += 1;
-        let id = AttemptId::of(self.attempts);
+        self.sent += 1;
+        let id = AttemptId::of(self.sent);
         let CallLimits { connect, response, max_response_body } = self.limits;
         let deadline = self.deadline.min(now + connect + response + response);
-        self.state = State::Attempting { id, until: deadline + REPORT_GRACE };
+        let is_question = matches!(self.peer, Peer::Unknown);
+        self.questions += u32::from(is_question);
+        let (request, max_idle) = match is_question {
+            true => (Command::Runtime.request(&self.access), MAX_IDLE),
+            false => (
+                self.command.request(&self.access),
+                if self.repeatable { MAX_IDLE } else { MAX_IDLE_FOR_ONCE },
+            ),
+        };
+        let says_who = is_question || self.command.operation() == Operation::ReadRuntime;
+        let identity = says_who.then(Identity::new);
         self.outputs.push_back(CallOutput::Send(Attempt {
             id,
             target: self.access.target(),
-            request: self.command.request(&self.access),
+            request,
+            via: identity.clone().map_or_else(|| self.peer.via(), Via::Identify),
             limits: AttemptLimits {
                 connect,
                 response,
                 body: response,
                 max_body: max_response_body,
                 deadline,
-                max_idle: if self.repeatable { MAX_IDLE } else { MAX_IDLE_FOR_ONCE },
+                max_idle,
             },
         }));
+        self.state = State::Attempting { id, is_question, identity, until: deadline + REPORT_GRACE };
+    }
+
+    /// The attempt is over. Whether it was the question who is there, and what its answer identifies.
+    fn attempted(&mut self, now: Instant) -> (bool, Option<Identity>) {
+        match std::mem::replace(&mut self.state, State::Pausing { until: now }) {
+            State::Attempting { is_question, identity, .. } => (is_question, identity),
+            _ => (false, None),
+        }
     }
 
     fn response(&mut self, now: Instant, response: &Response<Bytes>) {
-        let scrubber = self.access.scrubber();
-        match Reply::from_response(&self.command, &self.runtime_id, scrubber, response) {
+        let (is_question, identity) = self.attempted(now);
+        let command = if is_question { &Command::Runtime } else { &self.command };
+        match Reply::from_response(command, &self.runtime_id, self.access.scrubber(), response) {
             Ok(reply) => {
-                let summary = match &reply {
-                    Reply::Runtime(summary) => Some(summary.clone()),
-                    _ => None,
-                };
-                self.end(Ok(reply), Ok(summary));
+                if let Some(identity) = &identity {
+                    identity.confirm();
+                    self.report.identity = Some(identity.downgrade());
+                }
+                if let Reply::Runtime(summary) = &reply {
+                    self.report.summary = Some(summary.clone());
+                }
+                match reply {
+                    Reply::Runtime(summary) if is_question => {
+                        self.attempts -= 1;
+                        self.peer = Peer::answered(response);
+                        self.repeatable = is_repeatable(&self.command, summary.has(Feature::Idempotency));
+                        if let Some(feature) = self.command.missing_feature(&summary) {
+                            let error = self.command.refused(feature.missing(), &self.runtime_id);
+                            self.end(Operation::ReadRuntime, Err(error));
+                            // The question itself was answered well.
+                            self.report.end = Some((Operation::ReadRuntime, Ok(())));
+                        }
+                    }
+                    reply => self.end(self.command.operation(), Ok(reply)),
+                }
             }
             Err(rejection) => {
-                let (kind, not_applied) = (rejection.kind, rejection.not_applied);
+                let operation = command.operation();
+                let kind = rejection.kind;
+                let not_applied = is_question || rejection.not_applied;
                 let error = rejection.into_error();
-                let refusal = Refusal { not_applied, retry_after: error.retry_after(), error };
+                let refusal = Refusal { error, operation, not_applied, harmless: is_question };
                 if kind == ErrorKind::RuntimeAuthFailed && self.may_refresh {
                     self.may_refresh = false;
                     self.state = State::Refreshing(refusal);
                     self.outputs.push_back(CallOutput::RefreshCredential);
                 } else {
-                    self.refused(now, refusal, false);
+                    self.refused(now, refusal);
                 }
             }
         }
     }
 
     fn failed(&mut self, now: Instant, failure: Failure) {
-        let not_applied = !failure.sent;
+        let (is_question, _) = self.attempted(now);
+        if failure.cause == FailureCause::NotIdentified && self.peer.not_identified(self.questions) {
+            self.attempts -= 1;
+            return;
+        }
+        let operation = if is_question { Operation::ReadRuntime } else { self.command.operation() };
+        let harmless = is_question || !failure.sent;
         let error = failure.into_error();
-        self.refused(now, Refusal { error, not_applied, retry_after: None }, not_applied);
+        self.refused(now, Refusal { error, operation, not_applied: harmless, harmless });
     }
 
     fn credential(&mut self, now: Instant, token: Option<Token>) {
-        let token = token.filter(|token| !self.access.has_token(token));
+        let token = token.filter(|token| Some(token) != self.shown.as_ref());
+        if let Some(token) = &token {
+            self.access.use_token(token.clone());
+        }
         match (token, std::mem::replace(&mut self.state, State::Ended)) {
-            (Some(token), State::Refreshing(_)) => {
-                self.access = self.access.with_token(token.clone());
-                self.refreshed = Some(token);
-                // The refused attempt was none: it never got past the runtime's door.
+            (Some(_), State::Refreshing(_)) => {
+                // What was refused for its token does not count: it was not looked at.
+                self.attempts -= 1;
                 self.state = State::Pausing { until: now };
             }
-            (None, State::Refreshing(refusal)) => self.refused(now, refusal, false),
+            (None, State::Refreshing(refusal)) => self.refused(now, refusal),
             (_, state) => self.state = state,
         }
     }
 
     /// Tries again where that may help, is harmless and there is time; else says why not.
-    fn refused(&mut self, now: Instant, refusal: Refusal, unsent: bool) {
-        let kind = refusal.error.kind();
+    fn refused(&mut self, now: Instant, refusal: Refusal) {
+        let Refusal { error, operation, not_applied, harmless } = refusal;
         let backoff = doubled(FIRST_BACKOFF, self.attempts.saturating_sub(1), LONGEST_BACKOFF);
-        let pause = self.jitter.spread(backoff).max(refusal.retry_after.unwrap_or_default());
+        let pause = self.jitter.spread(backoff).max(error.retry_after().unwrap_or_default());
         let until = now + pause;
-        self.maybe_applied |= !refusal.not_applied;
-        if is_transient(kind)
-            && (self.repeatable || unsent)
+        self.maybe_applied |= !not_applied;
+        self.peer.failed();
+        if is_transient(error.kind())
+            && (self.repeatable || harmless)
             && self.attempts < MAX_ATTEMPTS
             && until < self.deadline
         {
             self.state = State::Pausing { until };
             return;
         }
-        let operation = self.command.operation();
-        let outcome = operation.changes_something().then_some(match self.maybe_applied {
+        let outcome = self.command.operation().changes_something().then_some(match self.maybe_applied {
             true => Outcome::Unknown,
             false => Outcome::NotApplied,
         });
-        let error = refusal
-            .error
-            .of_runtime(&self.runtime_id)
-            .of_worker(self.command.worker_id())
-            .with_outcome(outcome);
-        self.end(Err(error), Err(kind));
+        let error =
+            error.of_runtime(&self.runtime_id).of_worker(self.command.worker_id()).with_outcome(outcome);
+        self.end(operation, Err(error));
     }
 
-    fn end(
-        &mut self,
-        result: Result<Reply, Error>,
-        verdict: Result<Option<crate::runtime_api::RuntimeSummary>, ErrorKind>,
-    ) {
+    fn end(&mut self, operation: Operation, result: Result<Reply, Error>) {
         self.state = State::Ended;
-        self.lesson = Some(CallReport { verdict, token: self.refreshed.take() });
+        self.report.end = Some((operation, result.as_ref().map(drop).map_err(Error::kind)));
         self.outputs.push_back(CallOutput::Done(result));
     }
+}
+
+/// Whether it is harmless to do the command twice.
+fn is_repeatable(command: &Command, honours_keys: bool) -> bool {
+    command.operation().is_idempotent() || (command.idempotency_key().is_some() && honours_keys)
 }
 
 /// Whether another attempt right away may fare better. A runtime that let the time pass is not asked again: the

@@ -1,16 +1,18 @@
-//! Which runtimes there are, what each can do, how each is faring, and the way of a command to one of them.
+//! Which runtimes there are, what each can do, how each is faring, and the calls and watches to each.
 //!
-//! A registry is a value. A server that runs several event loops [clones](Registry::clone) one for each: the
-//! clones share the count of what is in flight, and tell each other the rest as a [`Change`] whenever there is one.
+//! A registry is a value. A server that runs several event loops [clones](Registry::clone) one for each. The clones
+//! share two things at once: how many calls are in flight, and what must not get out. A token that is
+//! [replaced](Registry::rotate) in one of them is used by all of them, and scrubbed from all that their calls and watches
+//! hear from then on, those that are under way included. Everything else they tell each other as a [`Change`] whenever
+//! there is one.
 
 mod circuit;
+mod health;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
-
-use serde::{Deserialize, Serialize};
 
 use crate::backoff::Jitter;
 use crate::call::{Call, CallContext, CallLimits, CallReport, Permit};
@@ -18,10 +20,11 @@ use crate::cursor::UpstreamCursor;
 use crate::error::{Error, ErrorKind};
 use crate::id::{RuntimeId, WorkerRef};
 use crate::policy::Policy;
-use crate::runtime_api::{Command, Feature, Operation, RuntimeStatus, RuntimeSummary};
-use crate::secret::{Access, Token};
-use crate::watch::{OnExpiredCursor, Watch, WatchContext};
-use circuit::Circuit;
+use crate::runtime_api::{Command, Feature, Operation};
+use crate::secret::{Access, Accesses, BaseUrl, SharedAccess, Token};
+use crate::transport::WeakIdentity;
+use crate::watch::{GIVE_UP_AFTER, OnExpiredCursor, Watch, WatchContext};
+pub use health::{Health, Reachability};
 
 /// How long a list over all runtimes waits for each of them.
 pub const OVERVIEW_TIMEOUT: Duration = Duration::from_secs(3);
@@ -61,7 +64,7 @@ pub struct RuntimeSpec {
     pub display_name: Option<String>,
     /// Where it runs.
     pub kind: RuntimeKind,
-    /// The way there.
+    /// Where it is, and the token for it.
     pub access: Access,
     /// The bounds of calls to it.
     pub limits: CallLimits,
@@ -71,75 +74,43 @@ pub struct RuntimeSpec {
     pub give_up_after: Duration,
 }
 
-/// Two runtimes have the same id.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the runtime id {0} stands twice")]
-pub struct DuplicateRuntime(pub RuntimeId);
+/// The default of [`RuntimeSpec::max_in_flight`].
+pub const MAX_IN_FLIGHT: usize = 64;
 
-/// What is known of the way to a runtime.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reachability {
-    /// It answered.
-    Reachable,
-    /// It did not, or something else answered in its place.
-    Unreachable,
-    /// It answered, but does not know the gateway's credential.
-    Unauthorized,
-    /// It has not been asked.
-    #[serde(other)]
-    Unknown,
-}
+impl RuntimeSpec {
+    /// A runtime at a base URL, with the default bounds.
+    pub fn remote(runtime_id: RuntimeId, base_url: BaseUrl, token: Option<Token>) -> Self {
+        Self::new(runtime_id, RuntimeKind::Remote, Access::remote(base_url, token))
+    }
 
-impl Reachability {
-    /// The name on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Reachable => "reachable",
-            Self::Unreachable => "unreachable",
-            Self::Unauthorized => "unauthorized",
-            Self::Unknown => "unknown",
+    /// A runtime in the same process, with the default bounds.
+    pub fn embedded(runtime_id: RuntimeId) -> Self {
+        Self::new(runtime_id, RuntimeKind::Embedded, Access::in_process())
+    }
+
+    fn new(runtime_id: RuntimeId, kind: RuntimeKind, access: Access) -> Self {
+        Self {
+            runtime_id,
+            display_name: None,
+            kind,
+            access,
+            limits: CallLimits::default(),
+            max_in_flight: MAX_IN_FLIGHT,
+            give_up_after: GIVE_UP_AFTER,
         }
     }
 }
 
-/// How a runtime is faring.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Health {
-    /// What is known of the way there.
-    pub reachability: Reachability,
-    /// When it last answered.
-    pub last_seen: Option<Instant>,
-    /// What it last said of itself, scrubbed.
-    pub summary: Option<RuntimeSummary>,
-    /// What it has answered that it does not have.
-    pub unsupported: BTreeSet<Operation>,
-    circuit: Circuit,
-}
-
-impl Health {
-    /// The runtime's own word about its state.
-    pub fn status(&self) -> RuntimeStatus {
-        self.summary.as_ref().map_or(RuntimeStatus::Unknown, |summary| summary.status)
-    }
-
-    /// Whether the runtime has said that it has a feature.
-    pub fn has(&self, feature: Feature) -> bool {
-        self.summary.as_ref().is_some_and(|summary| summary.has(feature))
-    }
-
-    /// Whether the runtime can do something, as far as is known.
-    pub fn can(&self, operation: Operation) -> bool {
-        !self.unsupported.contains(&operation) && operation.feature().is_none_or(|feature| self.has(feature))
-    }
-}
+/// Two runtimes have the same id.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("duplicate runtime id {0}")]
+pub struct DuplicateRuntime(pub RuntimeId);
 
 /// What one registry has learned and its clones have not.
 #[derive(Clone, Debug)]
 pub struct Change {
     runtime_id: RuntimeId,
     health: Health,
-    token: Option<Token>,
 }
 
 /// All runtimes that a gateway is configured with. See the [module](self).
@@ -148,12 +119,17 @@ pub struct Registry {
     /// In the order of the configuration.
     order: Vec<RuntimeId>,
     entries: BTreeMap<RuntimeId, Entry>,
+    accesses: Accesses,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     spec: RuntimeSpec,
+    /// [`RuntimeSpec::access`] as it is now.
+    access: SharedAccess,
     health: Health,
+    /// A connection on which the runtime has shown to be the right one. Each clone has transports of its own.
+    identified: WeakIdentity,
     /// [`Health::last_seen`] as the clones know it.
     shared_last_seen: Option<Instant>,
     in_flight: Arc<AtomicUsize>,
@@ -164,25 +140,32 @@ struct Entry {
 impl Registry {
     /// A registry that knows nothing yet of how its runtimes are faring. `seed` spreads pauses.
     pub fn new(specs: Vec<RuntimeSpec>, seed: u64) -> Result<Self, DuplicateRuntime> {
-        let mut registry = Self { order: Vec::new(), entries: BTreeMap::new() };
+        let accesses = Accesses::new(specs.iter().map(|spec| spec.access.clone()));
+        let mut registry = Self { order: Vec::new(), entries: BTreeMap::new(), accesses };
         let mut seeds = Jitter::new(seed);
-        for spec in specs {
+        for (index, spec) in specs.into_iter().enumerate() {
             let runtime_id = spec.runtime_id.clone();
-            let health = Health {
-                reachability: Reachability::Unknown,
-                last_seen: None,
-                summary: None,
-                unsupported: BTreeSet::new(),
-                circuit: Circuit::default(),
+            let entry = Entry {
+                spec,
+                access: registry.accesses.get(index),
+                health: Health::unknown(),
+                identified: WeakIdentity::default(),
+                shared_last_seen: None,
+                in_flight: Arc::default(),
+                jitter: Jitter::new(seeds.next()),
             };
-            let jitter = Jitter::new(seeds.next());
-            let entry = Entry { spec, health, shared_last_seen: None, in_flight: Arc::default(), jitter };
             if registry.entries.insert(runtime_id.clone(), entry).is_some() {
                 return Err(DuplicateRuntime(runtime_id));
             }
             registry.order.push(runtime_id);
         }
         Ok(registry)
+    }
+
+    /// Takes a secret of the gateway's own, as its access token, out of everything that runtimes write from now on. The
+    /// secrets of the runtimes are taken out in any case, whichever of them writes one.
+    pub fn hide(&self, token: Token) {
+        self.accesses.hide(token);
     }
 
     /// The runtimes, in the order of the configuration.
@@ -202,13 +185,13 @@ impl Registry {
 
     /// The call that carries a command to its runtime, or why there is none.
     ///
-    /// With `patience` the call takes no longer than that; else as long as the runtime's limits allow.
+    /// With `timeout` the call takes no longer than that; else as long as the runtime's limits allow.
     pub fn call(
         &mut self,
         now: Instant,
         runtime_id: &RuntimeId,
         command: Command,
-        patience: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<Call, Error> {
         let refuse = |error| command.refused(error, runtime_id);
         let Some(entry) = self.entries.get_mut(runtime_id) else {
@@ -218,9 +201,9 @@ impl Registry {
             let error = Error::with_detail(ErrorKind::RuntimeUnavailable, detail);
             refuse(error.with_retry_after(Some(retry_after)))
         };
-        if let Some(feature) = entry.health.lacks(&command) {
-            let detail = format!("the runtime does not have the feature `{}`", feature.name());
-            return Err(refuse(Error::with_detail(ErrorKind::Unsupported, detail)));
+        let missing = entry.health.summary.as_ref().and_then(|summary| command.missing_feature(summary));
+        if let Some(feature) = missing {
+            return Err(refuse(feature.missing()));
         }
         let Some(permit) = Permit::of(&entry.in_flight, entry.spec.max_in_flight) else {
             let detail = "as many commands are under way to this runtime as may be";
@@ -232,13 +215,14 @@ impl Registry {
         let total = entry.spec.limits.total();
         let context = CallContext {
             runtime_id: runtime_id.clone(),
-            access: entry.spec.access.clone(),
+            access: entry.access.clone(),
             limits: entry.spec.limits,
-            honours_keys: entry.health.has(Feature::Idempotency),
+            honours_keys: entry.health.summary.as_ref().map(|summary| summary.has(Feature::Idempotency)),
+            identified: entry.identified.is_confirmed(),
             jitter: Jitter::new(entry.jitter.next()),
             permit,
         };
-        Ok(Call::new(now, context, command, patience.map_or(total, |patience| patience.min(total))))
+        Ok(Call::new(now, context, command, timeout.map_or(total, |timeout| timeout.min(total))))
     }
 
     /// Whether a worker may be watched, as far as the gateway can tell.
@@ -267,7 +251,7 @@ impl Registry {
         let entry = self.entries.get_mut(&worker.runtime_id).ok_or_else(unknown)?;
         let context = WatchContext {
             worker: worker.clone(),
-            access: entry.spec.access.clone(),
+            access: entry.access.clone(),
             limits: entry.spec.limits,
             give_up_after: entry.spec.give_up_after,
             jitter: Jitter::new(entry.jitter.next()),
@@ -281,131 +265,50 @@ impl Registry {
         now: Instant,
         runtime_id: &RuntimeId,
         result: Result<(), &Error>,
-        token: Option<Token>,
     ) -> Option<Change> {
-        let verdict = result.map(|()| None).map_err(Error::kind);
-        self.learn(now, runtime_id, Operation::ObserveEvents, CallReport { verdict, token })
+        let end = (Operation::ObserveEvents, result.map_err(Error::kind));
+        self.learn(now, runtime_id, CallReport { end: Some(end), ..CallReport::default() })
     }
 
     /// Learns from how a call ended. What the clones need to know comes back.
     ///
     /// A call that was dropped half-way teaches nothing and is not missed.
     pub fn finish(&mut self, now: Instant, call: Call) -> Option<Change> {
-        let operation = call.command().operation();
         let runtime_id = call.runtime_id().clone();
-        self.learn(now, &runtime_id, operation, call.lesson()?)
+        self.learn(now, &runtime_id, call.into_report())
     }
 
-    fn learn(
-        &mut self,
-        now: Instant,
-        runtime_id: &RuntimeId,
-        operation: Operation,
-        CallReport { verdict, token }: CallReport,
-    ) -> Option<Change> {
+    fn learn(&mut self, now: Instant, runtime_id: &RuntimeId, report: CallReport) -> Option<Change> {
         let entry = self.entries.get_mut(runtime_id)?;
-        if let Some(token) = &token {
-            entry.spec.access = entry.spec.access.with_token(token.clone());
+        let CallReport { end, summary, identity } = report;
+        if let Some(identity) = identity {
+            entry.identified = identity;
         }
-        let learned = entry.health.learn(now, operation, verdict, &mut entry.jitter);
+        let mut learned = summary.is_some_and(|summary| entry.health.describe(now, summary));
+        learned |= end.is_some_and(|end| entry.health.learn(now, end, &mut entry.jitter));
         let stale = match (entry.health.last_seen, entry.shared_last_seen) {
             (Some(seen), Some(shared)) => seen.saturating_duration_since(shared) >= LAST_SEEN_RESOLUTION,
             (seen, shared) => seen != shared,
         };
-        (learned || stale || token.is_some()).then(|| {
+        (learned || stale).then(|| {
             entry.shared_last_seen = entry.health.last_seen;
-            Change { runtime_id: runtime_id.clone(), health: entry.health.clone(), token }
+            Change { runtime_id: runtime_id.clone(), health: entry.health.clone() }
         })
     }
 
-    /// Uses another token for a runtime from now on. What the clones need to know comes back.
-    pub fn rotate(&mut self, runtime_id: &RuntimeId, token: Token) -> Option<Change> {
-        let entry = self.entries.get_mut(runtime_id)?;
-        if entry.spec.access.has_token(&token) {
-            return None;
+    /// Uses another token for a runtime from now on, in all clones and in everything that is under way.
+    pub fn rotate(&mut self, runtime_id: &RuntimeId, token: Token) {
+        if let Some(entry) = self.entries.get_mut(runtime_id) {
+            entry.access.use_token(token);
         }
-        entry.spec.access = entry.spec.access.with_token(token.clone());
-        Some(Change { runtime_id: runtime_id.clone(), health: entry.health.clone(), token: Some(token) })
     }
 
     /// Takes over what a clone has learned.
-    pub fn apply(&mut self, Change { runtime_id, health, token }: Change) {
+    pub fn apply(&mut self, Change { runtime_id, health }: Change) {
         let Some(entry) = self.entries.get_mut(&runtime_id) else { return };
         let last_seen = health.last_seen.max(entry.health.last_seen);
         entry.health = Health { last_seen, ..health };
         entry.shared_last_seen = last_seen;
-        if let Some(token) = token.filter(|token| !entry.spec.access.has_token(token)) {
-            entry.spec.access = entry.spec.access.with_token(token);
-        }
-    }
-}
-
-impl Health {
-    /// A feature that a command needs and the runtime does not have. Where the runtime has not been asked, a question
-    /// may be put to it all the same; a change could be made in another way than was meant.
-    fn lacks(&self, command: &Command) -> Option<Feature> {
-        match &self.summary {
-            Some(summary) => command.missing_feature(summary),
-            None if command.operation().changes_something() => command.features().next(),
-            None => None,
-        }
-    }
-
-    /// Whether anything but [`Health::last_seen`] has changed.
-    fn learn(
-        &mut self,
-        now: Instant,
-        operation: Operation,
-        verdict: Result<Option<RuntimeSummary>, ErrorKind>,
-        jitter: &mut Jitter,
-    ) -> bool {
-        let kind = verdict.as_ref().err().copied();
-        let mut changed = match kind {
-            Some(ErrorKind::Network(_) | ErrorKind::RuntimeTimeout(_)) => self.circuit.failed(now, jitter),
-            _ => self.circuit.succeeded(),
-        };
-        if let Some(reachability) = kind.map_or(Some(Reachability::Reachable), reachability) {
-            changed |= std::mem::replace(&mut self.reachability, reachability) != reachability;
-            if reachability == Reachability::Reachable {
-                self.last_seen = Some(now);
-            }
-        }
-        changed |= match kind {
-            Some(ErrorKind::Unsupported) => self.unsupported.insert(operation),
-            None => self.unsupported.remove(&operation),
-            _ => false,
-        };
-        if let Ok(summary @ Some(_)) = verdict {
-            changed |= self.summary != summary;
-            self.summary = summary;
-        }
-        changed
-    }
-}
-
-/// What a failure of this kind says about the way to the runtime, if it says anything.
-fn reachability(kind: ErrorKind) -> Option<Reachability> {
-    match kind {
-        ErrorKind::InvalidRequest
-        | ErrorKind::WorkerNotFound
-        | ErrorKind::RuntimeStopped
-        | ErrorKind::WorkerBusy
-        | ErrorKind::NotAllowed
-        | ErrorKind::UnknownProfile
-        | ErrorKind::RequestGone
-        | ErrorKind::WorkerNotRunning
-        | ErrorKind::WorkerRunning
-        | ErrorKind::RequestAlreadyAnswered
-        | ErrorKind::Conflict
-        | ErrorKind::IdempotencyConflict => Some(Reachability::Reachable),
-        ErrorKind::RuntimeAuthFailed => Some(Reachability::Unauthorized),
-        ErrorKind::Network(_)
-        | ErrorKind::RuntimeTimeout(_)
-        | ErrorKind::MalformedResponse
-        | ErrorKind::UnexpectedRedirect
-        | ErrorKind::IdentityMismatch => Some(Reachability::Unreachable),
-        // A proxy in front of the runtime may have said these, or the runtime itself.
-        _ => None,
     }
 }
 

@@ -6,9 +6,11 @@
 
 pub(crate) mod base_url;
 mod scrubber;
+mod shared;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use subtle::ConstantTimeEq;
@@ -16,13 +18,17 @@ use subtle::ConstantTimeEq;
 use base_url::Target;
 pub use base_url::{BaseUrl, BaseUrlError, MAX_BASE_URL_LENGTH};
 pub use scrubber::{REDACTED, Scrubber};
+pub(crate) use shared::{Accesses, SharedAccess};
 
 /// The longest token, in characters.
 pub const MAX_TOKEN_LENGTH: usize = 4096;
 
+/// How many tokens of a runtime are scrubbed: the present one and those that it replaced.
+pub const MAX_KNOWN_TOKENS: usize = 8;
+
 /// A bearer token (RFC 6750): visible ASCII, 1 to [`MAX_TOKEN_LENGTH`] characters.
 #[derive(Clone)]
-pub struct Token(Box<str>);
+pub struct Token(Arc<str>);
 
 /// Why a text is not a token. It never repeats the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -94,55 +100,62 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The way to one runtime: its place, the credential for it, and the [`Scrubber`] that keeps both inside.
+/// What it takes to speak to one runtime: its base URL, the credential for it, and the [`Scrubber`] that keeps both from
+/// getting out. A registry makes it one scrubber for all of its runtimes.
 #[derive(Clone)]
 pub struct Access {
     base_url: Option<BaseUrl>,
-    token: Option<Token>,
+    /// The token, and before it those that it replaced, up to [`MAX_KNOWN_TOKENS`].
+    tokens: Vec<Token>,
     host: Option<HeaderValue>,
     authorization: Option<HeaderValue>,
     scrubber: Scrubber,
 }
 
 impl Access {
-    /// The way to a remote runtime.
+    /// The access to a remote runtime.
     pub fn remote(base_url: BaseUrl, token: Option<Token>) -> Self {
-        let scrubber = Scrubber::new(Some(&base_url), token.as_slice());
-        let authorization = token.as_ref().map(Token::authorization);
         let host = Some(base_url.host_header());
-        Self { base_url: Some(base_url), token, host, authorization, scrubber }
+        Self::new(Some(base_url), host, token.into_iter().collect())
     }
 
-    /// The way to a runtime in the same process, which has neither address nor credential.
+    /// The access to a runtime in the same process, which has neither address nor credential.
     pub fn in_process() -> Self {
-        Self { base_url: None, token: None, host: None, authorization: None, scrubber: Scrubber::default() }
+        Self::new(None, None, Vec::new())
     }
 
-    /// The same place with another credential.
+    fn new(base_url: Option<BaseUrl>, host: Option<HeaderValue>, tokens: Vec<Token>) -> Self {
+        let scrubber = Scrubber::new([(base_url.as_ref(), &tokens[..])]);
+        let authorization = tokens.last().map(Token::authorization);
+        Self { base_url, tokens, host, authorization, scrubber }
+    }
+
+    /// The same with another credential.
     ///
-    /// The previous token goes on being scrubbed: the runtime may still repeat it.
+    /// Previous tokens go on being scrubbed: the runtime may still repeat them.
     pub fn with_token(&self, token: Token) -> Self {
         if self.has_token(&token) {
-            // Whoever hears of the same change twice must not forget what was before it.
+            // The same change may be heard of twice: what was before it must not be forgotten.
             return self.clone();
         }
-        let known: Vec<Token> = self.token.iter().cloned().chain([token.clone()]).collect();
-        Self {
-            scrubber: Scrubber::new(self.base_url.as_ref(), &known),
-            authorization: Some(token.authorization()),
-            token: Some(token),
-            base_url: self.base_url.clone(),
-            host: self.host.clone(),
-        }
+        let mut tokens = self.tokens.clone();
+        tokens.retain(|previous| *previous != token);
+        tokens.push(token);
+        tokens.drain(..tokens.len().saturating_sub(MAX_KNOWN_TOKENS));
+        Self::new(self.base_url.clone(), self.host.clone(), tokens)
     }
 
-    /// What keeps this way's secrets out of texts.
+    /// What keeps the secrets out of texts.
     pub fn scrubber(&self) -> &Scrubber {
         &self.scrubber
     }
 
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.tokens.last()
+    }
+
     pub(crate) fn has_token(&self, token: &Token) -> bool {
-        self.token.as_ref() == Some(token)
+        self.token() == Some(token)
     }
 
     pub(crate) fn target(&self) -> Target {
@@ -224,6 +237,14 @@ mod tests {
         // The same change may be heard of from a call, from the token's file, and from another loop.
         let access = access.with_token("new-token".parse().unwrap());
         assert_eq!(access.scrubber().text("old-token new-token"), format!("{REDACTED} {REDACTED}"));
+        // Back to one from before, and on, more often than is remembered.
+        let access = access.with_token("old-token".parse().unwrap()).with_token("new-token".parse().unwrap());
+        let many = (0..MAX_KNOWN_TOKENS).map(|number| format!("token-{number}").parse().unwrap());
+        let last = many.fold(access.clone(), |access, token| access.with_token(token));
+        assert_eq!(
+            last.scrubber().text("old-token token-0 token-7"),
+            format!("old-token {REDACTED} {REDACTED}")
+        );
         let mut headers = HeaderMap::new();
         access.add_headers(&mut headers);
         assert_eq!(headers["authorization"], "Bearer new-token");

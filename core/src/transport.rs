@@ -3,9 +3,9 @@
 //! A transport performs I/O and decides nothing. The machines of this crate say what to do; the transport does it
 //! within the given bounds and reports what happened. To write one:
 //!
-//! 1. **Perform an [`Attempt`].** Connect to its [`Target`] within [`AttemptLimits::connect`], or use a pooled connection
-//!    that has been idle for no longer than [`AttemptLimits::max_idle`]. Send [`Attempt::request`] as it is, once. Follow
-//!    no redirect, use no proxy, add no header.
+//! 1. **Perform an [`Attempt`].** Connect to its [`Target`] within [`AttemptLimits::connect`], or take a connection from
+//!    an [`IdlePool`], as [`Attempt::via`] allows. An [`AddressRace`] says which of several addresses to try, and when. Send [`Attempt::request`] as it is, once. Follow no redirect, use no
+//!    proxy, add no header; a transport that keeps no connections adds `Connection: close` alone.
 //! 2. **Report the whole response, or a [`Failure`].** Read a head of at most [`MAX_HEAD`] bytes and [`MAX_HEADERS`]
 //!    lines within [`AttemptLimits::response`], and a body of at most [`AttemptLimits::max_body`] bytes within
 //!    [`AttemptLimits::body`]. A failure names its [cause](FailureCause) and whether a byte of the request may have
@@ -13,9 +13,9 @@
 //!    [`CallInput::report`](super::call::CallInput::report) makes an input of either.
 //! 3. **Drive a [`Call`](super::call::Call)** with the loop that its module describes. Steps 1 to 3 are a transport for
 //!    commands, shown below.
-//! 4. **Open a stream for a [`Connect`].** Add a random `Sec-WebSocket-Key` to the request and send it on a connection of
-//!    its own. Report with [`WatchInput::opened`](super::watch::WatchInput::opened) that the stream is there, or why it
-//!    is [not](Unopened).
+//! 4. **Open a stream for a [`Connect`].** Add a random `Sec-WebSocket-Key` to the request and send it, on a connection as
+//!    [`Connect::via`] allows, which then is the stream's own. Report with
+//!    [`WatchInput::opened`](super::watch::WatchInput::opened) that the stream is there, or why it is [not](Unopened).
 //! 5. **Report its frames, pongs and end.** Take messages of at most [`MAX_FRAME`] bytes. Report each text message and
 //!    each pong, and at the end the [`Loss`]. A [`Watch`](super::watch::Watch) says when to ping and when to close.
 //! 6. **Read tokens from a [`TokenSource`]** when a machine asks for it, and feed the result.
@@ -76,18 +76,23 @@
 //! [`FailureCause`] alone.
 
 mod attempt;
+mod connection;
 mod in_process;
 mod limits;
+mod race;
 mod stream;
 
 use std::time::Instant;
 
 pub use attempt::{Attempt, AttemptId, AttemptLimits, Failure, FailureCause};
+pub use connection::{Identity, IdlePool, Pooled, Via};
+pub(crate) use connection::{WeakIdentity, ends_connection};
 pub use in_process::{Frames, InProcess, PendingResponse};
 pub use limits::{
-    MAX_FRAME, MAX_HEAD, MAX_HEADERS, MAX_IDLE, MAX_IDLE_FOR_ONCE, MAX_REFUSAL, MAX_WRITE_BUFFER,
-    PING_TIMEOUT, READ_BUFFER, REPORT_GRACE,
+    MAX_FRAME, MAX_HEAD, MAX_HEADERS, MAX_IDLE, MAX_IDLE_CONNECTIONS, MAX_IDLE_FOR_ONCE,
+    MAX_LONG_IDLE_CONNECTIONS, MAX_REFUSAL, MAX_WRITE_BUFFER, PING_TIMEOUT, READ_BUFFER, REPORT_GRACE,
 };
+pub use race::{AddressRace, CONNECTION_ATTEMPT_DELAY, MAX_ADDRESSES, RaceStep};
 pub use stream::{ConnId, Connect, ConnectLimits, Loss, Unopened};
 
 use crate::secret::Token;

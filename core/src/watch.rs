@@ -18,14 +18,19 @@
 //! A driver obeys:
 //!
 //! 1. [`Watch::poll`] until it says [`WatchOutput::Wait`] or [`WatchOutput::Stopped`].
-//! 2. On [`WatchOutput::Connect`], open the stream, and feed what becomes of it, under the connection's id: it was
+//! 2. On [`WatchOutput::Send`], perform the attempt and feed its result. It asks who is there, before each connection to a
+//!    runtime that is not in the same process: events of another machine never come out under the wrong name.
+//! 3. On [`WatchOutput::Connect`], open the stream, and feed what becomes of it, under the connection's id: it was
 //!    [opened](WatchInput::Opened), [refused](WatchInput::Refused) or [lost](WatchInput::Lost); its
 //!    [frames](WatchInput::Frame) and [pongs](WatchInput::Pong).
-//! 3. On [`WatchOutput::Ping`], send a ping; on [`WatchOutput::Close`], drop the connection.
-//! 4. On [`WatchOutput::Event`], pass it on.
-//! 5. On [`WatchOutput::Wait`], wait for the connection to have something, or for the instant.
-//! 6. Whenever it comes to know that the runtime's token has changed, feed [the new one](WatchInput::Credential): the
-//!    runtime may repeat it on a stream that was opened with the old one.
+//! 4. On [`WatchOutput::Ping`], send a ping; on [`WatchOutput::Close`], drop the connection.
+//! 5. On [`WatchOutput::Event`], pass it on.
+//! 6. On [`WatchOutput::Wait`], wait for the connection to have something, or for the instant.
+//! 7. On [`WatchOutput::RefreshCredential`], read the runtime's token anew and [feed it](WatchInput::Credential). A token
+//!    that is found to have changed before a frame is fed is fed first: the runtime may repeat it on a stream that was
+//!    opened with the old one.
+
+mod identity;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -41,9 +46,11 @@ use crate::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
 use crate::heartbeat::{Beat, Heartbeat};
 pub use crate::heartbeat::{PING_EVERY, PONG_WITHIN};
 use crate::id::WorkerRef;
-use crate::runtime_api::{Envelope, Frame, Observe, Rejection, StreamDiagnostic};
-use crate::secret::{Access, Token};
-use crate::transport::{ConnId, Connect, Failure, FailureCause, Loss, REPORT_GRACE, Unopened};
+use crate::runtime_api::{Envelope, Frame, Rejection, StreamDiagnostic};
+use crate::secret::{SharedAccess, Token};
+use crate::transport::{
+    Attempt, AttemptId, ConnId, Connect, Failure, FailureCause, Identity, Loss, Unopened,
+};
 
 /// The pause before a first reconnect; it doubles with each failure until a good frame comes.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -76,6 +83,10 @@ pub enum WatchInput {
     Pong(ConnId),
     /// The connection is no more.
     Lost(ConnId, Loss),
+    /// The whole response to an attempt.
+    Response(AttemptId, Response<Bytes>),
+    /// The attempt got none.
+    Failed(AttemptId, Failure),
     /// The runtime's token as it is now, `None` where it could not be read. One that was not asked for is used from
     /// the next connection on, and does not leave from now on.
     Credential(Option<Token>),
@@ -84,6 +95,14 @@ pub enum WatchInput {
 }
 
 impl WatchInput {
+    /// What became of an attempt.
+    pub fn report(id: AttemptId, result: Result<Response<Bytes>, Failure>) -> Self {
+        match result {
+            Ok(response) => Self::Response(id, response),
+            Err(failure) => Self::Failed(id, failure),
+        }
+    }
+
     /// What became of opening a stream.
     pub fn opened(id: ConnId, result: Result<(), Unopened>) -> Self {
         match result {
@@ -104,6 +123,8 @@ impl fmt::Debug for WatchInput {
             Self::Frame(id, _) => write!(f, "Frame({id:?})"),
             Self::Pong(id) => write!(f, "Pong({id:?})"),
             Self::Lost(id, loss) => write!(f, "Lost({id:?}, {loss:?})"),
+            Self::Response(id, response) => write!(f, "Response({id:?}, {})", response.status()),
+            Self::Failed(id, failure) => write!(f, "Failed({id:?}, {failure:?})"),
             Self::Credential(token) => write!(f, "Credential({token:?})"),
             Self::Stop => f.write_str("Stop"),
         }
@@ -112,8 +133,9 @@ impl fmt::Debug for WatchInput {
 
 /// What a watch says.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
 pub enum WatchOutput {
+    /// Start this attempt: the question who is there.
+    Send(Attempt),
     /// Open a stream.
     Connect(Connect),
     /// Ping the runtime.
@@ -141,6 +163,8 @@ pub enum WatchOutput {
 pub enum WatchWait {
     /// For the next connect's time to come.
     Backoff,
+    /// For the answer who is there.
+    Identity,
     /// For the connection to open.
     Connection,
     /// For the token.
@@ -206,7 +230,7 @@ pub enum OnExpiredCursor {
 /// What a watch needs to know.
 pub(crate) struct WatchContext {
     pub(crate) worker: WorkerRef,
-    pub(crate) access: Access,
+    pub(crate) access: SharedAccess,
     pub(crate) limits: CallLimits,
     pub(crate) give_up_after: Duration,
     pub(crate) jitter: Jitter,
@@ -230,7 +254,11 @@ pub struct Watch {
     failures: u32,
     stalls: u32,
     may_refresh: bool,
-    refreshed: Option<Token>,
+    /// The token that was shown last.
+    shown: Option<Token>,
+    /// Names the questions who is there, and counts those before the present connection.
+    asked: u32,
+    questions: u32,
     outputs: VecDeque<WatchOutput>,
 }
 
@@ -238,6 +266,12 @@ enum State {
     /// There is no connection, and what follows is being decided.
     Idle,
     Pausing {
+        until: Instant,
+    },
+    /// Who is there?
+    Asking {
+        id: AttemptId,
+        identity: Identity,
         until: Instant,
     },
     Connecting {
@@ -286,7 +320,9 @@ impl Watch {
             starting_over: false,
             failures: 0,
             stalls: 0,
-            refreshed: None,
+            shown: None,
+            asked: 0,
+            questions: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -306,13 +342,13 @@ impl Watch {
         matches!(&self.state, State::Connected(Connection { phase: Phase::Live, .. }))
     }
 
-    /// Takes a token that was read anew while this watch was under way, so that the registry can use it, too.
-    pub fn take_refreshed(&mut self) -> Option<Token> {
-        self.refreshed.take()
-    }
-
     /// Takes what happened.
     pub fn handle(&mut self, now: Instant, input: WatchInput) {
+        self.context.access.refresh();
+        let asked = match &self.state {
+            State::Asking { id, .. } => Some(*id),
+            _ => None,
+        };
         let current = match &self.state {
             State::Connecting { id, .. } => Some(*id),
             State::Connected(connection) => Some(connection.id),
@@ -340,7 +376,12 @@ impl Watch {
                     connection.heartbeat.pong();
                 }
             }
+            WatchInput::Lost(id, Loss::Failed(FailureCause::NotIdentified)) if current == Some(id) => {
+                self.not_identified(now);
+            }
             WatchInput::Lost(id, loss) if current == Some(id) => self.lost(now, loss),
+            WatchInput::Response(id, response) if asked == Some(id) => self.answered(now, &response),
+            WatchInput::Failed(id, failure) if asked == Some(id) => self.unanswered(now, failure),
             _ => {}
         }
     }
@@ -357,6 +398,7 @@ impl Watch {
         let (until, why) = match &mut self.state {
             State::Idle => (now, WatchWait::Backoff),
             State::Pausing { until } => (*until, WatchWait::Backoff),
+            State::Asking { until, .. } => (*until, WatchWait::Identity),
             State::Connecting { until, .. } => (*until, WatchWait::Connection),
             State::Refreshing { until, .. } => (*until, WatchWait::Credential),
             State::Connected(connection) => connection.wait(now),
@@ -370,8 +412,11 @@ impl Watch {
 
     fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Idle => self.connect(now),
-            State::Pausing { until } if *until <= now => self.connect(now),
+            State::Idle => self.begin(now),
+            State::Pausing { until } if *until <= now => self.begin(now),
+            State::Asking { until, .. } if *until <= now => {
+                self.unanswered(now, Failure::sent(FailureCause::Timeout(TimeoutPhase::Response)));
+            }
             State::Connecting { until, .. } if *until <= now => {
                 self.close();
                 self.lost(now, Loss::Failed(FailureCause::Timeout(TimeoutPhase::Response)));
@@ -394,20 +439,6 @@ impl Watch {
             }
             _ => {}
         }
-    }
-
-    fn connect(&mut self, now: Instant) {
-        self.connections += 1;
-        let id = ConnId::of(self.connections);
-        let WatchContext { worker, access, limits, .. } = &self.context;
-        let until = now + limits.connect + limits.response + REPORT_GRACE;
-        self.state = State::Connecting { id, until };
-        self.outputs.push_back(WatchOutput::Connect(Connect {
-            id,
-            target: access.target(),
-            request: Observe::request(access, &worker.worker_id, self.place.as_ref()),
-            limits: limits.of_streams(),
-        }));
     }
 
     /// Drops the connection, if there is one.
@@ -435,6 +466,10 @@ impl Watch {
     fn refused(&mut self, now: Instant, response: &Response<Bytes>) {
         self.state = State::Idle;
         let rejection = Rejection::of(true, self.context.access.scrubber(), response);
+        self.rejected(now, rejection);
+    }
+
+    fn rejected(&mut self, now: Instant, rejection: Rejection) {
         let error = rejection.into_error();
         match error.kind() {
             ErrorKind::RuntimeAuthFailed if self.may_refresh => {
@@ -450,20 +485,14 @@ impl Watch {
     }
 
     fn credential(&mut self, now: Instant, token: Option<Token>) {
-        let token = token.filter(|token| !self.context.access.has_token(token));
+        let token = token.filter(|token| Some(token) != self.shown.as_ref());
         if let Some(token) = &token {
-            self.context.access = self.context.access.with_token(token.clone());
+            self.context.access.use_token(token.clone());
         }
-        let State::Refreshing { refused, .. } = &self.state else { return };
-        match token {
-            Some(token) => {
-                self.refreshed = Some(token);
-                self.connect(now);
-            }
-            None => {
-                let refused = refused.clone();
-                self.fail(refused);
-            }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Refreshing { .. } if token.is_some() => self.begin(now),
+            State::Refreshing { refused, .. } => self.fail(refused),
+            state => self.state = state,
         }
     }
 

@@ -21,15 +21,33 @@ mod scrubbing;
 
 use std::time::Instant;
 
+use bytes::Bytes;
+use http::Response;
 use proptest::prelude::ProptestConfig;
 use sekisho_core::call::CallLimits;
 use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::Access;
-use sekisho_core::watch::GIVE_UP_AFTER;
+use sekisho_core::transport::Connect;
+use sekisho_core::watch::{GIVE_UP_AFTER, Watch, WatchInput, WatchOutput};
 
 /// So many cases of each property that all of them take seconds.
 fn cases(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// What the runtime `rt` answers who is there.
+fn right_runtime() -> Response<Bytes> {
+    Response::new(Bytes::from_static(br#"{"runtime":{"runtime_id":"rt","display_name":null,"backend":"memory","status":"running","worker_count":0,"active_worker_count":0,"stopped_worker_count":0,"cancelled_worker_count":0,"diagnostic_count":0,"limits":{"max_transcript_projection_items":256,"max_event_batch_items":256},"features":["idempotency"]}}"#))
+}
+
+/// A watch's first connect, which it says once it knows who is there.
+fn first_connect(watch: &mut Watch, now: Instant) -> Connect {
+    let WatchOutput::Send(question) = watch.poll(now) else { panic!("nobody is asked") };
+    watch.handle(now, WatchInput::Response(question.id, right_runtime()));
+    match watch.poll(now) {
+        WatchOutput::Connect(connect) => connect,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Of a single runtime, `rt`.

@@ -200,8 +200,7 @@ impl Hub {
                 let output = stream.shared.borrow_mut().poll(Instant::now());
                 match output {
                     SharedStreamOutput::Observed(result) => {
-                        let token = watch.as_mut().ok().and_then(WatchDriver::take_refreshed);
-                        self.upstreams.observed(worker, result.as_ref().copied(), token);
+                        self.upstreams.observed(worker, result.as_ref().copied());
                     }
                     SharedStreamOutput::Update(update) => {
                         // While it lingers there is no replica.

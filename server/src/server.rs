@@ -84,6 +84,7 @@ impl Server {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Config { listen, tls, mut allowed_hosts, allowed_origins, access_token, runtimes, .. } = config;
         let registry = Registry::new(runtimes.specs(), RandomState::new().hash_one("sekisho"))?;
+        access_token.iter().for_each(|token| registry.hide(token.clone()));
         runtimes.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let embedded = runtimes.embedded.as_ref().map(start_embedded).transpose()?;
         let count = thread::available_parallelism().map_or(1, usize::from);

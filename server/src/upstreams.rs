@@ -12,7 +12,6 @@ use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::registry::{Change, Registry};
 use sekisho_core::runtime_api::Reply;
-use sekisho_core::secret::Token;
 use sekisho_core::watch::{OnExpiredCursor, Watch};
 use sekisho_transport_tokio::{Transport, WatchDriver, drive};
 use tokio::sync::broadcast;
@@ -82,8 +81,7 @@ impl Upstreams {
         let concerned = self.transports.iter().filter(|(runtime_id, _)| concerns(runtime_id));
         for (runtime_id, transport) in concerned {
             if let Some(token) = transport.changed_credential(now) {
-                let change = self.registry_mut().rotate(runtime_id, token);
-                self.tell(change);
+                self.registry_mut().rotate(runtime_id, token);
             }
         }
     }
@@ -139,11 +137,11 @@ impl Upstreams {
     }
 
     /// Learns from a stream.
-    pub(crate) fn observed(&self, worker: &WorkerRef, result: Result<(), &Error>, token: Option<Token>) {
+    pub(crate) fn observed(&self, worker: &WorkerRef, result: Result<(), &Error>) {
         if let Err(error) = result {
             report(error, 0);
         }
-        let change = self.registry_mut().observed(Instant::now(), &worker.runtime_id, result, token);
+        let change = self.registry_mut().observed(Instant::now(), &worker.runtime_id, result);
         self.tell(change);
     }
 

@@ -31,7 +31,8 @@ use sekisho_core::call::CallLimits;
 use sekisho_core::id::WorkerRef;
 use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::Access;
-use sekisho_core::watch::GIVE_UP_AFTER;
+use sekisho_core::transport::Connect;
+use sekisho_core::watch::{GIVE_UP_AFTER, Watch, WatchInput, WatchOutput};
 
 /// A target: what it asserts of any bytes.
 pub type Target = fn(&[u8]);
@@ -52,6 +53,21 @@ pub const TARGETS: [(&str, Target); 9] = [
 /// The worker of the recorded exchanges.
 fn worker() -> WorkerRef {
     WorkerRef { runtime_id: "remote-a".parse().unwrap(), worker_id: "worker-00000001".parse().unwrap() }
+}
+
+/// What its runtime answers who is there.
+fn right_runtime() -> http::Response<bytes::Bytes> {
+    http::Response::new(crate::upstream::runtime_summary(worker().runtime_id.as_str()).into())
+}
+
+/// A watch's first connect, which it says once it knows who is there.
+fn first_connect(now: Instant, watch: &mut Watch) -> Connect {
+    let WatchOutput::Send(question) = watch.poll(now) else { panic!("nobody is asked") };
+    watch.handle(now, WatchInput::Response(question.id, right_runtime()));
+    match watch.poll(now) {
+        WatchOutput::Connect(connect) => connect,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The way to a runtime with secrets that an input can hold.

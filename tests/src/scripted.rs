@@ -18,6 +18,7 @@ use tungstenite::handshake::derive_accept_key;
 use crate::client::PATIENCE;
 use crate::scenarios::calls::Asked;
 use crate::scenarios::{Answer, Framing, Step, Way};
+use crate::upstream::runtime_summary;
 use certificates::CERTIFICATES;
 use wire::{Stream, Wire};
 
@@ -247,7 +248,15 @@ impl Shared {
         for step in steps {
             match step {
                 Step::Hear | Step::HearHead => {
-                    let (mut message, length, asked_key) = self.resting(|| hear(&mut stream))?;
+                    let (mut message, length, asked_key) = loop {
+                        let heard_now = self.resting(|| hear(&mut stream))?;
+                        if !heard_now.0.is_question() {
+                            break heard_now;
+                        }
+                        // Who is there is answered by itself: what a scenario is about follows.
+                        heard.push(heard_now.0);
+                        stream.write_all(&right_runtime())?;
+                    };
                     if matches!(step, Step::Hear) {
                         message.body = vec![0; length];
                         self.resting(|| stream.read_exact(&mut message.body))?;
@@ -284,6 +293,19 @@ impl Shared {
         }
         stream.flush()
     }
+}
+
+impl Message {
+    /// Whether it asks who is there.
+    fn is_question(&self) -> bool {
+        self.head.iter().any(|line| line == "GET /v1/runtime HTTP/1.1")
+    }
+}
+
+/// What the runtime `rt` answers who is there.
+fn right_runtime() -> Vec<u8> {
+    let body = runtime_summary("rt");
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 impl Answer {

@@ -1,7 +1,7 @@
 //! A runtime that streams as deployed ones do, and breaks off, forgets and misbehaves as told.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
@@ -11,6 +11,7 @@ use tungstenite::Message;
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
 use crate::client::PATIENCE;
+use crate::upstream::runtime_summary;
 
 /// How far cursors of one event and the next are apart: they order nothing and skip.
 const SKIP: u64 = 3;
@@ -172,6 +173,17 @@ impl Shared {
             return;
         }
         let raw = stream.try_clone().unwrap();
+        while let Some(length) = question(&raw) {
+            let body = runtime_summary("rt");
+            let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let mut stream = &raw;
+            // A client that is gone needs no answer.
+            if stream.read_exact(&mut vec![0; length]).is_err()
+                || stream.write_all(response.as_bytes()).is_err()
+            {
+                return;
+            }
+        }
         let mut query = BTreeMap::new();
         #[expect(clippy::result_large_err, reason = "the library's own signature")]
         let examine = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
@@ -242,6 +254,21 @@ impl Shared {
                 send(socket, &event.cursor, &event.cursor, &event.payload)?;
                 next += 1;
             }
+        }
+    }
+}
+
+/// How long the next request is where it asks who is there. Leaves it to be read.
+fn question(stream: &TcpStream) -> Option<usize> {
+    let mut head = [0; 4096];
+    loop {
+        let count = stream.peek(&mut head).ok().filter(|count| *count > 0)?;
+        let text = &head[..count];
+        if !text.starts_with(b"GET /v1/runtime ") && count >= b"GET /v1/runtime ".len() {
+            return None;
+        }
+        if let Some(end) = text.windows(4).position(|window| window == b"\r\n\r\n") {
+            return Some(end + 4);
         }
     }
 }

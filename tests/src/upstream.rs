@@ -41,6 +41,13 @@ pub fn with_headers(status: u16, headers: &str, body: &str) -> Act {
     Act::Send(format!("HTTP/1.1 {status} Status\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()))
 }
 
+/// What a runtime of this name answers who is there.
+pub fn runtime_summary(runtime_id: &str) -> String {
+    format!(
+        r#"{{"runtime":{{"runtime_id":"{runtime_id}","display_name":null,"backend":"memory","status":"running","worker_count":0,"active_worker_count":0,"stopped_worker_count":0,"cancelled_worker_count":0,"diagnostic_count":0,"limits":{{"max_transcript_projection_items":256,"max_event_batch_items":256}},"features":["idempotency"]}}}}"#
+    )
+}
+
 /// Listens on a port of its own until dropped.
 pub struct Upstream {
     address: SocketAddr,
@@ -74,12 +81,21 @@ impl Over {
 impl Upstream {
     /// Does with each request what `script` says.
     pub fn start(script: impl Fn(&Asked) -> Act + Send + Sync + 'static) -> Self {
-        Self::start_with(Ok, script)
+        Self::start_with(Ok, None, script)
+    }
+
+    /// The same, but that it shows to be the runtime of this name when it is asked who is there, which is not counted.
+    pub fn identified(
+        runtime_id: &'static str,
+        script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(Ok, Some(runtime_id), script)
     }
 
     /// The same over what `greet` makes of a connection, such as a TLS session.
     pub fn start_with<S: Read + Write>(
         greet: impl Fn(TcpStream) -> io::Result<S> + Send + Sync + 'static,
+        runtime_id: Option<&'static str>,
         script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -98,8 +114,9 @@ impl Upstream {
                     stream.set_read_timeout(Some(PATIENCE)).unwrap();
                     let raw = stream.try_clone().unwrap();
                     // A client that goes away is what some tests are about.
-                    let _ = (script.0)(stream)
-                        .and_then(|mut stream| serve(&mut stream, &raw, &script.1, &counted, &ended));
+                    let _ = (script.0)(stream).and_then(|mut stream| {
+                        serve((&mut stream, &raw), runtime_id, &script.1, &counted, &ended)
+                    });
                 });
             }
         });
@@ -129,14 +146,21 @@ impl Drop for Upstream {
 }
 
 fn serve(
-    stream: &mut (impl Read + Write),
-    raw: &TcpStream,
+    (stream, raw): (&mut (impl Read + Write), &TcpStream),
+    runtime_id: Option<&str>,
     script: &impl Fn(&Asked) -> Act,
     asked: &AtomicUsize,
     over: &Over,
 ) -> io::Result<()> {
     loop {
         let request = read_request(stream)?;
+        if let Some(runtime_id) = runtime_id.filter(|_| request.head.starts_with("GET /v1/runtime ")) {
+            let body = runtime_summary(runtime_id);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes())?;
+            stream.flush()?;
+            continue;
+        }
         asked.fetch_add(1, Ordering::SeqCst);
         match script(&request) {
             Act::Send(bytes) => stream.write_all(bytes.as_bytes())?,

@@ -68,7 +68,7 @@ fn check(gateway: &Server, upstream: Option<SocketAddr>, fault: &Fault) {
 /// A fault of an upstream that answers every request so.
 #[track_caller]
 fn answered(act: Act, fault: &Fault) {
-    let upstream = Upstream::start(move |_| act.clone());
+    let upstream = Upstream::identified("rt", move |_| act.clone());
     let gateway = gateway(&format!("http://{}", upstream.address()), "");
     check(&gateway, Some(upstream.address()), fault);
     gateway.shutdown();
@@ -134,7 +134,7 @@ fn a_certificate_of_somebody_elses() {
         let session = rustls::ServerConnection::new(tls.clone()).map_err(io::Error::other)?;
         Ok(rustls::StreamOwned::new(session, stream))
     };
-    let upstream = Upstream::start_with(greet, |_| json(200, DETAIL));
+    let upstream = Upstream::start_with(greet, Some("rt"), |_| json(200, DETAIL));
     let directory = tempfile::tempdir().unwrap();
     let trusting = |pem: &str, name: &str| {
         let path = directory.path().join(name);
@@ -151,7 +151,7 @@ fn a_certificate_of_somebody_elses() {
 
 #[test]
 fn tls_where_there_is_none() {
-    let upstream = Upstream::start(|_| json(200, DETAIL));
+    let upstream = Upstream::identified("rt", |_| json(200, DETAIL));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("ca");
     let pem = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
@@ -302,7 +302,7 @@ fn content_that_the_runtime_refuses() {
 fn busy() {
     for (status, outcome) in [(429, "not_applied"), (503, "unknown")] {
         let act = with_headers(status, "retry-after: 7\r\n", "");
-        let upstream = Upstream::start(move |_| act.clone());
+        let upstream = Upstream::identified("rt", move |_| act.clone());
         let gateway = gateway(&format!("http://{}", upstream.address()), "");
         let fault = Fault { code: "runtime_busy", status: 503, origin: "runtime", phase: "", outcome };
         check(&gateway, Some(upstream.address()), &fault);
@@ -317,7 +317,7 @@ fn the_runtime_fails() {
     answered(typed(500, "store_corrupt"), &fault);
     answered(json(502, "<html>bad gateway</html>"), &fault);
     answered(json(504, ""), &fault);
-    let upstream = Upstream::start(|_| typed(500, "store_corrupt"));
+    let upstream = Upstream::identified("rt", |_| typed(500, "store_corrupt"));
     let gateway = gateway(&format!("http://{}", upstream.address()), "");
     assert_eq!(ask(&gateway, GET).text("runtime_code"), "store_corrupt");
 }
@@ -330,7 +330,7 @@ fn somebody_else_is_spoken_of() {
         [(r#""worker_id":"w""#, r#""worker_id":"v""#), (r#""runtime_id":"rt""#, r#""runtime_id":"tr""#)]
     {
         let (detail, ack) = (DETAIL.replace(from, to), ACK.replace(from, to));
-        let upstream = Upstream::start(move |asked| {
+        let upstream = Upstream::identified("rt", move |asked| {
             json(200, if asked.head.starts_with("GET") { &detail } else { &ack })
         });
         let gateway = gateway(&format!("http://{}", upstream.address()), "");
@@ -340,7 +340,7 @@ fn somebody_else_is_spoken_of() {
 
 #[test]
 fn what_is_harmless_is_repeated_and_nothing_else() {
-    let upstream = Upstream::start(|_| Act::Reset);
+    let upstream = Upstream::identified("rt", |_| Act::Reset);
     let gateway = gateway(&format!("http://{}", upstream.address()), "");
     for (asked, times) in [(GET, 3), (STOP, 3), (INPUT, 1)] {
         let before = upstream.asked();
@@ -362,7 +362,7 @@ fn a_runtime_that_never_answers_is_left_alone_after_a_while() {
 
 #[test]
 fn a_share_of_connections_is_not_exceeded() {
-    let upstream = Upstream::start(|_| Act::SendAndStall(String::new()));
+    let upstream = Upstream::identified("rt", |_| Act::SendAndStall(String::new()));
     let gateway = gateway(&format!("http://{}", upstream.address()), "max_in_flight = 1");
     let address = gateway.local_addr();
     let first = std::thread::spawn(move || request(address, GET.0, GET.1, GET.2));

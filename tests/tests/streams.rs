@@ -345,7 +345,7 @@ fn what_a_runtime_refuses_is_told_inside() {
         (json(200, "{}"), "malformed_response", 4502),
         (json(503, ""), "runtime_busy", 4002),
     ] {
-        let upstream = Upstream::start(move |_| answer.clone());
+        let upstream = Upstream::identified("rt", move |_| answer.clone());
         let config = format!(
             "listen = '127.0.0.1:0'\ngive_up_after_ms = 300\n[[remote]]\nruntime_id = 'rt'\nbase_url = 'http://{}'",
             upstream.address()

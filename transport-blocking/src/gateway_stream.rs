@@ -14,8 +14,7 @@ use sekisho_core::transport::{ConnId, Connect, Loss};
 use tungstenite::{Message, WebSocket};
 
 use crate::client::{HttpClient, Opened};
-use crate::socket::{Socket, is_timeout};
-use crate::watch::loss;
+use crate::socket::{Socket, is_timeout, loss};
 
 /// What ended a stream.
 pub type Ended = Result<(), Box<Problem>>;

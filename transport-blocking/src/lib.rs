@@ -9,23 +9,17 @@
 //! ```no_run
 //! use std::time::Instant;
 //!
-//! use sekisho_core::call::CallLimits;
-//! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
+//! use sekisho_core::id::RuntimeId;
+//! use sekisho_core::registry::{Registry, RuntimeSpec};
 //! use sekisho_core::runtime_api::Command;
-//! use sekisho_core::secret::Access;
-//! use sekisho_core::watch::GIVE_UP_AFTER;
 //! use sekisho_transport_blocking::{HttpClient, Transport, drive};
 //!
-//! let runtime_id = "build-box".parse()?;
-//! let spec = RuntimeSpec {
-//!     runtime_id: "build-box".parse()?,
-//!     display_name: None,
-//!     kind: RuntimeKind::Remote,
-//!     access: Access::remote("http://127.0.0.1:7700".parse()?, Some("token".parse()?)),
-//!     limits: CallLimits::default(),
-//!     max_in_flight: 64,
-//!     give_up_after: GIVE_UP_AFTER,
-//! };
+//! let runtime_id: RuntimeId = "build-box".parse()?;
+//! let spec = RuntimeSpec::remote(
+//!     runtime_id.clone(),
+//!     "http://127.0.0.1:7700".parse()?,
+//!     Some("token".parse()?),
+//! );
 //! let mut registry = Registry::new(vec![spec], 1)?;
 //! let transport = Transport::Network(HttpClient::new(None));
 //!
@@ -38,24 +32,25 @@
 //!
 //! # Logs
 //!
-//! This crate logs nothing. ureq, which it uses, tells the `log` crate at the levels debug and trace what goes over
-//! the wire, credentials included: a program that installs a logger must keep it from the targets `ureq` and
-//! `ureq_proto`.
+//! This crate logs nothing. ureq-proto, which it uses, tells the `log` crate at the levels debug and trace what goes over
+//! the wire, credentials included: a program that installs a logger must keep it from the target `ureq_proto`.
 //!
 //! [`Call`]: sekisho_core::call::Call
 //! [`Watch`]: sekisho_core::watch::Watch
 //! [`Failure`]: sekisho_core::transport::Failure
 
+mod call;
 mod client;
-mod connector;
-mod drive;
 mod gateway_stream;
+mod http1;
 mod probe;
 mod socket;
+mod transport;
 mod watch;
 
+pub use call::drive;
 pub use client::{HttpClient, Opened};
-pub use drive::{Transport, drive};
 pub use gateway_stream::{Ended, GatewayStreamDriver};
 pub use probe::{Phase, Step, probe};
+pub use transport::Transport;
 pub use watch::WatchDriver;

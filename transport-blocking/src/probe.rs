@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use crate::socket::{connect_tcp, connect_unix, greet, resolve};
+use crate::socket::{connect_tcp, connect_unix, resolve, start_tls};
 
 /// A phase of making a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,7 +53,7 @@ fn phases(
             let addresses = timed(steps, Phase::Resolve, || resolve(host, *port, deadline))?;
             let stream = timed(steps, Phase::Connect, || connect_tcp(&addresses, deadline))?;
             if *is_tls {
-                timed(steps, Phase::Tls, || greet(stream, host, tls, deadline))?;
+                timed(steps, Phase::Tls, || start_tls(stream, host, tls, deadline))?;
             }
             Ok(())
         }

@@ -1,4 +1,4 @@
-//! Connections to a runtime, whatever they are made of, each of whose operations ends by a deadline.
+//! Connections to a runtime: TCP, TLS over it, and unix sockets. Each of their operations ends by a deadline.
 //!
 //! The sockets themselves never block: what waits is `poll`, for whichever of reading and writing comes first.
 
@@ -13,11 +13,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
-use sekisho_core::transport::{FailureCause, Target};
+use sekisho_core::transport::{AddressRace, FailureCause, Loss, RaceStep, Target};
 use socket2::{Domain, SockAddr, SockRef, Type};
+use tungstenite::error::ProtocolError;
 
 /// A connection, TLS included.
 pub(crate) enum Socket {
@@ -40,7 +42,7 @@ enum Kind {
 }
 
 impl Socket {
-    /// Resolves, connects and greets, by a deadline.
+    /// Resolves, connects and makes a TLS session, by a deadline.
     pub(crate) fn connect(
         target: &Target,
         tls: Option<&Arc<ClientConfig>>,
@@ -50,7 +52,7 @@ impl Socket {
             Target::Tcp { host, port, tls: is_tls } => {
                 let stream = connect_tcp(&resolve(host, *port, deadline)?, deadline)?;
                 match is_tls {
-                    true => greet(stream, host, tls, deadline),
+                    true => start_tls(stream, host, tls, deadline),
                     false => Ok(Self::Plain(Wire::new(Kind::Tcp(stream), deadline))),
                 }
             }
@@ -121,28 +123,86 @@ fn cause(error: &io::Error, phase: NetworkPhase) -> FailureCause {
     }
 }
 
-/// A connection to the first of these that takes one.
-pub(crate) fn connect_tcp(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, FailureCause> {
-    let mut failed = FailureCause::Network(NetworkPhase::Resolve);
-    for address in addresses {
-        let Some(left) = left(deadline) else { return Err(FailureCause::Timeout(TimeoutPhase::Connect)) };
-        match TcpStream::connect_timeout(address, left) {
-            Ok(stream) => {
-                // Requests are written in one piece: there is nothing for Nagle's algorithm to gather.
-                let _ = stream.set_nodelay(true);
-                match stream.set_nonblocking(true) {
-                    Ok(()) => return Ok(stream),
-                    Err(error) => failed = cause(&error, NetworkPhase::Connect),
-                }
-            }
-            Err(error) => failed = cause(&error, NetworkPhase::Connect),
+/// What it means that a stream of messages has failed. Deployed runtimes end a stream by dropping the connection, which
+/// is no more than an end.
+pub(crate) fn loss(error: &tungstenite::Error) -> Loss {
+    match error {
+        tungstenite::Error::Capacity(_) => Loss::TooLarge,
+        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Loss::Ended,
+        tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) | tungstenite::Error::AttackAttempt => {
+            Loss::Malformed
         }
+        _ => Loss::Ended,
     }
-    Err(failed)
 }
 
-/// A TLS session with who is there.
-pub(crate) fn greet(
+/// The connection to one of these that is there first.
+pub(crate) fn connect_tcp(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, FailureCause> {
+    if addresses.is_empty() {
+        return Err(FailureCause::Network(NetworkPhase::Resolve));
+    }
+    let mut race = AddressRace::new(addresses.iter().copied());
+    let mut under_way: Vec<socket2::Socket> = Vec::new();
+    loop {
+        let until = match race.poll(Instant::now()) {
+            RaceStep::Connect(address) => {
+                match begin_to_connect(address) {
+                    Ok(socket) => under_way.push(socket),
+                    Err(_) => race.failed(),
+                }
+                continue;
+            }
+            RaceStep::Wait { until } => until.map_or(deadline, |until| until.min(deadline)),
+            RaceStep::Lost => return Err(FailureCause::Network(NetworkPhase::Connect)),
+        };
+        let ready = match wait_for_any(&under_way, until) {
+            Ok(ready) => ready,
+            Err(error) => return Err(cause(&error, NetworkPhase::Connect)),
+        };
+        if ready.is_empty() && left(deadline).is_none() {
+            return Err(FailureCause::Timeout(TimeoutPhase::Connect));
+        }
+        for index in ready.into_iter().rev() {
+            let socket = under_way.swap_remove(index);
+            if let Ok(None) = socket.take_error() {
+                let stream = TcpStream::from(socket);
+                // Requests are written in one piece: there is nothing for Nagle's algorithm to gather.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            race.failed();
+        }
+    }
+}
+
+/// A socket that is connecting and never blocks.
+fn begin_to_connect(address: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// Which of these have connected or failed; none where the instant came first.
+fn wait_for_any(sockets: &[socket2::Socket], until: Instant) -> io::Result<Vec<usize>> {
+    let mut watched: Vec<_> = sockets.iter().map(|socket| PollFd::new(socket, PollFlags::OUT)).collect();
+    loop {
+        let timeout = Timespec::try_from(left(until).unwrap_or_default()).ok();
+        match poll(&mut watched, timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let ready = watched.iter().enumerate().filter(|(_, watched)| !watched.revents().is_empty());
+                return Ok(ready.map(|(index, _)| index).collect());
+            }
+        }
+    }
+}
+
+/// A TLS session over a connection.
+pub(crate) fn start_tls(
     stream: TcpStream,
     host: &str,
     tls: Option<&Arc<ClientConfig>>,
@@ -170,7 +230,7 @@ pub(crate) fn resolve(host: &str, port: u16, deadline: Instant) -> Result<Vec<So
     let name = host.to_owned();
     let resolver = thread::Builder::new().name("sekisho-resolver".into()).spawn(move || {
         let addresses = (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-        // Nobody waits any longer where this fails.
+        // This fails where the deadline has passed.
         let _ = resolved.send(addresses);
     });
     resolver.map_err(|_| unresolved)?;
@@ -231,7 +291,7 @@ impl Kind {
             let timeout = Timespec::try_from(left).ok();
             let mut watched = [PollFd::new(self, awaited)];
             match poll(&mut watched, timeout.as_ref()) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(0) | Err(Errno::INTR) => {}
                 Ok(_) => return Ok(watched[0].revents()),
                 Err(error) => return Err(error.into()),
             }
@@ -312,3 +372,6 @@ impl Write for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

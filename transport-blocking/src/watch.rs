@@ -8,27 +8,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sekisho_core::error::Error;
-use sekisho_core::secret::Token;
-use sekisho_core::transport::{ConnId, Connect, Frames, Loss, PING_TIMEOUT, Unopened};
+use sekisho_core::transport::{ConnId, Frames, Loss, PING_TIMEOUT};
 use sekisho_core::watch::{Watch, WatchEvent, WatchInput, WatchOutput};
-use tungstenite::error::ProtocolError;
 use tungstenite::{Message, WebSocket};
 
-use crate::client::Opened;
-use crate::drive::Transport;
-use crate::socket::{Socket, is_timeout};
+use crate::socket::{Socket, is_timeout, loss};
+use crate::transport::{Stream, Transport};
 
 /// A watch and what carries it.
 pub struct WatchDriver {
     watch: Watch,
     transport: Arc<Transport>,
     link: Option<(ConnId, Stream)>,
-}
-
-/// A stream that a runtime has opened.
-enum Stream {
-    Socket(Box<WebSocket<Socket>>),
-    InProcess(Box<dyn Frames>),
 }
 
 impl WatchDriver {
@@ -46,8 +37,8 @@ impl WatchDriver {
         }
     }
 
-    /// The same, but `None` when the instant has come before anything has happened: for whoever has something else to
-    /// do, too, or may want to stop. Connecting is not cut short, but bounded by the limits of its runtime. With an
+    /// The same, but `None` when the instant has come before anything has happened: for a loop that has something else
+    /// to do, too. Connecting is not cut short, but bounded by the limits of its runtime. With an
     /// instant that is past, only what is already known is told, and nothing is read.
     pub fn next_event_until(&mut self, instant: Instant) -> Option<Result<WatchEvent, Result<(), Error>>> {
         self.advance(Some(instant))
@@ -56,13 +47,17 @@ impl WatchDriver {
     fn advance(&mut self, instant: Option<Instant>) -> Option<Result<WatchEvent, Result<(), Error>>> {
         loop {
             match self.watch.poll(Instant::now()) {
-                WatchOutput::Connect(connect) => self.connect(connect),
-                WatchOutput::Ping(id) => {
-                    // Also the time to notice that the token has changed: nobody else tells a stream that is open.
-                    let credential = WatchInput::Credential(self.transport.credential());
-                    self.watch.handle(Instant::now(), credential);
-                    self.ping(id);
+                WatchOutput::Send(attempt) => {
+                    let input = WatchInput::report(attempt.id, self.transport.exchange(attempt));
+                    self.hear(input);
                 }
+                WatchOutput::Connect(connect) => {
+                    let id = connect.id;
+                    let opened = self.transport.open(connect);
+                    let opened = opened.map(|stream| self.link = Some((id, stream)));
+                    self.hear(WatchInput::opened(id, opened));
+                }
+                WatchOutput::Ping(id) => self.ping(id),
                 WatchOutput::Close(_) => self.link = None,
                 WatchOutput::RefreshCredential => {
                     self.watch.handle(Instant::now(), WatchInput::Credential(self.transport.credential()));
@@ -84,17 +79,6 @@ impl WatchDriver {
         self.watch.handle(Instant::now(), WatchInput::Stop);
     }
 
-    /// A token that was read anew on the way, for the registry to use.
-    pub fn take_refreshed(&mut self) -> Option<Token> {
-        self.watch.take_refreshed()
-    }
-
-    fn connect(&mut self, connect: Connect) {
-        let id = connect.id;
-        let opened = self.transport.open(connect).map(|stream| self.link = Some((id, stream)));
-        self.watch.handle(Instant::now(), WatchInput::opened(id, opened));
-    }
-
     fn ping(&mut self, id: ConnId) {
         let input = match &mut self.link {
             Some((_, Stream::Socket(socket))) => {
@@ -104,7 +88,7 @@ impl WatchDriver {
                     Err(_) => WatchInput::Lost(id, Loss::Ended),
                 }
             }
-            // Where there is no wire, there is nobody to lose.
+            // Where there is no wire, there is nothing to lose.
             Some((_, Stream::InProcess(_))) => WatchInput::Pong(id),
             None => return,
         };
@@ -130,7 +114,12 @@ impl WatchDriver {
         if let WatchInput::Lost(..) = input {
             self.link = None;
         }
-        self.watch.handle(Instant::now(), input);
+        let now = Instant::now();
+        // A frame may hold a token that has just replaced the one the stream was opened with.
+        if let Some(token) = self.transport.changed_credential(now) {
+            self.watch.handle(now, WatchInput::Credential(Some(token)));
+        }
+        self.watch.handle(now, input);
     }
 }
 
@@ -170,34 +159,6 @@ struct Unpark(Thread);
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
-    }
-}
-
-/// Deployed runtimes end a stream by dropping the connection, which is no more than an end.
-pub(crate) fn loss(error: &tungstenite::Error) -> Loss {
-    match error {
-        tungstenite::Error::Capacity(_) => Loss::TooLarge,
-        tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Loss::Ended,
-        tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_) | tungstenite::Error::AttackAttempt => {
-            Loss::Malformed
-        }
-        _ => Loss::Ended,
-    }
-}
-
-impl Transport {
-    #[expect(clippy::result_large_err, reason = "moved once, and seldom")]
-    fn open(&self, connect: Connect) -> Result<Stream, Unopened> {
-        match self {
-            Self::Network(client) => {
-                let Opened(socket) = client.open(connect)?;
-                Ok(Stream::Socket(Box::new(socket)))
-            }
-            Self::InProcess(runtime) => runtime
-                .observe(&connect.request.map(|()| Bytes::new()))
-                .map(Stream::InProcess)
-                .map_err(Unopened::Refused),
-        }
     }
 }
 

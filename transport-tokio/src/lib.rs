@@ -8,24 +8,18 @@
 //! ```no_run
 //! use std::time::Instant;
 //!
-//! use sekisho_core::call::CallLimits;
-//! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
+//! use sekisho_core::id::RuntimeId;
+//! use sekisho_core::registry::{Registry, RuntimeSpec};
 //! use sekisho_core::runtime_api::Command;
-//! use sekisho_core::secret::Access;
-//! use sekisho_core::watch::GIVE_UP_AFTER;
 //! use sekisho_transport_tokio::{HttpClient, Transport, drive};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let runtime_id = "build-box".parse()?;
-//! let spec = RuntimeSpec {
-//!     runtime_id: "build-box".parse()?,
-//!     display_name: None,
-//!     kind: RuntimeKind::Remote,
-//!     access: Access::remote("http://127.0.0.1:7700".parse()?, Some("token".parse()?)),
-//!     limits: CallLimits::default(),
-//!     max_in_flight: 64,
-//!     give_up_after: GIVE_UP_AFTER,
-//! };
+//! let runtime_id: RuntimeId = "build-box".parse()?;
+//! let spec = RuntimeSpec::remote(
+//!     runtime_id.clone(),
+//!     "http://127.0.0.1:7700".parse()?,
+//!     Some("token".parse()?),
+//! );
 //! let mut registry = Registry::new(vec![spec], 1)?;
 //! let transport = Transport::Network(HttpClient::new(None));
 //!
@@ -43,11 +37,14 @@
 //! [`Watch`]: sekisho_core::watch::Watch
 //! [`Failure`]: sekisho_core::transport::Failure
 
+mod call;
 mod client;
-mod drive;
-mod stream;
+mod http1;
+mod socket;
+mod transport;
 mod watch;
 
+pub use call::drive;
 pub use client::HttpClient;
-pub use drive::{Transport, drive};
+pub use transport::Transport;
 pub use watch::WatchDriver;

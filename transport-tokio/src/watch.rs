@@ -8,24 +8,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use sekisho_core::error::Error;
-use sekisho_core::secret::Token;
-use sekisho_core::transport::{ConnId, Connect, Frames, Loss, PING_TIMEOUT, Unopened};
+use sekisho_core::transport::{ConnId, Loss, PING_TIMEOUT, Unopened};
 use sekisho_core::watch::{Watch, WatchEvent, WatchInput, WatchOutput};
 use tokio::time::{sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::drive::Transport;
-
-/// A stream that a runtime has opened.
-pub(crate) enum Stream {
-    Socket(Box<WebSocketStream<TokioIo<Upgraded>>>),
-    InProcess(Box<dyn Frames>),
-}
+use crate::transport::{Stream, Transport};
 
 /// A watch and what carries it.
 ///
@@ -36,8 +26,11 @@ pub struct WatchDriver {
     link: Link,
 }
 
+/// What is under way.
 enum Link {
     None,
+    /// An attempt.
+    Asking(Pin<Box<dyn Future<Output = WatchInput> + Send>>),
     Opening(ConnId, Pin<Box<dyn Future<Output = Result<Stream, Unopened>> + Send>>),
     Open(ConnId, Stream),
 }
@@ -52,16 +45,17 @@ impl WatchDriver {
     pub async fn next(&mut self) -> Result<WatchEvent, Result<(), Error>> {
         loop {
             match self.watch.poll(Instant::now()) {
+                WatchOutput::Send(attempt) => {
+                    let (id, transport) = (attempt.id, self.transport.clone());
+                    self.link = Link::Asking(Box::pin(async move {
+                        WatchInput::report(id, transport.exchange(attempt).await)
+                    }));
+                }
                 WatchOutput::Connect(connect) => {
                     let (id, transport) = (connect.id, self.transport.clone());
                     self.link = Link::Opening(id, Box::pin(async move { transport.open(connect).await }));
                 }
-                WatchOutput::Ping(id) => {
-                    // Also the time to notice that the token has changed: nobody else tells a stream that is open.
-                    let credential = WatchInput::Credential(self.transport.credential());
-                    self.watch.handle(Instant::now(), credential);
-                    self.ping(id).await;
-                }
+                WatchOutput::Ping(id) => self.ping(id).await,
                 WatchOutput::Close(_) => self.link = Link::None,
                 WatchOutput::RefreshCredential => {
                     self.watch.handle(Instant::now(), WatchInput::Credential(self.transport.credential()));
@@ -74,10 +68,7 @@ impl WatchDriver {
                         input = self.link.next() => input,
                         () = sleep_until(until.into()) => continue,
                     };
-                    if let WatchInput::Lost(..) | WatchInput::Refused(..) = input {
-                        self.link = Link::None;
-                    }
-                    self.watch.handle(Instant::now(), input);
+                    self.hear(input);
                 }
             }
         }
@@ -93,27 +84,31 @@ impl WatchDriver {
         self.watch.is_live()
     }
 
-    /// A token that was read anew on the way, for the registry to use.
-    pub fn take_refreshed(&mut self) -> Option<Token> {
-        self.watch.take_refreshed()
+    fn hear(&mut self, input: WatchInput) {
+        if !matches!(input, WatchInput::Opened(_) | WatchInput::Frame(..) | WatchInput::Pong(_)) {
+            self.link = Link::None;
+        }
+        let now = Instant::now();
+        // A frame may hold a token that has just replaced the one the stream was opened with.
+        if let Some(token) = self.transport.changed_credential(now) {
+            self.watch.handle(now, WatchInput::Credential(Some(token)));
+        }
+        self.watch.handle(now, input);
     }
 
     async fn ping(&mut self, id: ConnId) {
-        let alive = match &mut self.link {
+        let input = match &mut self.link {
             Link::Open(_, Stream::Socket(socket)) => {
-                matches!(timeout(PING_TIMEOUT, socket.send(Message::Ping(Bytes::new()))).await, Ok(Ok(())))
+                match timeout(PING_TIMEOUT, socket.send(Message::Ping(Bytes::new()))).await {
+                    Ok(Ok(())) => return,
+                    _ => WatchInput::Lost(id, Loss::Ended),
+                }
             }
-            // Where there is no wire, there is nobody to lose.
-            Link::Open(_, Stream::InProcess(_)) => {
-                self.watch.handle(Instant::now(), WatchInput::Pong(id));
-                true
-            }
-            _ => true,
+            // Where there is no wire, there is nothing to lose.
+            Link::Open(_, Stream::InProcess(_)) => WatchInput::Pong(id),
+            _ => return,
         };
-        if !alive {
-            self.link = Link::None;
-            self.watch.handle(Instant::now(), WatchInput::Lost(id, Loss::Ended));
-        }
+        self.hear(input);
     }
 }
 
@@ -121,6 +116,7 @@ impl Link {
     async fn next(&mut self) -> WatchInput {
         match self {
             Self::None => pending().await,
+            Self::Asking(asking) => asking.await,
             Self::Opening(id, opening) => {
                 let id = *id;
                 let opened = opening.await.map(|stream| *self = Self::Open(id, stream));
@@ -167,21 +163,6 @@ fn loss(error: &tungstenite::Error) -> Loss {
             Loss::Malformed
         }
         _ => Loss::Ended,
-    }
-}
-
-impl Transport {
-    async fn open(&self, connect: Connect) -> Result<Stream, Unopened> {
-        match self {
-            Self::Network(client) => {
-                let socket = client.open(connect).await?;
-                Ok(Stream::Socket(Box::new(socket)))
-            }
-            Self::InProcess(runtime) => runtime
-                .observe(&connect.request.map(|()| Bytes::new()))
-                .map(Stream::InProcess)
-                .map_err(Unopened::Refused),
-        }
     }
 }
 

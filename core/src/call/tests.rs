@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::runtime_api::{
     Capability, CreateWorker, IdempotencyKey, Input, InputKind, Intent, Profile, Reason,
 };
+use crate::secret::Access;
 
 const TOKEN: &str = "first-token";
 
@@ -15,9 +18,10 @@ fn context(honours_keys: bool) -> CallContext {
     let base_url = "http://10.1.2.3:7700/prefix".parse().unwrap();
     CallContext {
         runtime_id: "rt".parse().unwrap(),
-        access: Access::remote(base_url, TOKEN.parse().ok()),
+        access: Access::remote(base_url, TOKEN.parse().ok()).into(),
         limits: CallLimits::default(),
-        honours_keys,
+        honours_keys: Some(honours_keys),
+        identified: true,
         jitter: Jitter::new(1),
         permit: Permit::of(&Arc::default(), 1).unwrap(),
     }
@@ -28,11 +32,28 @@ impl Scene {
         Self::with(command, false)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
     fn with(command: Command, honours_keys: bool) -> Self {
+        Self::of(command, context(honours_keys))
+    }
+
+    /// Nothing is known of the runtime yet.
+    fn unknown(command: Command) -> Self {
+        Self::of(command, CallContext { honours_keys: None, identified: false, ..context(false) })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
+    fn of(command: Command, context: CallContext) -> Self {
         let now = Instant::now();
         let total = CallLimits::default().total();
-        Self { call: Call::new(now, context(honours_keys), command, total), now }
+        Self { call: Call::new(now, context, command, total), now }
+    }
+
+    /// It asks who is there.
+    #[track_caller]
+    fn asks(&mut self) -> Attempt {
+        let attempt = self.sends();
+        assert_eq!((attempt.request.method().as_str(), attempt.request.uri().path()), QUESTION);
+        attempt
     }
 
     #[track_caller]
@@ -102,6 +123,10 @@ fn stop() -> Command {
 
 const RESET: Failure = Failure { cause: FailureCause::Network(NetworkPhase::Receive), sent: true };
 const REFUSED: Failure = Failure { cause: FailureCause::Network(NetworkPhase::Connect), sent: false };
+const QUESTION: (&str, &str) = ("GET", "/prefix/v1/runtime");
+const RIGHT: &str = r#"{"runtime":{"runtime_id":"rt","display_name":null,"backend":"memory","status":"running",
+    "worker_count":0,"active_worker_count":0,"stopped_worker_count":0,"cancelled_worker_count":0,"diagnostic_count":0,
+    "limits":{"max_transcript_projection_items":256,"max_event_batch_items":256},"features":["idempotency"]}}"#;
 const NO_WORKERS: &str = r#"{"workers":[]}"#;
 
 #[test]
@@ -247,7 +272,7 @@ fn a_token_is_read_anew_once() {
     let error = scene.done().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RuntimeAuthFailed);
     assert_eq!(error.outcome(), Some(Outcome::NotApplied));
-    assert!(scene.call.lesson().unwrap().token == "second-token".parse().ok());
+    assert_eq!(scene.call.attempts(), 1, "what was refused for its token does not count");
 }
 
 #[test]
@@ -347,4 +372,91 @@ fn an_attempt_prints_what_is_asked_and_not_where() {
     let printed = format!("{:?}", Scene::new(Command::workers()).sends());
     assert!(printed.contains("GET") && printed.contains("AttemptId(1)"), "{printed}");
     assert!(!printed.contains("10.1.2.3") && !printed.contains("prefix"), "{printed}");
+}
+
+#[test]
+fn nothing_is_changed_on_another_machine() {
+    for command in [input(), stop(), create(Some("k"))] {
+        let mut scene = Scene::unknown(command);
+        let question = scene.asks();
+        let Via::Identify(identity) = &question.via else { panic!() };
+        let other = RIGHT.replace("\"rt\"", "\"other\"");
+        scene.call.handle(scene.now, CallInput::Response(question.id, Response::new(other.into())));
+        let error = scene.done().unwrap_err();
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::IdentityMismatch, Some(Outcome::NotApplied)));
+        assert!(!identity.is_confirmed());
+        let report = scene.call.into_report();
+        assert_eq!(report.end, Some((Operation::ReadRuntime, Err(ErrorKind::IdentityMismatch))));
+        assert!(report.identity.is_none() && report.summary.is_none());
+    }
+}
+
+#[test]
+fn a_read_needs_no_question() {
+    assert_ne!(Scene::unknown(list()).sends().request.uri().path(), QUESTION.1);
+    let attempt = Scene::unknown(Command::Runtime).sends();
+    assert!(matches!(attempt.via, Via::Identify(_)), "this is the question itself");
+}
+
+#[test]
+fn a_runtime_in_the_same_process_is_asked_for_what_it_can_do_alone() {
+    let context = || CallContext { access: Access::in_process().into(), identified: false, ..context(false) };
+    let mut scene = Scene::of(input(), context());
+    assert_eq!(scene.sends().request.method(), "POST");
+    let mut scene = Scene::of(input(), CallContext { honours_keys: None, ..context() });
+    let question = scene.sends();
+    assert_eq!(question.request.uri(), "/v1/runtime");
+    scene.call.handle(scene.now, CallInput::Response(question.id, Response::new(RIGHT.into())));
+    assert_eq!(scene.sends().request.method(), "POST");
+    assert_eq!(scene.call.attempts(), 1);
+}
+
+#[test]
+fn a_question_that_fails_is_asked_again_and_proves_that_nothing_happened() {
+    let mut scene = Scene::unknown(input());
+    for _ in 1..MAX_ATTEMPTS {
+        let id = scene.asks().id;
+        scene.call.handle(scene.now, CallInput::Failed(id, RESET));
+        scene.waits(CallWait::Backoff);
+    }
+    let id = scene.asks().id;
+    scene.call.handle(scene.now, CallInput::Failed(id, RESET));
+    let error = scene.done().unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (RESET.cause.into(), Some(Outcome::NotApplied)));
+    assert_eq!(scene.call.attempts(), MAX_ATTEMPTS);
+}
+
+#[test]
+fn a_command_goes_over_the_connection_on_which_the_question_was_answered() {
+    let mut scene = Scene::with(input(), false);
+    let attempt = scene.sends();
+    assert!(matches!(attempt.via, Via::Identified), "the registry knows of one");
+    let none = Failure::unsent(FailureCause::NotIdentified);
+    scene.call.handle(scene.now, CallInput::Failed(attempt.id, none));
+    // Others take the connection on which it asks, as often as it asks.
+    for asked in 1..=MAX_QUESTIONS {
+        let id = scene.asks().id;
+        scene.call.handle(scene.now, CallInput::Response(id, Response::new(RIGHT.into())));
+        assert_eq!(scene.call.attempts(), 0, "what was answered is no attempt");
+        let attempt = scene.sends();
+        assert!(matches!(attempt.via, Via::Identified), "{asked}");
+        scene.call.handle(scene.now, CallInput::Failed(attempt.id, none));
+    }
+    let error = scene.done().unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::RuntimeUnavailable, Some(Outcome::NotApplied)));
+}
+
+#[test]
+fn a_runtime_that_keeps_no_connection_is_asked_just_before() {
+    let mut scene = Scene::unknown(stop());
+    for _ in 1..MAX_ATTEMPTS {
+        let id = scene.asks().id;
+        let last = Response::builder().header("connection", "close").body(RIGHT.into()).unwrap();
+        scene.call.handle(scene.now, CallInput::Response(id, last));
+        let attempt = scene.sends();
+        assert!(matches!(attempt.via, Via::Any));
+        scene.call.handle(scene.now, CallInput::Failed(attempt.id, RESET));
+        scene.waits(CallWait::Backoff);
+    }
+    scene.asks();
 }

@@ -43,7 +43,9 @@ impl Problem {
     /// What it means that there was no response at all.
     pub fn from_transport_failure(failure: Failure, changes_something: bool) -> Self {
         let (code, title) = match failure.cause {
-            FailureCause::Network(_) => (GATEWAY_UNREACHABLE, "The gateway cannot be reached"),
+            FailureCause::Network(_) | FailureCause::NotIdentified => {
+                (GATEWAY_UNREACHABLE, "The gateway cannot be reached")
+            }
             FailureCause::Timeout(_) => (GATEWAY_TIMEOUT, "The gateway did not answer in time"),
             FailureCause::NotHttp | FailureCause::CutShort | FailureCause::TooLarge => {
                 (NOT_A_GATEWAY, ANOTHER_PROGRAM)
@@ -51,7 +53,9 @@ impl Problem {
         };
         let detail = match failure.cause {
             FailureCause::Network(NetworkPhase::Resolve) => "its name does not resolve",
-            FailureCause::Network(NetworkPhase::Connect) => "there is no connection",
+            FailureCause::Network(NetworkPhase::Connect) | FailureCause::NotIdentified => {
+                "there is no connection"
+            }
             FailureCause::Network(NetworkPhase::Tls) => "there is no trusted TLS session",
             FailureCause::Network(NetworkPhase::Send) => {
                 "the connection broke while the request was being sent"

@@ -43,7 +43,7 @@ use crate::id::WorkerRef;
 use crate::problem::Problem;
 use crate::runtime_api::ask_for_websocket;
 use crate::secret::Access;
-use crate::transport::{ConnId, Connect, Failure, FailureCause, Loss, REPORT_GRACE, Unopened};
+use crate::transport::{ConnId, Connect, Failure, FailureCause, Loss, REPORT_GRACE, Unopened, Via};
 
 /// The pause before the first reconnect. It doubles with each failure until there is a sign of life.
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(250);
@@ -308,6 +308,7 @@ impl GatewayStream {
             id,
             target: self.access.target(),
             request: self.request(),
+            via: Via::Any,
             limits: LIMITS.of_streams(),
         }));
     }

@@ -4,8 +4,8 @@ use http::Response;
 use super::*;
 use crate::call::{CallInput, CallOutput};
 use crate::error::{NetworkPhase, Outcome};
-use crate::runtime_api::{CreateWorker, Intent, Profile};
-use crate::transport::{Failure, FailureCause};
+use crate::runtime_api::{CreateWorker, Intent, Profile, RuntimeStatus};
+use crate::transport::{Attempt, Failure, FailureCause, IdlePool, Pooled, Via};
 use crate::watch::GIVE_UP_AFTER;
 
 fn id(text: &str) -> RuntimeId {
@@ -57,7 +57,9 @@ fn run(
                 };
                 call.handle(clock, input);
             }
-            CallOutput::RefreshCredential => call.handle(clock, CallInput::Credential("new".parse().ok())),
+            CallOutput::RefreshCredential => {
+                call.handle(clock, CallInput::Credential("new-token".parse().ok()))
+            }
             CallOutput::Wait { until, .. } => clock = until,
             CallOutput::Done(_) => return registry.finish(now, call),
         }
@@ -66,6 +68,13 @@ fn run(
 
 const REFUSED: Failure = Failure { cause: FailureCause::Network(NetworkPhase::Connect), sent: false };
 const LIST: Result<(u16, &str), Failure> = Ok((200, r#"{"workers":[]}"#));
+/// A worker of another runtime.
+const OTHER: Result<(u16, &str), Failure> = Ok((
+    200,
+    r#"{"workers":[{"worker_ref":{"runtime_id":"b","worker_id":"w"},"runtime_id":"b","worker_id":"w","status":"running",
+    "intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"},"requested_capability_count":0,
+    "has_config_bundle":false,"transcript_len":0,"last_event_id":0}]}"#,
+));
 const SUMMARY: &str = r#"{"runtime":{"runtime_id":"a","display_name":null,"backend":"memory","status":"running",
     "worker_count":3,"active_worker_count":1,"stopped_worker_count":1,"cancelled_worker_count":1,"diagnostic_count":0,
     "limits":{"max_transcript_projection_items":256,"max_event_batch_items":256},"features":["idempotency"]}}"#;
@@ -113,10 +122,11 @@ fn reachability_follows_how_calls_end() {
         (LIST, Reachability::Reachable, true),
         (Ok((401, "")), Reachability::Unauthorized, false),
         (Ok((403, "<html>")), Reachability::Unauthorized, false),
-        (Ok((302, "")), Reachability::Unreachable, false),
-        (Ok((200, "<html>")), Reachability::Unreachable, false),
-        (Ok((404, "")), Reachability::Unknown, false),
-        (Ok((502, "<html>")), Reachability::Unknown, false),
+        (Ok((302, "")), Reachability::Reachable, true),
+        (Ok((200, "<html>")), Reachability::Reachable, true),
+        (Ok((404, "")), Reachability::Reachable, true),
+        (Ok((502, "<html>")), Reachability::Reachable, true),
+        (OTHER, Reachability::Misdirected, false),
         (Err(REFUSED), Reachability::Unreachable, false),
     ] {
         let mut registry = registry(1);
@@ -177,38 +187,92 @@ fn clones_hear_of_what_changed_and_of_nothing_else() {
     assert!(run(&mut registry, later, Command::workers(), Err(REFUSED)).is_none());
 }
 
-#[test]
-fn keys_are_relied_on_once_the_runtime_has_said_so() {
-    let (mut registry, now) = (registry(1), epoch());
-    let create = || {
-        let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default());
-        Command::Create { worker: Box::new(worker), key: "key".parse().ok() }
+/// The call that creates a worker under a key.
+fn keyed_create(registry: &mut Registry, now: Instant) -> Call {
+    let worker = CreateWorker {
+        requested_capabilities: vec![],
+        ..CreateWorker::new(Intent::Assistant { purpose: None }, Profile::default())
     };
-    let attempts = |registry: &mut Registry| {
-        let mut call = registry.call(now, &id("a"), create(), None).unwrap();
-        let CallOutput::Send(attempt) = call.poll(now) else { panic!() };
-        let reset = Failure::sent(FailureCause::Network(NetworkPhase::Receive));
-        call.handle(now, CallInput::Failed(attempt.id, reset));
-        matches!(call.poll(now), CallOutput::Wait { .. })
-    };
-    assert!(!attempts(&mut registry));
-    run(&mut registry, now, Command::Runtime, Ok((200, SUMMARY)));
-    assert!(attempts(&mut registry));
+    registry
+        .call(now, &id("a"), Command::Create { worker: Box::new(worker), key: "key".parse().ok() }, None)
+        .unwrap()
+}
+
+#[track_caller]
+fn next_attempt(call: &mut Call, now: Instant) -> Attempt {
+    match call.poll(now) {
+        CallOutput::Send(attempt) => attempt,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
-fn a_token_that_was_read_anew_is_used_from_then_on() {
+fn what_the_runtime_can_do_is_asked_before_it_matters() {
+    let (mut registry, now) = (registry(1), epoch());
+    let mut call = keyed_create(&mut registry, now);
+    let question = next_attempt(&mut call, now);
+    assert_eq!((question.request.method().as_str(), question.request.uri().path()), ("GET", "/v1/runtime"));
+    call.handle(now, CallInput::Response(question.id, Response::new(SUMMARY.into())));
+    let attempt = next_attempt(&mut call, now);
+    assert_eq!(attempt.request.method(), "POST");
+    let reset = Failure::sent(FailureCause::Network(NetworkPhase::Receive));
+    call.handle(now, CallInput::Failed(attempt.id, reset));
+    assert!(matches!(call.poll(now), CallOutput::Wait { .. }), "the runtime honours keys: it is tried again");
+    registry.finish(now, call);
+    assert!(registry.health(&id("a")).unwrap().has(Feature::Idempotency));
+}
+
+#[test]
+fn a_connection_that_is_identified_is_used_without_a_question() {
     let (mut registry, now) = (registry(1), epoch());
     let mut clone = registry.clone();
-    clone.apply(run(&mut registry, now, Command::workers(), Ok((401, ""))).unwrap());
+    let mut pool = IdlePool::default();
+    let mut call = keyed_create(&mut registry, now);
+    let question = next_attempt(&mut call, now);
+    let mut connection = Pooled::new(());
+    connection.used_by(&question.via);
+    pool.keep(now, connection);
+    let Attempt { id, via, .. } = question;
+    drop(via);
+    call.handle(now, CallInput::Response(id, Response::new(SUMMARY.into())));
+    let attempt = next_attempt(&mut call, now);
+    assert!(pool.take(now, &attempt.via, attempt.limits.max_idle).map(|it| pool.keep(now, it)).is_some());
+    let broken = Failure::sent(FailureCause::CutShort);
+    call.handle(now, CallInput::Failed(attempt.id, broken));
+    assert!(matches!(call.poll(now), CallOutput::Done(Err(_))));
+    let change = registry.finish(now, call);
+
+    let next = next_attempt(&mut keyed_create(&mut registry, now), now);
+    assert!(matches!(next.via, Via::Identified));
+    clone.apply(change.unwrap());
+    let elsewhere = next_attempt(&mut keyed_create(&mut clone, now), now);
+    assert!(matches!(elsewhere.via, Via::Identify(_)), "a clone has connections of its own");
+    pool.prune(now, |()| false);
+    let later = next_attempt(&mut keyed_create(&mut registry, now), now);
+    assert!(matches!(later.via, Via::Identify(_)), "the connection is gone");
+}
+
+#[test]
+fn a_token_that_is_replaced_is_used_and_scrubbed_everywhere() {
+    let (mut registry, now) = (registry(1), epoch());
+    let mut clone = registry.clone();
+    let mut under_way = clone.call(now, &id("b"), Command::workers(), None).unwrap();
+    let attempt = next_attempt(&mut under_way, now);
+    run(&mut registry, now, Command::workers(), Ok((401, "")));
     for registry in [&mut registry, &mut clone] {
         let mut call = registry.call(now, &id("a"), Command::workers(), None).unwrap();
-        let CallOutput::Send(attempt) = call.poll(now) else { panic!() };
-        assert_eq!(attempt.request.headers()["authorization"], "Bearer new");
+        assert_eq!(next_attempt(&mut call, now).request.headers()["authorization"], "Bearer new-token");
     }
-    assert!(registry.rotate(&id("a"), "new".parse().unwrap()).is_none());
-    clone.apply(registry.rotate(&id("a"), "newest".parse().unwrap()).unwrap());
-    assert!(clone.rotate(&id("a"), "newest".parse().unwrap()).is_none());
+    clone.rotate(&id("a"), "newest-token".parse().unwrap());
+    let mut call = registry.call(now, &id("a"), Command::workers(), None).unwrap();
+    assert_eq!(next_attempt(&mut call, now).request.headers()["authorization"], "Bearer newest-token");
+
+    // Another runtime, which was asked before, must not tell it either.
+    let words = r#"{"error":{"code":"x","message":"newest-token, new-token"}}"#;
+    let response = Response::builder().status(400).body(words.into()).unwrap();
+    under_way.handle(now, CallInput::Response(attempt.id, response));
+    let CallOutput::Done(Err(error)) = under_way.poll(now) else { panic!() };
+    assert!(error.detail().ends_with(": [redacted], [redacted]"), "{}", error.detail());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a runtime may have beyond v1.
 
+use crate::error::{Error, ErrorKind};
+
 /// Something that runtimes have or lack, by the name that `GET /v1/runtime` lists it under (`docs/runtime-api.md`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
@@ -33,6 +35,12 @@ pub enum Feature {
 }
 
 impl Feature {
+    /// What a command that needs it ends with where the runtime does not have it.
+    pub(crate) fn missing(self) -> Error {
+        let detail = format!("the runtime does not have the feature `{}`", self.name());
+        Error::with_detail(ErrorKind::Unsupported, detail)
+    }
+
     /// Every feature.
     pub const ALL: &[Self] = &[
         Self::Idempotency,

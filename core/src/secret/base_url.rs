@@ -152,6 +152,14 @@ impl BaseUrl {
         }
     }
 
+    /// The host, of a base URL that has one.
+    pub(super) fn host(&self) -> Option<&str> {
+        match &*self.0 {
+            Parts::Tcp { host, .. } => Some(host),
+            Parts::Unix(_) => None,
+        }
+    }
+
     /// Every spelling of this place that must not be read by anybody outside.
     pub(super) fn spellings(&self) -> Vec<String> {
         match &*self.0 {

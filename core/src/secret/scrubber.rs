@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aho_corasick::AhoCorasick;
 
@@ -15,34 +15,59 @@ pub const REDACTED: &str = "[redacted]";
 /// How many layers of JSON escapes and percent-encoding are looked through.
 const MAX_LAYERS: usize = 3;
 
-/// Replaces a runtime's base URL, authority, port and tokens in texts, wherever they stand: as they are,
-/// JSON-escaped, percent-encoded, or any mixture of these up to three layers deep, in any case.
+/// How many bytes may stand between the host and the port of a runtime for the two to be read as one address, as in
+/// `host=H port=P`, `(H, P)` or `port P of H`.
+const MAX_BETWEEN: usize = 24;
+
+/// Replaces the base URLs, authorities, ports and tokens of runtimes in texts, wherever they stand: as they are,
+/// JSON-escaped, percent-encoded, or any mixture of these up to three layers deep, in any case. A host and a port that
+/// stand near each other are replaced, too, whatever words are between them.
 ///
 /// A text without secrets comes back unchanged and uncopied.
+///
+/// This is against accident. A runtime that wants to tell its secret can do so in a code of its own.
 #[derive(Clone, Default)]
 pub struct Scrubber(Option<Arc<Patterns>>);
 
 struct Patterns {
-    automaton: AhoCorasick,
-    /// Patterns from here on are ports, which end where a further digit does not follow.
-    first_port: usize,
+    texts: Vec<String>,
+    kinds: Vec<Kind>,
+    /// Made when there is a first text to be searched: it takes longer than many a process needs it.
+    automaton: OnceLock<AhoCorasick>,
+}
+
+/// What a pattern is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// A secret wherever it stands.
+    Secret,
+    /// The same, unless a further digit follows.
+    ColonPort,
+    /// A secret only near the port of the runtime with this number.
+    Host(usize),
+    /// The digits of a port: a secret only near the host of the runtime with this number.
+    Port(usize),
 }
 
 impl Scrubber {
-    pub(super) fn new(base_url: Option<&BaseUrl>, tokens: &[Token]) -> Self {
-        let mut patterns: Vec<String> = tokens.iter().map(|token| token.0.to_string()).collect();
-        patterns.extend(base_url.into_iter().flat_map(BaseUrl::spellings));
-        let first_port = patterns.len();
-        patterns.extend(base_url.and_then(BaseUrl::distinctive_port).map(|port| format!(":{port}")));
+    /// What takes out all of these base URLs and tokens.
+    pub(super) fn new<'s>(secrets: impl IntoIterator<Item = (Option<&'s BaseUrl>, &'s [Token])>) -> Self {
+        let mut patterns: Vec<(String, Kind)> = Vec::new();
+        for (number, (base_url, tokens)) in secrets.into_iter().enumerate() {
+            patterns.extend(tokens.iter().map(|token| (token.0.to_string(), Kind::Secret)));
+            let Some(base_url) = base_url else { continue };
+            patterns.extend(base_url.spellings().into_iter().map(|spelling| (spelling, Kind::Secret)));
+            if let Some((host, port)) = base_url.host().zip(base_url.distinctive_port()) {
+                patterns.push((format!(":{port}"), Kind::ColonPort));
+                patterns.push((port.to_string(), Kind::Port(number)));
+                patterns.push((host.to_owned(), Kind::Host(number)));
+            }
+        }
         if patterns.is_empty() {
             return Self::default();
         }
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .build(&patterns)
-            // Building fails past 2^31 states; a few patterns of at most a few KiB are far from it.
-            .expect("a few short patterns make a small automaton");
-        Self(Some(Arc::new(Patterns { automaton, first_port })))
+        let (texts, kinds) = patterns.into_iter().unzip();
+        Self(Some(Arc::new(Patterns { texts, kinds, automaton: OnceLock::new() })))
     }
 
     /// The text with [`REDACTED`] in the place of each secret.
@@ -104,14 +129,34 @@ impl Scrubber {
 }
 
 impl Patterns {
+    fn automaton(&self) -> &AhoCorasick {
+        self.automaton.get_or_init(|| {
+            AhoCorasick::builder()
+                .ascii_case_insensitive(true)
+                .build(&self.texts)
+                // Building fails past 2^31 states. A runtime has about fifteen patterns, each as long as its base URL or
+                // token, which are bounded: that is a hundred thousand runtimes away.
+                .expect("the patterns make an automaton")
+        })
+    }
+
     /// Finds what is secret in the source and in everything that it decodes to.
     fn search(&self, source: Source<'_>, layers: usize, spans: &mut Vec<Range<usize>>) {
-        let found = self.automaton.find_overlapping_iter(source.bytes).filter(|found| {
-            let followed_by_digit = source.bytes.get(found.end()).is_some_and(u8::is_ascii_digit);
-            found.pattern().as_usize() < self.first_port || !followed_by_digit
-        });
-        let origin = |offset| source.origin(offset) as usize;
-        spans.extend(found.map(|found| origin(found.start())..origin(found.end())));
+        let (mut hosts, mut ports) = (Vec::new(), Vec::new());
+        let mut secret = |span: Range<usize>| {
+            spans.push(source.origin(span.start) as usize..source.origin(span.end) as usize);
+        };
+        for found in self.automaton().find_overlapping_iter(source.bytes) {
+            let span = found.start()..found.end();
+            match self.kinds[found.pattern().as_usize()] {
+                Kind::Secret => secret(span),
+                Kind::ColonPort if !continues(source.bytes.get(span.end)) => secret(span),
+                Kind::Port(runtime) if stands_alone(source.bytes, &span) => ports.push((runtime, span)),
+                Kind::Host(runtime) if stands_alone(source.bytes, &span) => hosts.push((runtime, span)),
+                Kind::ColonPort | Kind::Port(_) | Kind::Host(_) => {}
+            }
+        }
+        near_each_other(&hosts, &ports).into_iter().for_each(secret);
         if layers == 0 {
             return;
         }
@@ -126,6 +171,34 @@ impl Patterns {
             }
         }
     }
+}
+
+fn continues(byte: Option<&u8>) -> bool {
+    byte.is_some_and(u8::is_ascii_digit)
+}
+
+/// Whether neither a letter nor a digit is directly before or after.
+fn stands_alone(text: &[u8], span: &Range<usize>) -> bool {
+    let goes_on = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    !goes_on(span.start.checked_sub(1).and_then(|before| text.get(before))) && !goes_on(text.get(span.end))
+}
+
+/// A runtime's number, and where its host or port stands.
+type Part = (usize, Range<usize>);
+
+/// Each host and port of one runtime with at most [`MAX_BETWEEN`] bytes between them. Both are in the order of the text.
+fn near_each_other(hosts: &[Part], ports: &[Part]) -> Vec<Range<usize>> {
+    let mut near = Vec::new();
+    let mut first = 0;
+    for (host_of, host) in hosts {
+        // Ports that are too far before this host are so for all that follow.
+        first += ports[first..].iter().take_while(|(_, port)| port.end + MAX_BETWEEN < host.start).count();
+        let within = ports[first..].iter().take_while(|(_, port)| port.start <= host.end + MAX_BETWEEN);
+        for (_, port) in within.filter(|(port_of, _)| port_of == host_of) {
+            near.push(host.start.min(port.start)..host.end.max(port.end));
+        }
+    }
+    near
 }
 
 /// How long a JSON string is whose opening quote has just been read.
@@ -298,7 +371,7 @@ mod tests {
     use super::*;
 
     fn scrubber(base_url: &str, token: &str) -> Scrubber {
-        Scrubber::new(Some(&base_url.parse().unwrap()), &[token.parse().unwrap()])
+        Scrubber::new([(Some(&base_url.parse().unwrap()), &[token.parse().unwrap()][..])])
     }
 
     #[test]
@@ -366,6 +439,44 @@ mod tests {
     }
 
     #[test]
+    fn a_host_and_its_port_go_whatever_stands_between_them() {
+        let scrubber = scrubber("http://127.0.0.1:7700", "s3cret");
+        for address in [
+            "127.0.0.1 port 7700",
+            "127.0.0.1 port=7700",
+            "127.0.0.1, 7700",
+            "7700 of 127.0.0.1",
+            "127.0.0.1', 'port': 7700",
+            r#"127.0.0.1\", \"port\": 7700"#,
+            "127.0.0.1%22%2C%22port%22%3A7700",
+        ] {
+            let text = format!("connect to ({address})");
+            assert_eq!(scrubber.text(&text), format!("connect to ({REDACTED})"), "{text}");
+        }
+        for text in [
+            "127.0.0.1 port 77001",
+            "127.0.0.1 port x7700",
+            "127.0.0.11 port 7700",
+            "127.0.0.1 is where all of it was before 7700 lines were written",
+        ] {
+            assert!(matches!(scrubber.text(text), Cow::Borrowed(_)), "{text}");
+        }
+        let other: BaseUrl = "http://localhost:8800".parse().unwrap();
+        let (first, token): (BaseUrl, Token) =
+            ("http://127.0.0.1:7700".parse().unwrap(), "x1x".parse().unwrap());
+        let both = Scrubber::new([(Some(&first), &[token][..]), (Some(&other), &[][..])]);
+        assert_eq!(both.text("(127.0.0.1, 8800)"), "(127.0.0.1, 8800)", "of two runtimes");
+        assert_eq!(both.text("(localhost, 8800) x1x"), format!("({REDACTED}) {REDACTED}"));
+    }
+
+    #[test]
+    fn many_hosts_and_ports_are_paired_in_one_walk() {
+        let scrubber = scrubber("http://127.0.0.1:7700", "s3cret");
+        let text = "127.0.0.1 7700 ".repeat(3000);
+        assert!(scrubber.text(&text).len() < text.len());
+    }
+
+    #[test]
     fn json_stays_json() {
         let scrubber = scrubber("http://vault.example:7700", "tok\",\"en");
         for (json, scrubbed) in [
@@ -423,12 +534,12 @@ mod tests {
     #[test]
     fn a_socket_path_is_a_secret() {
         let base_url: BaseUrl = "unix:///run/関所/rt.sock".parse().unwrap();
-        let scrubber = Scrubber::new(Some(&base_url), &[]);
+        let scrubber = Scrubber::new([(Some(&base_url), &[][..])]);
         assert_eq!(scrubber.text("no /run/関所/rt.sock here"), format!("no {REDACTED} here"));
         assert_eq!(scrubber.text(r"\/run\/\u95a2所\/rt.sock"), REDACTED);
         assert_eq!(scrubber.text("%2Frun/%E9%96%A2所/rt.sock"), REDACTED);
         let base_url: BaseUrl = "unix:///run/😀".parse().unwrap();
-        let scrubber = Scrubber::new(Some(&base_url), &[]);
+        let scrubber = Scrubber::new([(Some(&base_url), &[][..])]);
         assert_eq!(scrubber.text(r"\/run\/\ud83d\uDE00"), REDACTED);
     }
 

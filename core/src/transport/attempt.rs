@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Request;
 
+use super::connection::Via;
 use crate::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
 use crate::secret::base_url::Target;
 
@@ -27,6 +28,8 @@ pub struct Attempt {
     pub target: Target,
     /// What to send: in origin form, `Host` and `Authorization` included.
     pub request: Request<Bytes>,
+    /// Which connection may carry it.
+    pub via: Via,
     /// How long each phase may take, and how large the answer may be.
     pub limits: AttemptLimits,
 }
@@ -51,7 +54,7 @@ pub struct AttemptLimits {
 impl Attempt {
     /// The one attempt of a request that belongs to no call.
     pub(crate) fn only(target: Target, request: Request<Bytes>, limits: AttemptLimits) -> Self {
-        Self { id: AttemptId(1), target, request, limits }
+        Self { id: AttemptId(1), target, request, via: Via::Any, limits }
     }
 }
 
@@ -61,6 +64,7 @@ impl fmt::Debug for Attempt {
             .field("id", &self.id)
             .field("target", &self.target)
             .field("method", self.request.method())
+            .field("via", &self.via)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -88,6 +92,8 @@ pub enum FailureCause {
     CutShort,
     /// The body is larger than [`AttemptLimits::max_body`], or was announced to be.
     TooLarge,
+    /// There is no pooled connection as [`Via::Identified`] asks for. Always unsent.
+    NotIdentified,
 }
 
 impl Failure {
@@ -113,6 +119,7 @@ impl From<FailureCause> for ErrorKind {
             FailureCause::Timeout(phase) => Self::RuntimeTimeout(phase),
             FailureCause::NotHttp | FailureCause::CutShort => Self::MalformedResponse,
             FailureCause::TooLarge => Self::ResponseTooLarge,
+            FailureCause::NotIdentified => Self::RuntimeUnavailable,
         }
     }
 }
@@ -132,6 +139,7 @@ impl FailureCause {
             Self::NotHttp => "what the runtime answered is not HTTP",
             Self::CutShort => "the runtime's response was cut short",
             Self::TooLarge => "the runtime's response is over the limit",
+            Self::NotIdentified => "no connection to this runtime could be identified: others use them all",
         }
     }
 }

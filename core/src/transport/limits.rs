@@ -34,3 +34,9 @@ pub const MAX_IDLE_FOR_ONCE: Duration = Duration::from_secs(2);
 
 /// How long a pooled connection may have been idle to carry a command that may be repeated.
 pub const MAX_IDLE: Duration = Duration::from_secs(60);
+
+/// How many idle connections a pool keeps, of each event loop to each runtime.
+pub const MAX_IDLE_CONNECTIONS: usize = 16;
+
+/// How many of them may have been idle for longer than [`MAX_IDLE_FOR_ONCE`].
+pub const MAX_LONG_IDLE_CONNECTIONS: usize = 2;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use super::attempt::{Failure, FailureCause};
+use super::connection::Via;
 use crate::secret::base_url::Target;
 
 /// Names a connection within the machine that asked for it.
@@ -27,6 +28,9 @@ pub struct Connect {
     pub target: Target,
     /// What to ask for, in origin form: an opening handshake (RFC 6455, 4.1), to which the transport adds its key.
     pub request: Request<()>,
+    /// Which connection becomes the stream: a pooled one for [`Via::Identified`], which has been idle for at most
+    /// [`MAX_IDLE_FOR_ONCE`](super::MAX_IDLE_FOR_ONCE), or else a new one.
+    pub via: Via,
     /// How long each phase may take.
     pub limits: ConnectLimits,
 }
@@ -57,6 +61,12 @@ pub enum Unopened {
     Malformed,
     /// There was no answer.
     Failed(Failure),
+}
+
+impl From<Failure> for Unopened {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
 }
 
 /// How a stream ended, or why there was none.

@@ -1,7 +1,12 @@
 use super::*;
 use crate::runtime_api::Envelope;
+use crate::secret::Access;
+use crate::transport::{REPORT_GRACE, Via};
 
 const TOKEN: &str = "first-token";
+
+/// The right runtime's answer.
+const RIGHT: &str = r#"{"runtime":{"runtime_id":"rt","display_name":null,"backend":"memory","status":"running","worker_count":0,"active_worker_count":0,"stopped_worker_count":0,"cancelled_worker_count":0,"diagnostic_count":0,"limits":{"max_transcript_projection_items":256,"max_event_batch_items":256},"features":["idempotency"]}}"#;
 
 fn worker() -> WorkerRef {
     WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: "w".parse().unwrap() }
@@ -28,7 +33,7 @@ impl Scene {
         let now = Instant::now();
         let context = WatchContext {
             worker: worker(),
-            access: Access::remote("http://10.1.2.3:7700".parse().unwrap(), TOKEN.parse().ok()),
+            access: Access::remote("http://10.1.2.3:7700".parse().unwrap(), TOKEN.parse().ok()).into(),
             limits: CallLimits::default(),
             give_up_after: GIVE_UP_AFTER,
             jitter: Jitter::new(1),
@@ -46,7 +51,24 @@ impl Scene {
     }
 
     #[track_caller]
+    fn asks(&mut self) -> Attempt {
+        match self.watch.poll(self.now) {
+            WatchOutput::Send(attempt) => attempt,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answers(&mut self, id: AttemptId, status: u16, body: &str) {
+        let response =
+            Response::builder().status(status).body(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+        self.watch.handle(self.now, WatchInput::Response(id, response));
+    }
+
+    /// It connects once it knows that the right runtime is there.
+    #[track_caller]
     fn connects(&mut self, place: Option<&str>) -> Connect {
+        let question = self.asks().id;
+        self.answers(question, 200, RIGHT);
         match self.watch.poll(self.now) {
             WatchOutput::Connect(connect) => {
                 let cursor = connect.request.uri().query().map(|query| query.replace("cursor=", ""));
@@ -342,6 +364,7 @@ fn it_gives_up_in_the_end_and_says_why() {
         let error = loop {
             match scene.watch.poll(scene.now) {
                 WatchOutput::Wait { until, .. } => scene.now = until,
+                WatchOutput::Send(question) => scene.answers(question.id, 200, RIGHT),
                 WatchOutput::Connect(connect) => {
                     scene.id = connect.id;
                     assert_eq!(connect.request.uri().query().is_some(), place.is_some());
@@ -483,7 +506,6 @@ fn a_token_is_read_anew_once() {
     assert_eq!(connect.request.headers()["authorization"], "Bearer second-token");
     scene.refuses(401, "");
     scene.says(&["runtime_auth_failed"]);
-    assert_eq!(scene.watch.take_refreshed(), "second-token".parse().ok());
 
     let mut scene = Scene::follow();
     scene.connects(None);
@@ -563,4 +585,71 @@ fn it_is_live_between_the_first_good_frame_and_the_end() {
 fn what_it_hears_prints_no_length() {
     let of_length = |length| format!("{:?}", WatchInput::Frame(ConnId::of(1), vec![b'x'; length].into()));
     assert_eq!(of_length(1), of_length(100));
+}
+
+#[test]
+fn another_runtime_is_not_watched() {
+    let mut scene = Scene::follow();
+    let question = scene.asks();
+    assert_eq!(question.request.uri(), "/v1/runtime");
+    let Via::Identify(identity) = &question.via else { panic!() };
+    scene.answers(question.id, 200, &RIGHT.replace("\"rt\"", "\"other\""));
+    assert!(!identity.is_confirmed());
+    scene.says(&["identity_mismatch"]);
+}
+
+#[test]
+fn the_stream_goes_over_the_connection_on_which_the_question_was_answered() {
+    let mut scene = Scene::follow();
+    let question = scene.asks();
+    let Via::Identify(identity) = &question.via else { panic!() };
+    scene.answers(question.id, 200, RIGHT);
+    assert!(identity.is_confirmed());
+    let WatchOutput::Connect(connect) = scene.watch.poll(scene.now) else { panic!() };
+    assert!(matches!(connect.via, Via::Identified));
+
+    // It was lost, or something else uses it.
+    let none = WatchInput::Lost(connect.id, Loss::Failed(FailureCause::NotIdentified));
+    scene.watch.handle(scene.now, none);
+    let question = scene.asks().id;
+    // This time it ends with the answer.
+    let last = Response::builder().header("connection", "close").body(RIGHT.into()).unwrap();
+    scene.watch.handle(scene.now, WatchInput::Response(question, last));
+    let WatchOutput::Connect(connect) = scene.watch.poll(scene.now) else { panic!() };
+    assert!(matches!(connect.via, Via::Any));
+}
+
+#[test]
+fn a_connection_that_is_always_taken_is_not_asked_for_without_end() {
+    let mut scene = Scene::follow();
+    for _ in 0..crate::call::MAX_QUESTIONS {
+        let id = scene.asks().id;
+        scene.answers(id, 200, RIGHT);
+        let WatchOutput::Connect(connect) = scene.watch.poll(scene.now) else { panic!() };
+        let taken = WatchInput::Lost(connect.id, Loss::Failed(FailureCause::NotIdentified));
+        scene.watch.handle(scene.now, taken);
+    }
+    scene.waits(WatchWait::Backoff);
+}
+
+#[test]
+fn a_question_that_fails_is_asked_again() {
+    let mut scene = Scene::follow();
+    let question = scene.asks().id;
+    let refused = Failure::unsent(FailureCause::Network(NetworkPhase::Connect));
+    scene.watch.handle(scene.now, WatchInput::Failed(question, refused));
+    scene.waits(WatchWait::Backoff);
+    let question = scene.asks().id;
+    scene.answers(question, 503, "");
+    scene.waits(WatchWait::Backoff);
+    scene.asks();
+    let CallLimits { connect, response, .. } = CallLimits::default();
+    assert_eq!(scene.waits(WatchWait::Identity), connect + response * 2 + REPORT_GRACE);
+    scene.waits(WatchWait::Backoff);
+    let question = scene.asks().id;
+    scene.answers(question, 401, "");
+    scene.says(&["refresh"]);
+    scene.watch.handle(scene.now, WatchInput::Credential("second-token".parse().ok()));
+    let question = scene.asks();
+    assert_eq!(question.request.headers()["authorization"], "Bearer second-token");
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::any::{damaged, id, text};
-use crate::{cases, epoch, registry};
+use crate::{cases, epoch, first_connect, registry};
 
 const TOKEN: &str = "s3cr3t-t0k3n";
 
@@ -57,7 +57,7 @@ fn watch(text: Bytes) -> (Vec<WatchEvent>, Option<ErrorKind>) {
     let access = Access::remote("http://vault.example:7700".parse().unwrap(), TOKEN.parse().ok());
     let now = epoch();
     let mut watch = registry(access).watch(now, &worker(), None, OnExpiredCursor::Resynchronize).unwrap();
-    let WatchOutput::Connect(connect) = watch.poll(now) else { panic!("nothing to connect to") };
+    let connect = first_connect(&mut watch, now);
     let snapshot = frame("first", &format!("{SNAPSHOT_PREFIX}first"), "{}");
     watch.handle(now, WatchInput::Opened(connect.id));
     watch.handle(now, WatchInput::Frame(connect.id, snapshot));

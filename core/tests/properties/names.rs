@@ -3,10 +3,10 @@ use proptest::sample::select;
 use sekisho_core::id::{IdError, MAX_ID_LENGTH, RuntimeId, WorkerId};
 use sekisho_core::secret::{Access, BaseUrl, BaseUrlError, Token};
 use sekisho_core::transport::{Connect, Target};
-use sekisho_core::watch::{OnExpiredCursor, WatchOutput};
+use sekisho_core::watch::OnExpiredCursor;
 
 use crate::any::{ALPHABET, id, text};
-use crate::{cases, epoch, registry};
+use crate::{cases, epoch, first_connect, registry};
 
 /// What stands between the scheme and the path, and the host in it.
 fn authority() -> impl Strategy<Value = (String, Option<u16>)> {
@@ -32,10 +32,7 @@ fn connect(base_url: BaseUrl, token: Option<Token>) -> Connect {
         sekisho_core::id::WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: "w".parse().unwrap() };
     let now = epoch();
     let mut registry = registry(Access::remote(base_url, token));
-    match registry.watch(now, &worker, None, OnExpiredCursor::Stop).unwrap().poll(now) {
-        WatchOutput::Connect(connect) => connect,
-        other => panic!("{other:?}"),
-    }
+    first_connect(&mut registry.watch(now, &worker, None, OnExpiredCursor::Stop).unwrap(), now)
 }
 
 proptest! {

@@ -1,10 +1,8 @@
-use std::time::Instant;
-
 use sekisho_core::secret::{Access, BaseUrl, REDACTED};
 use sekisho_core::transport::{Connect, Target};
-use sekisho_core::watch::{OnExpiredCursor, Watch, WatchOutput};
+use sekisho_core::watch::OnExpiredCursor;
 
-use super::{epoch, registry, worker};
+use super::{epoch, first_connect, registry, worker};
 
 /// The input is a base URL. One that is taken leads where it says, prints nothing, and is scrubbed out of texts.
 pub fn base_url(data: &[u8]) {
@@ -24,8 +22,8 @@ pub fn base_url(data: &[u8]) {
     assert!(scrubbed.contains(REDACTED), "{text}");
 
     let now = epoch();
-    let watch = registry(access).watch(now, &worker(), None, OnExpiredCursor::Stop).unwrap();
-    let Connect { target, request, .. } = first_connect(now, watch);
+    let mut watch = registry(access).watch(now, &worker(), None, OnExpiredCursor::Stop).unwrap();
+    let Connect { target, request, .. } = first_connect(now, &mut watch);
     let path = request.uri().path();
     let prefix = path.strip_suffix("/v1/workers/worker-00000001/events/ws").unwrap();
     assert!(!prefix.ends_with('/') && request.uri().query().is_none(), "{text}");
@@ -71,12 +69,5 @@ fn assert_port(authority: &str, port: u16, tls: bool) {
             assert!(digits.bytes().all(|byte| byte.is_ascii_digit()), "{authority}");
             assert_eq!(digits.parse(), Ok(port), "{authority}");
         }
-    }
-}
-
-fn first_connect(now: Instant, mut watch: Watch) -> Connect {
-    match watch.poll(now) {
-        WatchOutput::Connect(connect) => connect,
-        other => panic!("{other:?}"),
     }
 }

@@ -10,7 +10,7 @@ use sekisho_core::watch::{Observed, OnExpiredCursor, WatchEvent, WatchInput, Wat
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{access, epoch, registry, worker};
+use super::{access, epoch, first_connect, registry, worker};
 
 /// The longest id of an event that a watch takes, in bytes.
 const MAX_EVENT_ID: usize = 1024;
@@ -42,7 +42,7 @@ pub fn frame(data: &[u8]) {
 fn watch(data: &[u8]) -> (Vec<WatchEvent>, Option<ErrorKind>) {
     let now = epoch();
     let mut watch = registry(access()).watch(now, &worker(), None, OnExpiredCursor::Resynchronize).unwrap();
-    let WatchOutput::Connect(connect) = watch.poll(now) else { panic!("nothing to connect to") };
+    let connect = first_connect(now, &mut watch);
     let snapshot = br#"{"kind":"event","envelope":{"cursor":"c","event_id":"snapshot:c","worker_id":"worker-00000001","payload":{}}}"#;
     watch.handle(now, WatchInput::Opened(connect.id));
     watch.handle(now, WatchInput::Frame(connect.id, Bytes::from_static(snapshot)));

@@ -13,9 +13,10 @@ use sekisho_core::watch::{
 
 use super::Corner;
 use super::runtime::{Connection, Runtime, Wire};
+use crate::upstream::runtime_summary;
 
 /// The most that a watch may say before it waits: after one input, or at its time.
-const MAX_OUTPUTS: usize = 7;
+const MAX_OUTPUTS: usize = 8;
 
 /// A watch and its connection.
 pub(super) struct Link {
@@ -67,6 +68,10 @@ impl Link {
             }
             let place = self.watch.place().cloned();
             match self.watch.poll(now) {
+                WatchOutput::Send(question) => {
+                    let answer = Response::new(runtime_summary("rt").into());
+                    self.watch.handle(now, WatchInput::Response(question.id, answer));
+                }
                 WatchOutput::Connect(connect) => {
                     assert!(self.connection.is_none(), "one connection at a time");
                     self.begun = false;

@@ -263,7 +263,7 @@ fn close_code(diagnostic: &str) -> Option<u16> {
         "denied" => 4503,
         "worker_not_found" | "unknown_runtime" | "invalid_identifier" => 4504,
         // A runtime that refuses a stream with a typed 4xx of its own.
-        "invalid_request" | "payload_too_large" | "idempotency_conflict" => 4500,
+        "invalid_request" | "payload_too_large" | "idempotency_conflict" | "conflict" => 4500,
         "worker_busy" => 4002,
         _ => return None,
     })

@@ -6,11 +6,10 @@ use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::OVERVIEW_TIMEOUT;
 use sekisho_core::runtime_api::Reply;
-use sekisho_core::secret::Token;
-use sekisho_core::transport::REPORT_GRACE;
+use sekisho_core::transport::{AttemptId, REPORT_GRACE};
 
 use super::clock::{Time, instant, time, wall};
-use super::exchanges::Report;
+use super::exchanges::{Asker, Reported};
 use super::invariants::Invariant;
 use super::planted::Planted;
 use super::world::{Event, World};
@@ -103,31 +102,15 @@ impl World<'_> {
         }
     }
 
-    /// Tells the calls to a runtime which token it has now.
-    pub(super) fn tell_calls(&mut self, gateway: usize, runtime: usize, token: &Token) {
-        let now = self.instant();
-        let calls = self.calls.iter_mut().flatten();
-        for run in calls.filter(|run| (run.gateway, run.runtime) == (gateway, runtime)) {
-            run.call.handle(now, CallInput::Credential(Some(token.clone())));
-        }
-    }
-
     /// Something became of an attempt.
-    pub(super) fn report(&mut self, call: usize, report: Report) {
+    pub(super) fn report_to_call(&mut self, call: usize, id: AttemptId, result: Reported) {
         let now = self.instant();
         let Some(run) = &mut self.calls[call] else {
             self.census.count("call", "late report");
             return;
         };
         run.reported = true;
-        let input = match report {
-            Report::Response(id, response) => {
-                let way = &mut self.gateways[run.gateway].ways[run.runtime];
-                way.pooled = Some((self.clock.now(), self.sites[run.runtime].losses));
-                CallInput::Response(id, response)
-            }
-            Report::Failed(id, failure) => CallInput::Failed(id, failure),
-        };
+        let input = CallInput::report(id, result);
         let logged = self.trace.logs().then(|| format!("{input:?} for {:?}", run.call));
         run.call.handle(now, input);
         self.log(|| logged.unwrap_or_default());
@@ -148,8 +131,7 @@ impl World<'_> {
                     if attempts > 1 {
                         self.census.count("call", "repetition");
                     }
-                    // A refused credential is no attempt, and can be followed by one more.
-                    if attempts > MAX_ATTEMPTS + 1 {
+                    if attempts > MAX_ATTEMPTS {
                         self.violate(Invariant::Bounded, || format!("{attempts} attempts"));
                     }
                     self.log(|| format!("{attempt:?}"));
@@ -157,7 +139,7 @@ impl World<'_> {
                         let host = attempt.request.headers().get("host").cloned();
                         self.log(|| format!("to {host:?}"));
                     }
-                    self.send(number, gateway, runtime, attempt);
+                    self.send(Asker::Call(number), gateway, runtime, attempt);
                 }
                 CallOutput::RefreshCredential => {
                     let token = self.sites[run.runtime].credential();

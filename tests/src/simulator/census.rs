@@ -46,6 +46,7 @@ const EXPECTED: &[(&str, &[&str])] = &[
             "circuit open",
             "share in use",
             "pooled connection lost",
+            "not identified",
             "ended unreported",
             "late report",
         ],
@@ -53,7 +54,9 @@ const EXPECTED: &[(&str, &[&str])] = &[
     (
         "watch",
         &[
+            "asked who is there",
             "connect",
+            "not identified",
             "resumed",
             "disconnected",
             "resynchronized",
@@ -122,6 +125,8 @@ const EXPECTED: &[(&str, &[&str])] = &[
             "stream held",
             "proxy",
             "hung",
+            "base URLs swapped",
+            "asked another machine",
         ],
     ),
 ];

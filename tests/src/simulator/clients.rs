@@ -225,6 +225,10 @@ impl World<'_> {
             return;
         }
         let effect = self.ledger.effect(told.says);
+        if effect.ever() && effect.runtime != runtime {
+            let facts = format!("command {command}, {:?}, took effect at {}", told.ask, effect.runtime);
+            return self.violate(Invariant::RightMachine, || facts);
+        }
         let broken = match told.outcome {
             Some(Outcome::NotApplied) if effect.ever() && !told.is_repeated => Some(Invariant::NotApplied),
             _ if effect.standing > 1 && !told.is_idempotent() => Some(Invariant::AtMostOnce),

@@ -5,7 +5,7 @@ use http::{Request, Response, StatusCode};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
 use sekisho_core::runtime_api::{Ack, Command, Fault, FaultCode, InputAck, Reply, WireRef, WorkerStatus};
 use sekisho_core::secret::Token;
-use sekisho_core::transport::{Attempt, AttemptId, Failure, FailureCause};
+use sekisho_core::transport::{Attempt, AttemptId, Failure, FailureCause, MAX_IDLE_FOR_ONCE, Pooled, Via};
 
 use super::clock::{Time, time};
 use super::hostile::{Answer, unprefixed};
@@ -17,9 +17,14 @@ use super::world::{Event, Site, World};
 
 /// A request on its way to a runtime.
 pub(super) struct Parcel {
-    call: usize,
+    asker: Asker,
     id: AttemptId,
+    /// Which gateway it is from, and to which runtime it is addressed.
+    gateway: usize,
     runtime: usize,
+    /// What carries it, and for what.
+    connection: Pooled<Lead>,
+    via: Via,
     request: Request<Bytes>,
     fate: Fate,
     /// When the transport stops waiting for the head of the response, and for its body.
@@ -39,10 +44,30 @@ enum Fate {
     Drips,
 }
 
+/// Whose attempt it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asker {
+    Call(usize),
+    Watch(usize),
+}
+
+/// What became of an attempt.
+pub(super) type Reported = Result<Response<Bytes>, Failure>;
+
 /// What a transport says of an attempt.
-pub(super) enum Report {
-    Response(AttemptId, Response<Bytes>),
-    Failed(AttemptId, Failure),
+pub(super) struct Report {
+    asker: Asker,
+    id: AttemptId,
+    result: Reported,
+    /// The connection that can carry another request, with the gateway and runtime whose it is.
+    kept: Option<(usize, usize, Pooled<Lead>)>,
+}
+
+/// A connection: to which machine it leads, and how often that had lost its connections before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Lead {
+    pub(super) machine: usize,
+    losses: u32,
 }
 
 /// The bad weather that changes.
@@ -108,11 +133,13 @@ pub(super) fn of_proxy(status: u16) -> Response<Bytes> {
 
 impl World<'_> {
     /// Carries out one attempt.
-    pub(super) fn send(&mut self, call: usize, gateway: usize, runtime: usize, attempt: Attempt) {
-        let Attempt { id, target, request, limits, .. } = attempt;
-        self.note(format_args!("call {call} sends {id:?} to {runtime}"));
+    pub(super) fn send(&mut self, asker: Asker, gateway: usize, runtime: usize, attempt: Attempt) {
+        let Attempt { id, target, request, via, limits, .. } = attempt;
+        self.note(format_args!("{asker:?} sends {id:?} to {runtime}"));
         let misdirected = self.is_planted(Planted::Misdirects);
         let runtime = if misdirected { (runtime + 1) % self.sites.len() } else { runtime };
+        let report = |result| Event::Report(Box::new(Report { asker, id, result, kept: None }));
+        let fail = |cause, sent| report(Err(Failure { cause, sent }));
         if !self.sites[runtime].plan.kind.is_remote() {
             if target != sekisho_core::transport::Target::InProcess {
                 self.violate(Invariant::CredentialStaysHome, || {
@@ -123,8 +150,7 @@ impl World<'_> {
             let response = self.sites[runtime].machine.handle(&request, &mut self.ledger);
             self.pump_all(runtime);
             if let Answer::Response(response) = response {
-                let report = Box::new(Report::Response(id, response));
-                self.clock.at(self.now(), Event::Report(call, report));
+                self.clock.at(self.now(), report(Ok(response)));
             }
             return;
         }
@@ -136,22 +162,23 @@ impl World<'_> {
         let now = self.now();
         let deadline = time(limits.deadline);
         let weather = self.sites[runtime].weather_now();
-        let fail = |cause, sent| Box::new(Report::Failed(id, Failure { cause, sent }));
-        let pooled = self.pooled(gateway, runtime, limits.max_idle);
         let mut connected = now;
-        match pooled {
-            Pooled::Good => {}
-            Pooled::Closing => {
-                // The other side closed it just now: whether it read the request nobody knows, and it did not.
+        let connection = match self.pooled(gateway, runtime, &via, limits.max_idle) {
+            Found::Good(pooled) => pooled,
+            Found::Closing => {
+                // The other side closed it just now. Whether it read the request is unknown; it did not.
                 self.census.count("call", "pooled connection lost");
                 let at = now + self.delay(runtime);
-                let report = fail(FailureCause::Network(NetworkPhase::Receive), true);
-                self.clock.at(at, Event::Report(call, report));
+                self.clock.at(at, fail(FailureCause::Network(NetworkPhase::Receive), true));
                 return;
             }
-            Pooled::None => {
+            Found::None if !via.allows_new() && !self.is_planted(Planted::IgnoresIdentity) => {
+                self.census.count("call", "not identified");
+                self.clock.at(now, fail(FailureCause::NotIdentified, false));
+                return;
+            }
+            Found::None => {
                 let connect_by = deadline.min(now + limits.connect);
-                let unsent = |cause| fail(cause, false);
                 let network = FailureCause::Network;
                 let refused = match weather {
                     Weather::Down => Some(network(NetworkPhase::Connect)),
@@ -162,17 +189,17 @@ impl World<'_> {
                 connected = now + self.delay(runtime) * 2;
                 if let Some(cause) = refused {
                     self.census.count("network", "refused");
-                    self.clock.at(connected.min(connect_by), Event::Report(call, unsent(cause)));
+                    self.clock.at(connected.min(connect_by), fail(cause, false));
                     return;
                 }
                 if weather == Weather::Partition || connected >= connect_by {
                     self.census.count("network", "partitioned");
-                    let report = unsent(FailureCause::Timeout(TimeoutPhase::Connect));
-                    self.clock.at(connect_by, Event::Report(call, report));
+                    self.clock.at(connect_by, fail(FailureCause::Timeout(TimeoutPhase::Connect), false));
                     return;
                 }
+                Pooled::new(self.lead(runtime))
             }
-        }
+        };
         let respond_by = deadline.min(connected + limits.response);
         let read_by = deadline.min(respond_by + limits.body);
         let arrives = connected + self.delay(runtime);
@@ -182,25 +209,23 @@ impl World<'_> {
         match weather {
             Weather::Partition | Weather::Down | Weather::Unresolved | Weather::Untrusted => {
                 // On a pooled connection, into a void.
-                self.clock.at(respond_by, Event::Report(call, timeout));
+                self.clock.at(respond_by, timeout);
                 arrives_at_all = false;
             }
             Weather::LosesRequests => {
                 self.census.count("network", "request lost");
                 let phase = self.sites[runtime].chance.pick(&[NetworkPhase::Send, NetworkPhase::Receive]);
-                let report = fail(FailureCause::Network(phase), true);
-                self.clock.at(arrives, Event::Report(call, report));
+                self.clock.at(arrives, fail(FailureCause::Network(phase), true));
                 arrives_at_all = false;
             }
             Weather::Proxy(status) => {
                 self.census.count("network", "proxy");
-                let report = Box::new(Report::Response(id, of_proxy(status)));
-                self.clock.at(arrives, Event::Report(call, report));
+                self.clock.at(arrives, report(Ok(of_proxy(status))));
                 arrives_at_all = false;
             }
             Weather::Stall => {
                 self.census.count("network", "stalled");
-                self.clock.at(respond_by, Event::Report(call, timeout));
+                self.clock.at(respond_by, timeout);
                 fate = Fate::Unheard;
             }
             Weather::Hangs => {
@@ -221,32 +246,41 @@ impl World<'_> {
         if !arrives_at_all {
             if self.is_planted(Planted::MakesUpSuccess) && weather == Weather::LosesRequests {
                 let response = self.made_up(runtime, &request);
-                self.clock.at(now, Event::Report(call, Box::new(Report::Response(id, response))));
+                self.clock.at(now, report(Ok(response)));
             }
             return;
         }
-        let parcel = Parcel { call, id, runtime, request, fate, respond_by, read_by };
+        let parcel =
+            Parcel { asker, id, gateway, runtime, connection, via, request, fate, respond_by, read_by };
         if weather == Weather::Stall {
             self.sites[runtime].stalled.push_back(parcel);
             return;
         }
         if self.is_planted(Planted::SendsTwice) {
-            let again = Parcel { request: parcel.request.clone(), fate: Fate::Unheard, ..parcel };
+            let connection = Pooled::new(parcel.connection.connection);
+            let (request, via) = (parcel.request.clone(), Via::Any);
+            let again = Parcel { request, via, connection, fate: Fate::Unheard, ..parcel };
             self.clock.at(arrives, Event::Arrive(Box::new(again)));
         }
         self.clock.at(arrives, Event::Arrive(Box::new(parcel)));
     }
 
-    /// A request reaches the runtime: from here on it may take effect.
+    /// A request reaches the machine at the other end: from here on it may take effect.
     pub(super) fn arrive(&mut self, parcel: Parcel) {
-        let Parcel { call, id, runtime, request, fate, respond_by, read_by } = parcel;
+        let Parcel { asker, id, gateway, runtime, mut connection, via, request, fate, respond_by, read_by } =
+            parcel;
+        // What the path of the base URL is taken off by stands before whatever machine is there.
         let request = self.sites[runtime].behind_proxy(request);
-        let site = &mut self.sites[runtime];
+        let machine = connection.connection.machine;
+        if machine != runtime {
+            self.census.count("network", "asked another machine");
+        }
+        let site = &mut self.sites[machine];
         let answer = match site.plan.kind.is_honest() && !site.admits(&request) {
             true => Answer::Response(unauthorized()),
             false => site.machine.handle(&request, &mut self.ledger),
         };
-        self.pump_all(runtime);
+        self.pump_all(machine);
         let mut back = self.now() + self.delay(runtime);
         if self.is_planted(Planted::LeaksByTiming) {
             let length = self.sites[runtime].secrets.token(0).map_or(0, str::len);
@@ -254,22 +288,34 @@ impl World<'_> {
         }
         let failed = |cause| {
             let sent = self.options.planted != Some(Planted::FalselyUnsent);
-            Report::Failed(id, Failure { cause, sent })
+            Err(Failure { cause, sent })
         };
-        let late = |phase| (respond_by, Report::Failed(id, Failure::sent(FailureCause::Timeout(phase))));
-        let (at, report) = match (fate, answer) {
+        let late = |phase| (respond_by, Err(Failure::sent(FailureCause::Timeout(phase))));
+        let (at, result) = match (fate, answer) {
             (Fate::Unheard, _) => return,
             (Fate::Fails(cause), _) | (_, Answer::Failure(cause)) => (back, failed(cause)),
             (_, Answer::Silence) => late(TimeoutPhase::Response),
-            (Fate::Drips, _) => {
-                (read_by, Report::Failed(id, Failure::sent(FailureCause::Timeout(TimeoutPhase::Body))))
-            }
-            (Fate::Replaced(status), _) => (back, Report::Response(id, of_proxy(status))),
-            (Fate::Comes, Answer::Response(response)) => (back, Report::Response(id, response)),
+            (Fate::Drips, _) => (read_by, Err(Failure::sent(FailureCause::Timeout(TimeoutPhase::Body)))),
+            (Fate::Replaced(status), _) => (back, Ok(of_proxy(status))),
+            (Fate::Comes, Answer::Response(response)) => (back, Ok(response)),
         };
-        let (at, report) =
-            if at > respond_by && fate != Fate::Drips { late(TimeoutPhase::Response) } else { (at, report) };
-        self.clock.at(at, Event::Report(call, Box::new(report)));
+        let (at, result) =
+            if at > respond_by && fate != Fate::Drips { late(TimeoutPhase::Response) } else { (at, result) };
+        connection.used_by(&via);
+        let kept = result.is_ok().then_some((gateway, runtime, connection));
+        self.clock.at(at, Event::Report(Box::new(Report { asker, id, result, kept })));
+    }
+
+    /// A transport reports what became of an attempt.
+    pub(super) fn report(&mut self, Report { asker, id, result, kept }: Report) {
+        if let Some((gateway, runtime, connection)) = kept {
+            let now = self.instant();
+            self.gateways[gateway].ways[runtime].idle.keep(now, connection);
+        }
+        match asker {
+            Asker::Call(call) => self.report_to_call(call, id, result),
+            Asker::Watch(watch) => self.report_to_watch(watch, id, result),
+        }
     }
 
     /// The weather to a runtime changes.
@@ -294,19 +340,28 @@ impl World<'_> {
         self.hold_streams(runtime, matches!(weather, Weather::Partition | Weather::Stall));
     }
 
-    /// Whether there is a connection left from before.
-    fn pooled(&mut self, gateway: usize, runtime: usize, max_idle: Time) -> Pooled {
-        let now = self.now();
-        let way = &mut self.gateways[gateway].ways[runtime];
-        let Some((since, losses)) = way.pooled.take_if(|(since, _)| now - *since <= max_idle) else {
-            return Pooled::None;
-        };
-        let site = &mut self.sites[runtime];
-        match losses == site.losses {
-            true => Pooled::Good,
+    /// A new connection to the base URL of a runtime.
+    pub(super) fn lead(&self, runtime: usize) -> Lead {
+        let machine = self.routes[runtime];
+        Lead { machine, losses: self.sites[machine].losses }
+    }
+
+    /// A connection that is left from before.
+    pub(super) fn pooled(&mut self, gateway: usize, runtime: usize, via: &Via, max_idle: Time) -> Found {
+        let now = self.instant();
+        loop {
+            let idle = &mut self.gateways[gateway].ways[runtime].idle;
+            let is_recent = |max_idle| max_idle <= MAX_IDLE_FOR_ONCE;
+            let Some(pooled) = idle.take(now, via, max_idle) else { return Found::None };
+            let lead = pooled.connection;
+            let site = &mut self.sites[lead.machine];
+            if lead.losses == site.losses {
+                return Found::Good(pooled);
+            }
             // What was closed long ago has been noticed.
-            false if now - since < Time::from_secs(2) && site.chance.one_in(2) => Pooled::Closing,
-            false => Pooled::None,
+            if is_recent(max_idle) && site.chance.one_in(2) {
+                return Found::Closing;
+            }
         }
     }
 
@@ -336,9 +391,9 @@ impl World<'_> {
 }
 
 /// What a transport finds in its pool.
-enum Pooled {
+pub(super) enum Found {
     None,
-    Good,
+    Good(Pooled<Lead>),
     /// The other side is closing it just now.
     Closing,
 }

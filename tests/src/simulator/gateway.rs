@@ -8,9 +8,11 @@ use sekisho_core::feed::FeedLimits;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{Change, Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::{Access, Token};
+use sekisho_core::transport::IdlePool;
 use sekisho_core::viewer::StreamContext;
 
 use super::clock::Time;
+use super::exchanges::Lead;
 use super::guise::TOKENS;
 use super::plan::{Plan, RuntimePlan};
 use super::planted::Planted;
@@ -42,14 +44,14 @@ pub(super) struct Gateway {
 }
 
 /// A gateway's way to one runtime.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Way {
     /// Which token it has read last, and which before that; and when it looked last.
     token: usize,
     token_before: Option<usize>,
     looked: Option<Time>,
-    /// Since when its pooled connection has been idle, and how often connections had been lost by then.
-    pub(super) pooled: Option<(Time, u32)>,
+    /// Its pooled connections.
+    pub(super) idle: IdlePool<Lead>,
     /// How many calls are under way.
     pub(super) in_flight: usize,
 }
@@ -138,7 +140,7 @@ impl World<'_> {
         }
     }
 
-    /// Uses tokens whose files have changed since they were last looked at, and tells the streams that are open.
+    /// Uses tokens whose files have changed since they were last looked at.
     pub(super) fn refresh_token(&mut self, gateway: usize, of_loop: usize, runtime: usize) {
         let (now, written) = (self.now(), self.sites[runtime].written);
         let way = &mut self.gateways[gateway].ways[runtime];
@@ -155,10 +157,7 @@ impl World<'_> {
             return;
         };
         self.census.count("gateway", "token file noticed");
-        let change = self.gateways[gateway].loops[of_loop].rotate(&site.runtime_id, token.clone());
-        self.tell(gateway, of_loop, change);
-        self.tell_calls(gateway, runtime, &token);
-        self.tell_watches(gateway, runtime, &token);
+        self.gateways[gateway].loops[of_loop].rotate(&site.runtime_id, token);
         self.note_known_tokens(runtime);
     }
 

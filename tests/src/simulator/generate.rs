@@ -20,10 +20,14 @@ impl Plan {
         if chance.one_in(3) {
             gateways.push(gateway(&mut chance, 2));
         }
-        let runtimes: Vec<_> = (0..chance.between(2, 3)).map(|_| runtime(&mut chance)).collect();
+        let mut runtimes: Vec<_> = (0..chance.between(2, 3)).map(|_| runtime(&mut chance)).collect();
+        let swapped = swapped(&mut chance, &mut runtimes);
         let viewers: Vec<_> = (0..chance.between(2, 4)).map(|_| viewer(&mut chance, &runtimes)).collect();
         let mut planner = Planner { chance, gateways, runtimes, viewers, steps: Vec::new() };
         planner.fill();
+        if let Some((one, other)) = swapped {
+            planner.swap(one, other);
+        }
         let Planner { gateways, runtimes, viewers, mut steps, .. } = planner;
         steps.sort_by_key(|step| step.at);
         Self { seed, gateways, runtimes, viewers, steps }
@@ -54,6 +58,19 @@ fn runtime(chance: &mut Chance) -> RuntimePlan {
         give_up_after: chance.pick(&[8_000, 20_000]),
         has_token: chance.below(4) > 0,
     }
+}
+
+/// Two runtimes whose base URLs are going to be swapped, in some worlds. They want no token: with another one's they would
+/// refuse everything.
+fn swapped(chance: &mut Chance, runtimes: &mut [RuntimePlan]) -> Option<(usize, usize)> {
+    if !chance.one_in(6) {
+        return None;
+    }
+    let suits = |runtime: &RuntimePlan| runtime.kind.is_remote() && runtime.kind.is_honest();
+    let mut suitable = (0..runtimes.len()).filter(|number| suits(&runtimes[*number]));
+    let pair = (suitable.next()?, suitable.next()?);
+    (runtimes[pair.0].has_token, runtimes[pair.1].has_token) = (false, false);
+    Some(pair)
 }
 
 fn viewer(chance: &mut Chance, runtimes: &[RuntimePlan]) -> ViewerPlan {
@@ -272,6 +289,27 @@ impl Planner {
             self.add(at + after, What::Come { viewer, gateway, with: With::Last });
         }
         self.add(at + 4_000, What::Publish { runtime, worker, count: 1, size: 5 });
+    }
+
+    /// Two base URLs are swapped between commands, and later are what they were.
+    fn swap(&mut self, one: usize, other: usize) {
+        let at = self.chance.below(LASTS / 2);
+        let lasts = self.chance.pick(&[500, 4_000, 20_000]);
+        self.add(at, What::Swap(one, other));
+        self.add(at + lasts, What::Swap(one, other));
+        let moments = [at.saturating_sub(300), at + 20, at + 400, at + lasts / 2, at + lasts + 50];
+        for (moment, runtime) in moments.into_iter().zip([one, one, other, one, one]) {
+            let (gateway, keyed) = (self.gateway(), self.chance.one_in(2));
+            let asks = [Ask::Create { keyed }, Ask::Input { worker: 0, keyed }, Ask::Stop(0)];
+            let ask = self.chance.pick(&asks);
+            self.add(moment, What::Ask { gateway, runtime, ask });
+        }
+        let viewers = (0..self.viewers.len()).filter(|viewer| self.viewers[*viewer].runtime == one);
+        for viewer in viewers.collect::<Vec<_>>() {
+            let gateway = self.gateway();
+            self.add(at + 100, What::Leave(viewer));
+            self.add(at + 100, What::Come { viewer, gateway, with: With::Last });
+        }
     }
 
     fn upset_streams(&mut self, at: u64) {

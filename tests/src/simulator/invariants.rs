@@ -27,6 +27,8 @@ pub enum Invariant {
     AtMostOnce,
     /// A command that succeeded took effect exactly once.
     ExactlyOnce,
+    /// Nothing changes on a machine that is not the one that was meant.
+    RightMachine,
     /// A call ends within its bounds.
     CallEnds,
     /// A watch makes progress or ends within its bounds.
@@ -51,7 +53,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::FramesInOrder,
         Self::SnapshotFirst,
         Self::ResynchronizedBeforeJump,
@@ -62,6 +64,7 @@ impl Invariant {
         Self::NotApplied,
         Self::AtMostOnce,
         Self::ExactlyOnce,
+        Self::RightMachine,
         Self::CallEnds,
         Self::WatchProgresses,
         Self::ComesToRest,

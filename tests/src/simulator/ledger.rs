@@ -23,8 +23,8 @@ pub(super) struct Effect {
     pub(super) standing: u32,
     /// How often it took effect on state that has been lost since.
     pub(super) undone: u32,
-    /// At which runtime it did.
-    runtime: usize,
+    /// At which runtime it last did.
+    pub(super) runtime: usize,
 }
 
 impl Effect {

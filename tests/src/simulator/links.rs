@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use http::{Request, Response};
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
-use sekisho_core::transport::{ConnId, Connect, FailureCause, Loss};
+use sekisho_core::transport::{ConnId, Connect, FailureCause, Loss, MAX_IDLE_FOR_ONCE};
 
 use super::clock::Time;
-use super::exchanges::{of_proxy, unauthorized};
+use super::exchanges::{Found, of_proxy, unauthorized};
 use super::invariants::Invariant;
 use super::machine::Said;
 use super::plan::{Breakage, Weather};
@@ -19,7 +19,9 @@ use super::world::{Event, World};
 pub(super) struct Conn {
     watch: usize,
     pub(super) id: ConnId,
+    /// Whose base URL it goes to, and which machine is there.
     runtime: usize,
+    machine: usize,
     worker: usize,
     subscription: Option<u32>,
     /// When the last thing on its way arrives: nothing overtakes it.
@@ -66,6 +68,7 @@ impl World<'_> {
             watch,
             id: connect.id,
             runtime,
+            machine: self.routes[runtime],
             worker,
             subscription: None,
             free_at: self.now(),
@@ -81,7 +84,7 @@ impl World<'_> {
         if self.watches[watch].conn.replace(conn).is_some() {
             self.violate(Invariant::Bounded, || "a watch has two connections".to_owned());
         }
-        let Connect { target, request, limits, .. } = connect;
+        let Connect { target, request, via, limits, .. } = connect;
         if !self.sites[runtime].plan.kind.is_remote() {
             self.open(Dial { conn, request, weather: Weather::Fair });
             return;
@@ -91,7 +94,25 @@ impl World<'_> {
             return;
         }
         let weather = self.sites[runtime].weather_now();
-        let (connected, connect_by) = (self.now() + self.delay(runtime) * 2, self.now() + limits.connect);
+        let gateway = self.watches[watch].gateway;
+        let (mut connected, connect_by) = (self.now() + self.delay(runtime) * 2, self.now() + limits.connect);
+        if !via.allows_new() {
+            match self.pooled(gateway, runtime, &via, MAX_IDLE_FOR_ONCE) {
+                Found::Good(pooled) => {
+                    self.conns[conn].machine = pooled.connection.machine;
+                    connected = self.now();
+                }
+                Found::Closing => {
+                    let lost = Wire::Lost(Loss::Failed(FailureCause::Network(NetworkPhase::Receive)));
+                    return self.arrive_at(connected, conn, lost);
+                }
+                Found::None => {
+                    self.census.count("watch", "not identified");
+                    let none = Wire::Lost(Loss::Failed(FailureCause::NotIdentified));
+                    return self.arrive_at(self.now(), conn, none);
+                }
+            }
+        }
         let network = FailureCause::Network;
         let unopened = match weather {
             Weather::Down => Some((connected, network(NetworkPhase::Connect))),
@@ -121,9 +142,9 @@ impl World<'_> {
     }
 
     fn open(&mut self, Dial { conn, request, weather }: Dial) {
-        let Conn { runtime, worker, .. } = self.conns[conn];
+        let Conn { runtime, machine, worker, .. } = self.conns[conn];
         let request = self.sites[runtime].behind_proxy(request);
-        let site = &mut self.sites[runtime];
+        let site = &mut self.sites[machine];
         let early = match weather {
             Weather::Proxy(status) | Weather::LateProxy(status) => Some(Wire::Refused(of_proxy(status))),
             Weather::LosesResponses => {
@@ -142,10 +163,10 @@ impl World<'_> {
             self.conns[conn].served = false;
             return self.convey(conn, wire);
         }
-        match self.sites[runtime].machine.observe(&request, worker) {
+        match self.sites[machine].machine.observe(&request, worker) {
             Ok(subscription) => {
                 self.conns[conn].subscription = Some(subscription);
-                self.sites[runtime].conns.push(conn);
+                self.sites[machine].conns.push(conn);
                 self.convey(conn, Wire::Opened);
                 self.pump(conn);
             }
@@ -164,15 +185,15 @@ impl World<'_> {
 
     /// Lets a stream carry what there is room for.
     pub(super) fn pump(&mut self, number: usize) {
-        let Conn { runtime, subscription: Some(subscription), .. } = self.conns[number] else { return };
+        let Conn { machine, subscription: Some(subscription), .. } = self.conns[number] else { return };
         while self.conns[number].served {
             let conn = &self.conns[number];
             let unread = conn.in_transit + conn.waiting.len() + conn.inbox.len();
-            let is_remote = self.sites[runtime].plan.kind.is_remote();
+            let is_remote = self.sites[machine].plan.kind.is_remote();
             if unread >= SUBSCRIBER_BUFFER && is_remote && !self.overrun(number, subscription) {
                 return;
             }
-            match self.sites[runtime].machine.read(subscription) {
+            match self.sites[machine].machine.read(subscription) {
                 None => return,
                 Some(Said::Frame(frame)) => self.convey(number, Wire::Frame(frame)),
                 Some(Said::Over(loss)) => {
@@ -185,8 +206,8 @@ impl World<'_> {
 
     /// A subscriber does not read. Whether the runtime has something to say about that.
     fn overrun(&mut self, conn: usize, subscription: u32) -> bool {
-        let Conn { runtime, .. } = self.conns[conn];
-        match &mut self.sites[runtime].machine {
+        let Conn { machine, .. } = self.conns[conn];
+        match &mut self.sites[machine].machine {
             super::machine::Machine::Scripted(runtime) => {
                 self.census.count("runtime", "overran a subscriber");
                 runtime.end_stream(subscription, "cursor_expired");
@@ -256,10 +277,10 @@ impl World<'_> {
         conn.served = false;
         conn.inbox.clear();
         conn.waiting.clear();
-        let runtime = conn.runtime;
+        let machine = conn.machine;
         if let Some(subscription) = conn.subscription.take() {
-            self.sites[runtime].machine.unsubscribe(subscription);
-            self.sites[runtime].conns.retain(|conn| *conn != number);
+            self.sites[machine].machine.unsubscribe(subscription);
+            self.sites[machine].conns.retain(|conn| *conn != number);
         }
     }
 

@@ -153,6 +153,8 @@ pub enum What {
     Repeat(usize, u32),
     /// The runtime's workers take no input for the time being, or do again.
     Busy(usize, bool),
+    /// Each of two base URLs leads to the other's machine from now on.
+    Swap(usize, usize),
     /// The runtime starts over.
     Restart {
         /// Which.

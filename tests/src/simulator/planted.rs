@@ -41,6 +41,8 @@ pub enum Planted {
     UnboundedCalls,
     /// One runtime's bad weather slows the ways to all others.
     SpreadsFaults,
+    /// The transport sends what needs an identified connection over any.
+    IgnoresIdentity,
     /// Requests go to another runtime.
     Misdirects,
     /// What a runtime wrote is shown as it is.
@@ -65,7 +67,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::FalselyUnsent,
         Self::SendsTwice,
         Self::MakesUpSuccess,
@@ -84,6 +86,7 @@ impl Planted {
         Self::UnboundedRing,
         Self::UnboundedCalls,
         Self::SpreadsFaults,
+        Self::IgnoresIdentity,
         Self::Misdirects,
         Self::BypassesScrubber,
         Self::LeaksByTiming,
@@ -117,6 +120,7 @@ impl Planted {
                 &[Invariant::Bounded]
             }
             Self::SpreadsFaults => &[Invariant::Isolation],
+            Self::IgnoresIdentity => &[Invariant::RightMachine],
             Self::Misdirects => &[Invariant::CredentialStaysHome],
             Self::BypassesScrubber => &[Invariant::NothingSecretShown],
             Self::LeaksByTiming | Self::LogsTarget => &[Invariant::NonInterference],

@@ -155,6 +155,7 @@ impl Plan {
                 }
                 What::Leave(viewer) | What::Pace(viewer, _) => see(Part::Viewer, viewer),
                 What::Crash(gateway) => see(Part::Gateway, gateway),
+                What::Swap(one, other) => [one, other].into_iter().for_each(|it| see(Part::Runtime, it)),
                 What::Publish { runtime, .. }
                 | What::Weather(runtime, _)
                 | What::Break(runtime, _)

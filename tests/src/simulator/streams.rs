@@ -253,10 +253,10 @@ impl World<'_> {
 
     /// What a gateway learns of a stream.
     fn learn(&mut self, watch: usize, result: &Result<(), Error>) {
-        let (at, runtime, token) = self.token_of(watch);
+        let (at, runtime) = self.place_of(watch);
         let (now, runtime_id) = (self.instant(), &self.sites[runtime].runtime_id);
         let result = result.as_ref().copied();
-        let change = self.gateways[at.0].loops[at.1].observed(now, runtime_id, result, token);
+        let change = self.gateways[at.0].loops[at.1].observed(now, runtime_id, result);
         self.tell(at.0, at.1, change);
     }
 }

@@ -2,14 +2,14 @@
 
 use sekisho_core::cursor::UpstreamCursor;
 use sekisho_core::error::{Error, ErrorKind};
-use sekisho_core::secret::Token;
-use sekisho_core::transport::{Loss, REPORT_GRACE};
+use sekisho_core::transport::{AttemptId, Loss, REPORT_GRACE};
 use sekisho_core::watch::{
     LONGEST_BACKOFF, MAX_STALLS, OnExpiredCursor, PING_EVERY, PONG_WITHIN, Watch, WatchEvent, WatchInput,
     WatchOutput, WatchWait,
 };
 
 use super::clock::{Time, time};
+use super::exchanges::{Asker, Reported};
 use super::invariants::Invariant;
 use super::ledger::At;
 use super::links::Wire;
@@ -113,13 +113,17 @@ impl World<'_> {
         }
     }
 
-    /// Tells the watches of a runtime's workers which token it has now.
-    pub(super) fn tell_watches(&mut self, gateway: usize, runtime: usize, token: &Token) {
-        let now = self.instant();
-        let watches = self.watches.iter_mut().filter(|run| !run.over);
-        for run in watches.filter(|run| (run.gateway, run.runtime) == (gateway, runtime)) {
-            run.watch.handle(now, WatchInput::Credential(Some(token.clone())));
+    /// Something became of the question who is there.
+    pub(super) fn report_to_watch(&mut self, number: usize, id: AttemptId, result: Reported) {
+        if self.watches[number].over {
+            return;
         }
+        let now = self.instant();
+        let input = WatchInput::report(id, result);
+        let runtime = self.watches[number].runtime;
+        self.log(|| format!("{input:?} from {runtime}"));
+        self.watches[number].watch.handle(now, input);
+        self.drive_watch(number);
     }
 
     /// Something has arrived for a watch.
@@ -143,6 +147,12 @@ impl World<'_> {
             said += 1;
             let now = self.instant();
             match self.watches[number].watch.poll(now) {
+                WatchOutput::Send(attempt) => {
+                    self.log(|| format!("{attempt:?}"));
+                    self.census.count("watch", "asked who is there");
+                    let WatchRun { gateway, runtime, .. } = self.watches[number];
+                    self.send(Asker::Watch(number), gateway, runtime, attempt);
+                }
                 WatchOutput::Connect(connect) => {
                     self.log(|| format!("{connect:?}"));
                     self.watches[number].connects += 1;
@@ -293,10 +303,10 @@ impl World<'_> {
         }
     }
 
-    /// Where a watch is, of which runtime, and the token that it has read anew.
-    pub(super) fn token_of(&mut self, number: usize) -> ((usize, usize), usize, Option<Token>) {
-        let run = &mut self.watches[number];
-        ((run.gateway, run.of_loop), run.runtime, run.watch.take_refreshed())
+    /// On which loop of which gateway a watch is, and of which runtime.
+    pub(super) fn place_of(&self, number: usize) -> ((usize, usize), usize) {
+        let run = &self.watches[number];
+        ((run.gateway, run.of_loop), run.runtime)
     }
 
     /// The watches that are not over, and whose they are.

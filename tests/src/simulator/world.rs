@@ -57,7 +57,7 @@ pub(super) enum Event {
     Peace,
     WakeCall(usize, u64),
     Arrive(Box<Parcel>),
-    Report(usize, Box<Report>),
+    Report(Box<Report>),
     Dial(Box<Dial>),
     Deliver { conn: usize, epoch: u32, wire: Wire },
     WakeWatch(usize, u64),
@@ -98,6 +98,8 @@ pub(super) struct World<'p> {
     pub(super) options: Options,
     pub(super) clock: Clock<Event>,
     pub(super) sites: Vec<Site>,
+    /// Which machine the base URL of each runtime leads to: its own, but for those that are swapped.
+    pub(super) routes: Vec<usize>,
     pub(super) gateways: Vec<Gateway>,
     pub(super) calls: Vec<Option<CallRun>>,
     pub(super) askings: Vec<Option<Asking>>,
@@ -159,6 +161,7 @@ impl<'p> World<'p> {
             plan,
             options,
             clock: Clock::new(),
+            routes: (0..sites.len()).collect(),
             sites,
             calls: Vec::new(),
             askings: Vec::new(),
@@ -180,7 +183,7 @@ impl<'p> World<'p> {
             Event::Peace => self.make_peace(),
             Event::WakeCall(call, wake) => self.wake_call(call, wake),
             Event::Arrive(parcel) => self.arrive(*parcel),
-            Event::Report(call, report) => self.report(call, *report),
+            Event::Report(report) => self.report(*report),
             Event::Dial(dial) => self.dial(*dial),
             Event::Deliver { conn, epoch, wire } => self.deliver(conn, epoch, wire),
             Event::WakeWatch(watch, wake) => self.wake_watch(watch, wake),
@@ -223,6 +226,7 @@ impl<'p> World<'p> {
                 site.written = site.wanted;
             }
             What::Crash(gateway) => self.crash(gateway),
+            What::Swap(one, other) => self.swap(one, other),
         }
     }
 
@@ -240,8 +244,25 @@ impl<'p> World<'p> {
         site.lacked |= !keeps_state && !recreates;
     }
 
+    /// Each of two base URLs leads to the other's machine from now on. Connections from before are lost.
+    fn swap(&mut self, one: usize, other: usize) {
+        self.census.count("network", "base URLs swapped");
+        self.routes.swap(one, other);
+        for runtime in [one, other] {
+            self.break_streams(runtime, super::plan::Breakage::Abrupt);
+            self.sites[runtime].losses += 1;
+        }
+    }
+
     /// From here on everything is well, and stays so.
     fn make_peace(&mut self) {
+        for runtime in 0..self.sites.len() {
+            if let Some(other) = self.routes.iter().position(|machine| *machine == runtime)
+                && other != runtime
+            {
+                self.swap(runtime, other);
+            }
+        }
         for runtime in 0..self.sites.len() {
             if self.sites[runtime].weather != Weather::Fair {
                 self.change_weather(runtime, Weather::Fair);

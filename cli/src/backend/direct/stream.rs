@@ -142,9 +142,8 @@ impl DirectStream {
             let now = Instant::now();
             match self.shared.poll(now) {
                 SharedStreamOutput::Observed(result) => {
-                    let token = self.watch.as_mut().and_then(WatchDriver::take_refreshed);
                     let result = result.as_ref().copied();
-                    self.runtimes.registry().observed(now, &self.worker.runtime_id, result, token);
+                    self.runtimes.registry().observed(now, &self.worker.runtime_id, result);
                 }
                 SharedStreamOutput::Update(FeedUpdate::Ended(error)) => {
                     if let Some((_, session)) = &mut self.session {

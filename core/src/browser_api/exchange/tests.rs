@@ -13,7 +13,7 @@ use crate::runtime_api::{
     Answer, CreateWorker, Input, InputKind, Intent, Profile, TerminalSize, WorkerFilter, WorkerStatus,
 };
 use crate::secret::Access;
-use crate::transport::{Failure, FailureCause};
+use crate::transport::{Attempt, Failure, FailureCause};
 use crate::watch::GIVE_UP_AFTER;
 
 const SUMMARY: &str = r#"{"runtime":{"runtime_id":"ID","display_name":"said","backend":"memory","status":"running",
@@ -72,6 +72,13 @@ fn carry_out_at(
                 CallOutput::Send(attempt) => call.handle(
                     clock,
                     match answer {
+                        // Who is there is asked before anything is changed.
+                        Some((200..=204, _)) if asks_who_is_there(&call, &attempt) => {
+                            let knows_more = registry.health(call.runtime_id()).unwrap().has(Feature::Pages);
+                            let summary = if knows_more { capable_summary() } else { SUMMARY.to_owned() };
+                            let body = summary.replace("ID", call.runtime_id().as_str());
+                            CallInput::Response(attempt.id, Response::new(body.into()))
+                        }
                         Some((status, body)) => {
                             let body = body.replace("ID", call.runtime_id().as_str());
                             CallInput::Response(
@@ -93,6 +100,12 @@ fn carry_out_at(
         registry.finish(instant, call);
     }
     exchange.response(registry, policy, Now { instant, wall }, ends)
+}
+
+fn asks_who_is_there(call: &Call, attempt: &Attempt) -> bool {
+    call.command().operation() != Operation::ReadRuntime
+        && attempt.request.method() == "GET"
+        && attempt.request.uri().path() == "/v1/runtime"
 }
 
 fn body(response: &Response<Bytes>) -> Value {

@@ -296,7 +296,7 @@ fn refusals() -> Vec<Scenario> {
         answered("401, and the token has been replaced", [typed(401, "unauthorized"), Hear, ANSWER])
             .over(EVERY_WAY)
             .source(Source::Replaced)
-            .recovers(2),
+            .recovers(1),
         answered("403", [response(403, "", page)]).fails("runtime_auth_failed", "not_applied", Never),
         answered("404 in the runtime's own words", [typed(404, "worker_not_found")]).fails(
             "worker_not_found",

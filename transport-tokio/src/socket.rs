@@ -1,23 +1,28 @@
-//! Connections to a runtime, whatever they are made of.
+//! Connections to a runtime: TCP, TLS over it, and unix sockets.
 
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use sekisho_core::error::NetworkPhase;
-use sekisho_core::transport::{FailureCause, Target};
+use sekisho_core::transport::{AddressRace, FailureCause, RaceStep, Target};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::sleep_until;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// A connection, TLS included.
-pub(crate) enum Stream {
+pub(crate) enum Socket {
     Plain(Wire),
     Tls(Box<TlsStream<Wire>>),
 }
@@ -52,15 +57,14 @@ impl Meter {
     }
 }
 
-impl Stream {
-    /// Resolves, connects and greets, without a bound of its own.
+impl Socket {
+    /// Resolves, connects and makes a TLS session, without a bound of its own.
     pub(crate) async fn connect(
         target: &Target,
         tls: Option<&Arc<ClientConfig>>,
-    ) -> Result<(Self, Arc<Meter>), FailureCause> {
-        let meter = Arc::new(Meter::default());
-        let wire = |kind| Wire { kind, meter: meter.clone() };
-        let stream = match target {
+    ) -> Result<Self, FailureCause> {
+        let wire = |kind| Wire { kind, meter: Arc::default() };
+        Ok(match target {
             Target::Tcp { host, port, tls: false } => {
                 Self::Plain(wire(Kind::Tcp(connect_tcp(host, *port).await?)))
             }
@@ -77,8 +81,14 @@ impl Stream {
             }
             // A registry never sends a call for a runtime in this process to the network.
             Target::InProcess => return Err(FailureCause::Network(NetworkPhase::Connect)),
-        };
-        Ok((stream, meter))
+        })
+    }
+
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        match self {
+            Self::Plain(wire) => wire.meter.clone(),
+            Self::Tls(session) => session.get_ref().0.meter.clone(),
+        }
     }
 }
 
@@ -88,25 +98,50 @@ async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, FailureCause> {
         Ok(address) => vec![(address, port).into()],
         Err(_) => lookup_host((host, port)).await.map_err(|_| unresolved)?.collect(),
     };
-    let mut failed = unresolved;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Requests are written in one piece: there is nothing for Nagle's algorithm to gather.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
+    if addresses.is_empty() {
+        return Err(unresolved);
+    }
+    let stream = race(addresses).await.ok_or(FailureCause::Network(NetworkPhase::Connect))?;
+    // Requests are written in one piece: there is nothing for Nagle's algorithm to gather.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// The connection to one of these that is there first.
+async fn race(addresses: Vec<SocketAddr>) -> Option<TcpStream> {
+    let mut race = AddressRace::new(addresses);
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let until = match race.poll(Instant::now()) {
+            RaceStep::Connect(address) => {
+                under_way.push(TcpStream::connect(address));
+                continue;
             }
-            Err(_) => failed = FailureCause::Network(NetworkPhase::Connect),
+            RaceStep::Wait { until } => until,
+            RaceStep::Lost => return None,
+        };
+        let next_address = async {
+            match until {
+                Some(until) => sleep_until(until.into()).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            connected = under_way.select_next_some() => match connected {
+                Ok(stream) => return Some(stream),
+                Err(_) => race.failed(),
+            },
+            () = next_address => {}
         }
     }
-    Err(failed)
 }
 
 impl Wire {
     /// Notes what was written.
     ///
-    /// Who answers before it has read a request may close the connection on the rest of it. hyper reads no more when
-    /// writing fails, so it is told to wait: for the response, or for the same failure from the side that reads.
+    /// A server that answers before it has read a request may close the connection on the rest of it. hyper reads no more
+    /// when writing fails, so it is told to wait: for the response, or for the same failure from the side that reads.
     fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Ready(Ok(count)) => drop(self.meter.written.fetch_add(*count as u64, Ordering::Relaxed)),
@@ -170,3 +205,6 @@ impl AsyncWrite for Wire {
         forward!(self, stream => Pin::new(stream).poll_shutdown(context))
     }
 }
+
+#[cfg(test)]
+mod tests;

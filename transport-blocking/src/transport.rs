@@ -1,25 +1,29 @@
-//! The loop around a call.
+//! How one runtime is reached.
 
 use std::fmt;
-use std::thread;
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::call::{Call, CallInput, CallOutput};
-use sekisho_core::error::Error;
-use sekisho_core::runtime_api::Reply;
 use sekisho_core::secret::Token;
-use sekisho_core::transport::{Attempt, Failure, InProcess};
+use sekisho_core::transport::{Attempt, Connect, Failure, Frames, InProcess, Unopened};
+use tungstenite::WebSocket;
 
-use crate::client::HttpClient;
+use crate::client::{HttpClient, Opened};
+use crate::socket::Socket;
 
-/// The way to one runtime.
+/// How one runtime is reached.
 pub enum Transport {
     /// Over the network.
     Network(HttpClient),
     /// By a call of a function.
     InProcess(Box<dyn InProcess>),
+}
+
+/// A stream that a runtime has opened.
+pub(crate) enum Stream {
+    Socket(Box<WebSocket<Socket>>),
+    InProcess(Box<dyn Frames>),
 }
 
 impl Transport {
@@ -31,6 +35,20 @@ impl Transport {
         }
     }
 
+    #[expect(clippy::result_large_err, reason = "moved once, and seldom")]
+    pub(crate) fn open(&self, connect: Connect) -> Result<Stream, Unopened> {
+        match self {
+            Self::Network(client) => {
+                let Opened(socket) = client.open(connect)?;
+                Ok(Stream::Socket(Box::new(socket)))
+            }
+            Self::InProcess(runtime) => runtime
+                .observe(&connect.request.map(|()| Bytes::new()))
+                .map(Stream::InProcess)
+                .map_err(Unopened::Refused),
+        }
+    }
+
     /// The runtime's token as its source has it now.
     pub fn credential(&self) -> Option<Token> {
         match self {
@@ -39,7 +57,7 @@ impl Transport {
         }
     }
 
-    /// The runtime's token, if its source has another one than when somebody last looked.
+    /// The runtime's token, if its source has another one than when it was last looked at.
     pub fn changed_credential(&self, now: Instant) -> Option<Token> {
         match self {
             Self::Network(client) => client.token_source()?.changed(now),
@@ -54,26 +72,5 @@ impl fmt::Debug for Transport {
             Self::Network(_) => "Transport::Network",
             Self::InProcess(_) => "Transport::InProcess",
         })
-    }
-}
-
-/// Drives a call to its end. The caller then hands it to [`Registry::finish`], which learns from it.
-///
-/// [`Registry::finish`]: sekisho_core::registry::Registry::finish
-pub fn drive(call: &mut Call, transport: &Transport) -> Result<Reply, Error> {
-    loop {
-        match call.poll(Instant::now()) {
-            CallOutput::Send(attempt) => {
-                let id = attempt.id;
-                let report = CallInput::report(id, transport.exchange(attempt));
-                call.handle(Instant::now(), report);
-            }
-            CallOutput::RefreshCredential => {
-                call.handle(Instant::now(), CallInput::Credential(transport.credential()));
-            }
-            // An attempt is over when `exchange` returns, so that there is nothing to wait for but time.
-            CallOutput::Wait { until, .. } => thread::sleep(until.saturating_duration_since(Instant::now())),
-            CallOutput::Done(result) => return result,
-        }
     }
 }

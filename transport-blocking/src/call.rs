@@ -1,0 +1,35 @@
+//! The loop around a call.
+
+use std::thread;
+use std::time::Instant;
+
+use sekisho_core::call::{Call, CallInput, CallOutput};
+use sekisho_core::error::Error;
+use sekisho_core::runtime_api::Reply;
+
+use crate::transport::Transport;
+
+/// Drives a call to its end. The caller then hands it to [`Registry::finish`], which learns from it.
+///
+/// [`Registry::finish`]: sekisho_core::registry::Registry::finish
+pub fn drive(call: &mut Call, transport: &Transport) -> Result<Reply, Error> {
+    loop {
+        match call.poll(Instant::now()) {
+            CallOutput::Send(attempt) => {
+                let report = CallInput::report(attempt.id, transport.exchange(attempt));
+                let now = Instant::now();
+                // The response may hold a token that has just replaced the one it was asked with.
+                if let Some(token) = transport.changed_credential(now) {
+                    call.handle(now, CallInput::Credential(Some(token)));
+                }
+                call.handle(now, report);
+            }
+            CallOutput::RefreshCredential => {
+                call.handle(Instant::now(), CallInput::Credential(transport.credential()));
+            }
+            // An attempt is over when `exchange` returns, so that there is nothing to wait for but time.
+            CallOutput::Wait { until, .. } => thread::sleep(until.saturating_duration_since(Instant::now())),
+            CallOutput::Done(result) => return result,
+        }
+    }
+}

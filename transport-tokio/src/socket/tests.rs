@@ -1,0 +1,50 @@
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use sekisho_core::transport::CONNECTION_ATTEMPT_DELAY;
+use socket2::{Domain, Socket, Type};
+
+use super::*;
+
+/// A listener that answers no further connection: its backlog is full. What fills it is returned with it.
+fn silent() -> (SocketAddr, Vec<socket2::Socket>) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut kept = vec![listener];
+    loop {
+        let waiting = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let connected = waiting.connect_timeout(&address, Duration::from_millis(200));
+        kept.push(waiting);
+        if connected.is_err() {
+            return (address.as_socket().unwrap(), kept);
+        }
+    }
+}
+
+/// An address where nothing listens.
+fn refusing() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn a_silent_address_keeps_no_other_from_being_tried() {
+    let (silent, _kept) = silent();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let started = Instant::now();
+    let stream = race(vec![silent, listener.local_addr().unwrap()]).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+    let took = started.elapsed();
+    assert!(took >= CONNECTION_ATTEMPT_DELAY && took < Duration::from_secs(20), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_address_that_refuses_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = race(vec![refusing(), refusing(), listener.local_addr().unwrap()]).await.unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
+    assert!(race(vec![refusing(), refusing()]).await.is_none());
+}
