@@ -16,14 +16,14 @@ pub struct Limits {
     pub max_transcript_items: usize,
     /// How many bytes of a worker's transcript are kept, [`ITEM_COST`] for each item included; 16 MiB.
     pub max_transcript_bytes: usize,
-    /// How many bytes the transcripts of all workers may take in memory; 96 MiB. Workers that have ended lose their
+    /// How many bytes the transcripts of all workers may take in memory; 64 MiB. Workers that have ended lose their
     /// oldest items first.
     pub max_total_transcript_bytes: usize,
     /// How many events of a worker are kept for streams that come back; 16,384.
     pub max_backlog_events: usize,
     /// How many bytes of those are kept of a worker; 4 MiB. Never less than its newest event.
     pub max_backlog_bytes: usize,
-    /// How many bytes of those are kept of all workers; 48 MiB. Workers that have ended lose theirs first.
+    /// How many bytes of those are kept of all workers; 32 MiB. Workers that have ended lose theirs first.
     pub max_total_backlog_bytes: usize,
     /// How many streams are open at once; 1,024. Beyond it an upgrade is refused as `runtime_full`.
     pub max_subscriptions: usize,
@@ -49,10 +49,10 @@ impl Default for Limits {
             keep_ended: Duration::from_secs(30 * 24 * 60 * 60),
             max_transcript_items: 65_536,
             max_transcript_bytes: 16 * MIB,
-            max_total_transcript_bytes: 96 * MIB,
+            max_total_transcript_bytes: 64 * MIB,
             max_backlog_events: 16 * 1024,
             max_backlog_bytes: 4 * MIB,
-            max_total_backlog_bytes: 48 * MIB,
+            max_total_backlog_bytes: 32 * MIB,
             max_subscriptions: 1024,
         }
     }

@@ -100,6 +100,7 @@ fn a_runtime_speaks_of_itself() {
         "eof",
         "raw_input",
         "remove",
+        "requests",
         "profiles",
         "pages",
         "terminal",
