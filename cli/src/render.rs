@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use anstyle::Style;
 use bytes::Bytes;
+use sekisho_core::frame::payload_value;
 use serde_json::Value;
 
 use crate::text::{BAD, FAINT, SAID, WARNING, painted, safe, safe_line};
@@ -91,7 +92,7 @@ impl Renderer {
 
     /// What an event looks like. May be nothing.
     pub(crate) fn event(&mut self, payload: &Bytes) -> String {
-        let payload: Value = serde_json::from_slice(payload).unwrap_or(Value::Null);
+        let payload: Value = payload_value(payload);
         let data = Data(&payload["data"]);
         match payload["event"].as_str().unwrap_or_default() {
             "snapshot" => self.entries(&entries(&payload)),

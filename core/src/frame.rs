@@ -85,6 +85,12 @@ pub fn diagnostic_text(diagnostic: &Diagnostic) -> Bytes {
     serde_json::to_vec(&Told { kind: "diagnostic", diagnostic }).expect("plain data").into()
 }
 
+/// What happened, as a value to be shown: what is nested too deeply to be held, or a number out of range, stands as the text
+/// that it is, and U+FFFD for half a surrogate pair. Null where the payload is not JSON.
+pub fn payload_value(payload: &[u8]) -> serde_json::Value {
+    crate::json::value(payload).unwrap_or_default()
+}
+
 impl Envelope {
     /// Whether this is the state of the worker at a place rather than something that happened since the last event.
     pub fn is_snapshot(&self) -> bool {

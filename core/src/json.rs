@@ -1,8 +1,10 @@
 //! Reading JSON that other programs wrote, so that one odd thing costs that thing alone.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// What can be read of a list, and how many of its entries cannot.
@@ -15,6 +17,42 @@ pub(crate) struct Readable<T> {
 pub(crate) fn readable<T: DeserializeOwned>(entries: &[&RawValue]) -> Readable<T> {
     let read: Vec<T> = entries.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok()).collect();
     Readable { left_out: entries.len() - read.len(), entries: read }
+}
+
+/// How deep values are that [`value`] takes apart. What is deeper stands as its text.
+const MAX_DEPTH: usize = 64;
+
+/// The value of a JSON text, as far as it can be held: what is nested too deeply, or a number out of range, stands as the
+/// text that it is, and U+FFFD for half a surrogate pair. `None` where the text is not JSON.
+pub(crate) fn value(text: &[u8]) -> Option<Value> {
+    if let Ok(value) = serde_json::from_slice(text) {
+        return Some(value);
+    }
+    let whole = with_whole_characters(std::str::from_utf8(text).ok()?);
+    let raw: &RawValue = serde_json::from_str(&whole).ok()?;
+    Some(part(raw, 0))
+}
+
+fn part(raw: &RawValue, depth: usize) -> Value {
+    let text = raw.get();
+    if let Ok(value) = serde_json::from_str(text) {
+        return value;
+    }
+    let as_text = || Value::String(text.to_owned());
+    match text.bytes().next() {
+        _ if depth == MAX_DEPTH => as_text(),
+        Some(b'[') => match serde_json::from_str::<Vec<&RawValue>>(text) {
+            Ok(entries) => Value::Array(entries.into_iter().map(|entry| part(entry, depth + 1)).collect()),
+            Err(_) => as_text(),
+        },
+        Some(b'{') => match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
+            Ok(fields) => Value::Object(
+                fields.into_iter().map(|(name, field)| (name, part(field, depth + 1))).collect(),
+            ),
+            Err(_) => as_text(),
+        },
+        _ => as_text(),
+    }
 }
 
 /// A JSON text in which U+FFFD stands for each half of a surrogate pair that lacks the other (RFC 8259, section 8.2).
@@ -86,6 +124,27 @@ mod tests {
         ] {
             assert_eq!(with_whole_characters(text), whole, "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_is_held_as_far_as_it_can_be() {
+        assert_eq!(value(br#"{"a":[1,"x"]}"#), Some(serde_json::json!({"a": [1, "x"]})));
+        assert_eq!(
+            value(br#"{"a":1e400,"b":"cut \ud83d"}"#),
+            Some(serde_json::json!({"a": "1e400", "b": "cut \u{fffd}"}))
+        );
+        assert_eq!(value(b"{\"a\":"), None);
+        assert_eq!(value(b"\xff"), None);
+        let deep = format!(r#"{{"deep":{}7{},"flat":1}}"#, "[".repeat(300), "]".repeat(300));
+        let held = value(deep.as_bytes()).unwrap();
+        assert_eq!(held["flat"], 1);
+        let (mut inner, mut depth) = (&held["deep"], 1);
+        while let Value::Array(entries) = inner {
+            (inner, depth) = (&entries[0], depth + 1);
+        }
+        assert_eq!(depth, MAX_DEPTH);
+        let rest = inner.as_str().unwrap();
+        assert!(rest.starts_with("[[") && rest.ends_with("]]") && rest.contains('7'), "{rest}");
     }
 
     #[test]

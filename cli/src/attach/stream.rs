@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anstyle::Style;
 use bytes::Bytes;
+use sekisho_core::frame::payload_value;
 use sekisho_core::id::WorkerRef;
 use sekisho_core::runtime_api::{Command, WorkerEnd};
 use serde::Deserialize;
@@ -118,7 +119,7 @@ impl StreamThread {
     }
 
     fn event(&self, payload: &Bytes, first: bool, introduced: bool, history: &mut History) {
-        let value: Value = serde_json::from_slice(payload).unwrap_or_default();
+        let value: Value = payload_value(payload);
         if let (Some("status"), Some(status)) = (value["event"].as_str(), value["data"]["status"].as_str()) {
             self.sender.send(Message::Busy(status == "running"));
         }

@@ -201,7 +201,7 @@ impl<'a> WatchView<'a> {
     fn event(&mut self, backend: &dyn Backend, envelope: &Envelope) -> String {
         let first = !std::mem::replace(&mut self.begun, true);
         if first && envelope.is_snapshot() && !self.json {
-            let payload = serde_json::from_slice(&envelope.payload).unwrap_or_default();
+            let payload = sekisho_core::frame::payload_value(&envelope.payload);
             let tells_history = || is_told_by_snapshots(backend, &self.worker.runtime_id);
             let entries = self.history.snapshot(&payload, tells_history);
             return self.renderer.entries(&entries);

@@ -112,3 +112,14 @@ fn a_message_is_shown_once_whoever_tells_of_it_first() {
     assert_eq!(renderer.event(&told), "");
     assert_eq!(renderer.event(&told), "> ls\n", "somebody else said the same");
 }
+
+#[test]
+fn one_odd_value_costs_that_value() {
+    let deep = format!("{}7{}", "[".repeat(300), "]".repeat(300));
+    let snapshot = format!(
+        r#"{{"event":"snapshot","data":{{"entries":[{{"role":"assistant","content":"cut \ud83d","deep":{deep}}},
+        {{"role":"assistant","content":"whole","cost":1e400}}],"status":"idle"}}}}"#
+    );
+    let delta = r#"{"event":"text_delta","data":{"text":"on\n","at":1e400}}"#;
+    assert_eq!(rendered(&[&snapshot, delta]), "cut \u{fffd}\nwhole\non\n");
+}
