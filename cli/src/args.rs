@@ -7,16 +7,12 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use clap_complete::ArgValueCompleter;
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::IdempotencyKey;
 use sekisho_core::secret::BaseUrl;
 
-use crate::commands::SortKey;
-use crate::complete;
-
 pub(crate) use literal::with_literal_message;
-pub(crate) use values::{Pair, Since, Status, Variable, Watched};
+pub(crate) use values::{Pair, Since, SortKey, Status, Variable, Watched};
 
 /// What stands below the help: what cannot be seen from the arguments.
 const AFTER_HELP: &str = "\
@@ -98,13 +94,13 @@ pub(crate) enum Command {
     /// Show one runtime
     Runtime {
         /// Which one
-        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
+        #[arg(value_name = "RUNTIME")]
         runtime_id: RuntimeId,
     },
     /// List the workers, of all runtimes or of one
     Workers {
         /// Of this one alone
-        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
+        #[arg(value_name = "RUNTIME")]
         runtime_id: Option<RuntimeId>,
         #[command(flatten)]
         filter: Filter,
@@ -125,7 +121,7 @@ pub(crate) enum Command {
     /// List the profiles of a runtime: what its workers can run
     Profiles {
         /// Of which runtime
-        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
+        #[arg(value_name = "RUNTIME")]
         runtime_id: RuntimeId,
     },
     /// Send a worker input
@@ -174,13 +170,13 @@ pub(crate) enum Command {
     /// Forget workers that have ended, transcripts included
     Remove {
         /// Which workers
-        #[arg(value_name = "RUNTIME/WORKER", required = true, add = ArgValueCompleter::new(complete::workers))]
+        #[arg(value_name = "RUNTIME/WORKER", required = true)]
         workers: Vec<WorkerRef>,
     },
     /// Forget all workers that have ended, or those of them that are named by the options
     Prune {
         /// Of this one alone
-        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
+        #[arg(value_name = "RUNTIME")]
         runtime_id: Option<RuntimeId>,
         /// Only those that ended longer ago, as in 2days or 12h
         #[arg(long, value_name = "AGE")]
@@ -226,11 +222,7 @@ pub(crate) enum Command {
     /// status is the highest one; workers of a runtime, or all, are watched without an end, new ones included.
     Watch {
         /// Which workers, or all that run on which runtime
-        #[arg(
-            value_name = "RUNTIME[/WORKER]",
-            required_unless_present = "all",
-            add = ArgValueCompleter::new(complete::watched)
-        )]
+        #[arg(value_name = "RUNTIME[/WORKER]", required_unless_present = "all")]
         watched: Vec<Watched>,
         /// All workers that run
         #[arg(long, conflicts_with = "watched")]
@@ -250,7 +242,7 @@ pub(crate) enum Command {
     /// Exits with the status of the worker; of several, with the highest one.
     Wait {
         /// Which workers
-        #[arg(value_name = "RUNTIME/WORKER", required = true, add = ArgValueCompleter::new(complete::workers))]
+        #[arg(value_name = "RUNTIME/WORKER", required = true)]
         workers: Vec<WorkerRef>,
         /// Exit with 0, however the workers ended
         #[arg(long)]
@@ -276,7 +268,7 @@ pub(crate) enum Command {
     /// Needs --config: a server does not tell where its runtimes are.
     Doctor {
         /// Only these
-        #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
+        #[arg(value_name = "RUNTIME")]
         runtime_ids: Vec<RuntimeId>,
         /// Show where the runtimes are
         #[arg(long)]
@@ -312,7 +304,7 @@ pub(crate) struct Filter {
 #[derive(Args, Debug)]
 pub(crate) struct Named {
     /// Which one
-    #[arg(value_name = "RUNTIME/WORKER", add = ArgValueCompleter::new(complete::workers))]
+    #[arg(value_name = "RUNTIME/WORKER")]
     pub(crate) worker: WorkerRef,
 }
 
@@ -321,10 +313,10 @@ pub(crate) struct Named {
 #[command(group = ArgGroup::new("intent").args(["task", "role"]))]
 pub(crate) struct Create {
     /// On which runtime
-    #[arg(value_name = "RUNTIME", add = ArgValueCompleter::new(complete::runtimes))]
+    #[arg(value_name = "RUNTIME")]
     pub(crate) runtime_id: RuntimeId,
     /// What it runs: a profile of the runtime's [default: the runtime's own default]
-    #[arg(long, value_name = "PROFILE", add = ArgValueCompleter::new(complete::profiles))]
+    #[arg(long, value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
     /// What to call it
     #[arg(long, value_name = "NAME")]

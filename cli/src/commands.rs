@@ -25,8 +25,6 @@ use remove::Pruned;
 use transcript::TranscriptOptions;
 use watch::WatchOptions;
 
-pub(crate) use list::SortKey;
-
 /// Does what a command says.
 pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> Result<(), Failure> {
     // Its other owners are the threads of `attach` and `watch`.
@@ -60,6 +58,19 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
             with_worker(backend, &worker, |worker| list::worker(backend, worker, show))
         }
         Command::Create(create) => create::create(shared, create, show),
+        Command::Watch { watched, all, cursor, verbose, no_exit_code } => {
+            let options = WatchOptions { cursor, verbose, exit_code: !no_exit_code };
+            watch::watch(shared, &watched, all, &options, show)
+        }
+        Command::Wait { workers, no_exit_code } => watch::wait(shared, &workers, !no_exit_code, show),
+        command => with_one_worker(shared, command, show),
+    }
+}
+
+/// Does what a command says that is about one worker.
+fn with_one_worker(shared: &Arc<dyn Backend>, command: Command, show: Show) -> Result<(), Failure> {
+    let backend = &**shared;
+    match command {
         Command::Send { named: Named { worker }, text, system, secret, eof, idempotency_key } => {
             let input = send::input_of(&worker, &text, system, secret, eof)?;
             with_worker(backend, &worker, |worker| {
@@ -85,18 +96,13 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
                 false => transcript::print(backend, &worker, &options, show),
             }
         }
-        Command::Watch { watched, all, cursor, verbose, no_exit_code } => {
-            let options = WatchOptions { cursor, verbose, exit_code: !no_exit_code };
-            watch::watch(shared, &watched, all, &options, show)
-        }
-        Command::Wait { workers, no_exit_code } => watch::wait(shared, &workers, !no_exit_code, show),
         Command::Attach { named: Named { worker }, raw } => {
             attach::check(show)?;
             let worker = resolve::worker(backend, &worker)?;
             if raw { attach::run_raw(shared, &worker, show) } else { attach::run(shared, &worker, show) }
         }
-        // They need no backend, and were dealt with before there was one.
-        Command::Doctor { .. } | Command::Completions { .. } | Command::Man { .. } => Ok(()),
+        // The others were done before.
+        _ => Ok(()),
     }
 }
 

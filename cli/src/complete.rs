@@ -5,12 +5,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
-use clap_complete::CompletionCandidate;
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use clap_complete::env::{CompleteEnv, Shells};
+use clap_complete::{ArgValueCompleter, CompletionCandidate};
 use sekisho_core::browser_api::{Action, AllWorkers, Items, ProfileView, RuntimeView, WorkerView};
 use sekisho_core::id::RuntimeId;
-use sekisho_core::runtime_api::Command;
+use sekisho_core::runtime_api::Command as RuntimeCommand;
 use serde::de::DeserializeOwned;
 
 use crate::args::{Cli, Global};
@@ -25,7 +25,23 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers a shell that asks for completions, and ends the process.
 pub(crate) fn answer_if_asked() {
-    CompleteEnv::with_factory(Cli::command).var(VARIABLE).complete();
+    CompleteEnv::with_factory(|| with_completers(Cli::command())).var(VARIABLE).complete();
+}
+
+/// The commands, with what completes each value that is named after a thing of the API.
+fn with_completers(cli: Command) -> Command {
+    cli.mut_subcommands(|command| {
+        command.mut_args(|argument| {
+            let name = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
+            match name.as_deref() {
+                Some("RUNTIME") => argument.add(ArgValueCompleter::new(runtimes)),
+                Some("RUNTIME/WORKER") => argument.add(ArgValueCompleter::new(workers)),
+                Some("RUNTIME[/WORKER]") => argument.add(ArgValueCompleter::new(watched)),
+                Some("PROFILE") => argument.add(ArgValueCompleter::new(profiles)),
+                _ => argument,
+            }
+        })
+    })
 }
 
 /// The script with which a shell asks this program for completions.
@@ -43,14 +59,14 @@ pub(crate) fn script(shell: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// The runtimes that begin like this.
-pub(crate) fn runtimes(current: &OsStr) -> Vec<CompletionCandidate> {
+fn runtimes(current: &OsStr) -> Vec<CompletionCandidate> {
     let rows = rows::<RuntimeView>(Action::Runtimes);
     let candidates = rows.into_iter().map(|row| (row.runtime_id.to_string(), Some(row.display_name)));
     matching(current, candidates)
 }
 
 /// The workers that begin like this.
-pub(crate) fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
+fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
     let rows = rows::<WorkerView>(Action::AllWorkers(AllWorkers::default()));
     let candidates = rows.into_iter().map(|row| {
         let help = row.facts.name.or(row.facts.created_at);
@@ -60,20 +76,20 @@ pub(crate) fn workers(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// The workers and runtimes that begin like this.
-pub(crate) fn watched(current: &OsStr) -> Vec<CompletionCandidate> {
+fn watched(current: &OsStr) -> Vec<CompletionCandidate> {
     let mut candidates = workers(current);
     candidates.extend(runtimes(current));
     candidates
 }
 
 /// The profiles that begin like this, of the runtime that the command line names.
-pub(crate) fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
+fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
     let matches = matches(words());
     let runtime_id = matches
         .subcommand()
         .and_then(|(_, create)| create.try_get_one::<RuntimeId>("runtime_id").ok().flatten().cloned());
     let Some(runtime_id) = runtime_id else { return Vec::new() };
-    let action = Action::Command { runtime_id, command: Command::Profiles };
+    let action = Action::Command { runtime_id, command: RuntimeCommand::Profiles };
     let rows = rows::<ProfileView>(action);
     matching(current, rows.into_iter().map(|profile| (profile.name, profile.description)))
 }

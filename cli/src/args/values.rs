@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::SystemTime;
 
+use clap::ValueEnum;
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::WorkerStatus;
 
@@ -48,6 +49,23 @@ impl FromStr for Since {
             .map_err(|_| "neither how long ago, as in 10m, nor a time, as in 2026-01-31T12:00:00Z")?;
         SystemTime::now().checked_sub(ago).map(Self).ok_or("before all times")
     }
+}
+
+/// What a list of workers is sorted by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum SortKey {
+    /// When they were created, as the API lists them
+    Created,
+    /// Their full names
+    Worker,
+    /// The names that their creators gave them
+    Name,
+    /// Their status
+    Status,
+    /// When they last said something, the newest first
+    Output,
+    /// When they ended, the newest first
+    Ended,
 }
 
 /// A key and a value.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use anstyle::Style;
-use clap::ValueEnum;
 use sekisho_core::browser_api::{
     Action, Capabilities, Items, ProfileView, RuntimeReply, RuntimeView, WorkerReply, WorkerView,
 };
@@ -13,6 +12,7 @@ use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::{Command, Intent, Profile, WorkerActivity, WorkerEnd, WorkerFilter};
 
 use crate::age::ago;
+use crate::args::SortKey;
 use crate::backend::{Backend, read};
 use crate::failure::Failure;
 use crate::render::end_in_words;
@@ -22,23 +22,6 @@ use crate::text::{BAD, FAINT, GOOD, STRONG, WARNING, painted, safe_line};
 use crate::worker_list;
 
 const PLAIN: Style = Style::new();
-
-/// What a list of workers is sorted by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum SortKey {
-    /// When they were created, as the API lists them
-    Created,
-    /// Their full names
-    Worker,
-    /// The names that their creators gave them
-    Name,
-    /// Their status
-    Status,
-    /// When they last said something, the newest first
-    Output,
-    /// When they ended, the newest first
-    Ended,
-}
 
 pub(crate) fn runtimes(backend: &dyn Backend, show: Show) -> Result<(), Failure> {
     let body = backend.ask(&Action::Runtimes)?;
