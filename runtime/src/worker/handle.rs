@@ -136,14 +136,12 @@ impl Handle {
     }
 
     /// Queues bytes, which are written as they are.
-    #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
     pub(crate) fn write_raw(&self, bytes: Bytes) -> Result<(), Undeliverable> {
         self.queue(Input::Raw(bytes))
     }
 
     /// Queues the end of input: standard input is closed, and takes nothing after that. On a terminal its end-of-file
     /// character is typed, which ends what is read at that time only.
-    #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
     pub(crate) fn close_input(&self) -> Result<(), Undeliverable> {
         self.queue(Input::End)
     }
@@ -162,7 +160,6 @@ impl Handle {
 
     /// Interrupts: SIGINT for the program's process group, or the interrupt character of its terminal. It does not wait
     /// behind what is queued.
-    #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
     pub(crate) fn interrupt(&self) {
         let mut inside = self.inside();
         inside.interrupts = (inside.interrupts + 1).min(MAX_INTERRUPTS);
@@ -171,7 +168,6 @@ impl Handle {
     }
 
     /// Changes the size of the terminal. Without one it does nothing.
-    #[allow(dead_code, reason = "for the routes of terminals and interrupts")]
     pub(crate) fn resize(&self, size: TerminalSize) {
         self.inside().size = Some(size);
         self.wake();
