@@ -133,6 +133,7 @@ impl fmt::Debug for WatchInput {
 
 /// What a watch says.
 #[derive(Debug)]
+#[must_use = "what a watch says is to be done"]
 pub enum WatchOutput {
     /// Start this attempt: the question who is there.
     Send(Attempt),
@@ -237,6 +238,7 @@ pub(crate) struct WatchContext {
 }
 
 /// One stream of one worker. See the [module](self).
+#[must_use = "a watch does nothing unless it is polled"]
 pub struct Watch {
     context: WatchContext,
     at_lost_place: OnExpiredCursor,

@@ -3,6 +3,8 @@
 
 #[path = "transports/in_process.rs"]
 mod in_process;
+#[path = "transports/misdirected.rs"]
+mod misdirected;
 #[path = "transports/run.rs"]
 mod run;
 #[path = "transports/side.rs"]
@@ -165,4 +167,15 @@ fn the_tables_of_the_documentation() {
              SEKISHO_UPDATE_DOCS=1 cargo test -p sekisho-tests --test transports"
         );
     }
+}
+
+#[test]
+fn another_runtime() {
+    misdirected::nothing_changes_there();
+    misdirected::a_question_is_asked_once_for_each_connection();
+}
+
+#[test]
+fn a_replaced_token() {
+    misdirected::a_token_that_is_replaced_meanwhile_does_not_come_out();
 }
