@@ -66,10 +66,10 @@ impl Observation {
             let error = Error::new(ErrorKind::MethodNotAllowed { allow: "GET" });
             return Some(Err(error.refusing(&head.method)));
         }
-        if form == Form::WebSocket {
-            if let Err(detail) = check_handshake(head) {
-                return Some(Err(invalid(detail)));
-            }
+        if form == Form::WebSocket
+            && let Err(detail) = check_handshake(head)
+        {
+            return Some(Err(invalid(detail)));
         }
         let of = || {
             let worker = WorkerRef { runtime_id: runtime_id(runtime)?, worker_id: worker_id(worker)? };
