@@ -63,12 +63,12 @@ async fn a_unix_socket_is_its_owners_and_goes_with_the_listener() {
     let listen = Listen::Unix(path.clone());
     let listener = Listener::bind(&listen, None).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(Listener::bind(&listen, None).unwrap_err(), BindError::Occupied(path.clone()));
     let acceptor = listener.acceptor().unwrap();
     let (client, accepted) = tokio::join!(UnixStream::connect(&path), acceptor.accept());
     let mut connection = accepted.unwrap().handshake().await.unwrap();
     client.unwrap().write_all(b"x").await.unwrap();
     assert_eq!(connection.read_u8().await.unwrap(), b'x');
+    assert_eq!(Listener::bind(&listen, None).unwrap_err(), BindError::Occupied(path.clone()));
     drop((listener, acceptor, connection));
     assert!(!path.exists());
 
