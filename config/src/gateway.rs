@@ -6,7 +6,7 @@ use sekisho_core::browser_api::{AllowedHost, AllowedOrigin};
 use sekisho_core::secret::Token;
 
 use crate::error::ConfigError;
-use crate::gateway_file::{GatewayFile, KeyPlace};
+use crate::gateway_file::{GatewayFile, StatePlace};
 use crate::listen::{Listen, TlsFiles};
 use crate::runtimes::Runtimes;
 use crate::toml_text::{count, read_file, token, value, values};
@@ -38,20 +38,22 @@ impl Config {
     /// Reads and checks a configuration: the text of the file, empty for all defaults. Files and variables that
     /// it names are read, too. Where it names no `cursor_key_file`, cursors last as long as the process.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Self::checked(GatewayFile::parse(text)?, KeyPlace::Process)
+        Self::checked(GatewayFile::parse(text)?, StatePlace::Process)
     }
 
     /// Reads and checks the configuration of a program: a file, or all defaults. Where it names no `cursor_key_file`,
     /// the key is kept in the state directory of the user or of the systemd unit.
     pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path else { return Self::checked(GatewayFile::default(), KeyPlace::StateDirectory) };
+        let Some(path) = path else {
+            return Self::checked(GatewayFile::default(), StatePlace::StateDirectory);
+        };
         let text = read_file(path)?;
         GatewayFile::parse(&text)
-            .and_then(|file| Self::checked(file, KeyPlace::StateDirectory))
+            .and_then(|file| Self::checked(file, StatePlace::StateDirectory))
             .map_err(|error| error.in_file(path))
     }
 
-    fn checked(file: GatewayFile, key_place: KeyPlace) -> Result<Self, ConfigError> {
+    fn checked(file: GatewayFile, state_place: StatePlace) -> Result<Self, ConfigError> {
         let access_token = token(
             ("access_token_file", &file.access_token_file),
             ("access_token_env", &file.access_token_env),
@@ -67,7 +69,7 @@ impl Config {
             access_token: None,
             max_request_bytes: count(file.max_request_bytes),
             max_viewers: count(file.max_viewers),
-            runtimes: Runtimes::checked(file, key_place)?,
+            runtimes: Runtimes::checked(file, state_place)?,
         };
         if let Some(named) = access_token {
             config.access_token = Some(named.token);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::error::ConfigError;
+use crate::store::Durability;
 use crate::toml_text::{self, positive};
 use crate::worker_limits::WorkerLimits;
 use crate::workers::ProfileTables;
@@ -13,9 +14,9 @@ use crate::workers::ProfileTables;
 /// Where a server listens, and a client expects one, unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8787";
 
-/// Where the key of cursors is where the file names no place for it.
+/// Where that is kept which outlasts a process, where the file names no place for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum KeyPlace {
+pub(crate) enum StatePlace {
     /// In this process alone.
     Process,
     /// In the state directory.
@@ -41,7 +42,7 @@ pub(crate) struct GatewayFile {
     pub(crate) cursor_key_file: Option<PathBuf>,
     pub(crate) embedded: EmbeddedTable,
     pub(crate) remote: Vec<RemoteTable>,
-    local: Option<toml::Value>,
+    pub(crate) local: Vec<LocalTable>,
 }
 
 impl Default for GatewayFile {
@@ -63,7 +64,7 @@ impl Default for GatewayFile {
             cursor_key_file: None,
             embedded: EmbeddedTable::default(),
             remote: Vec::new(),
-            local: None,
+            local: Vec::new(),
         }
     }
 }
@@ -74,6 +75,10 @@ pub(crate) struct EmbeddedTable {
     pub(crate) enabled: bool,
     pub(crate) runtime_id: String,
     pub(crate) display_name: String,
+    pub(crate) store: Option<String>,
+    pub(crate) durability: Option<Durability>,
+    pub(crate) store_max_bytes: Option<NonZeroU64>,
+    pub(crate) store_max_age_hours: Option<NonZeroU64>,
     pub(crate) profiles: ProfileTables,
     pub(crate) limits: WorkerLimits,
 }
@@ -84,6 +89,10 @@ impl Default for EmbeddedTable {
             enabled: true,
             runtime_id: "embedded".into(),
             display_name: "Embedded runtime".into(),
+            store: None,
+            durability: None,
+            store_max_bytes: None,
+            store_max_age_hours: None,
             profiles: ProfileTables::default(),
             limits: WorkerLimits::default(),
         }
@@ -106,12 +115,16 @@ pub(crate) struct RemoteTable {
     pub(crate) allow_plaintext: bool,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LocalTable {
+    pub(crate) runtime_id: String,
+    pub(crate) display_name: Option<String>,
+    pub(crate) store: PathBuf,
+}
+
 impl GatewayFile {
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let file: Self = toml_text::parse(text)?;
-        match file.local {
-            Some(_) => Err(ConfigError::at("local", "this version does not have it yet")),
-            None => Ok(file),
-        }
+        toml_text::parse(text)
     }
 }

@@ -1,15 +1,15 @@
 //! The key that cursors are sealed with, in a file that gateways share.
 
-use std::env;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sekisho_core::cursor::CursorKey;
 
 use crate::error::ConfigError;
 use crate::file::{self, Content};
+use crate::state_directory::state_directory;
 
 /// The key of the configuration that names the file.
 const KEY: &str = "cursor_key_file";
@@ -74,16 +74,6 @@ pub(crate) fn default_key() -> Result<KeyFile, ConfigError> {
         Ok(file) => Ok(file),
         Err(error) => without(error.reason),
     }
-}
-
-fn state_directory() -> Option<PathBuf> {
-    let absolute = |path: PathBuf| path.is_absolute().then_some(path);
-    let variable = |name: &str| env::var_os(name).map(PathBuf::from).and_then(absolute);
-    // systemd separates several directories with a colon; the first is the unit's own.
-    let of_systemd = env::var("STATE_DIRECTORY").ok();
-    let of_systemd = of_systemd.as_deref().and_then(|paths| paths.split(':').next()).map(PathBuf::from);
-    let state = || variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
-    of_systemd.and_then(absolute).or_else(|| Some(state()?.join("sekisho")))
 }
 
 /// Whether there is anything at this path, a link that leads nowhere included: such a link is not written through.

@@ -1,5 +1,6 @@
 //! What a runtime of its own is configured with: flags and a file, as one.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use sekisho_core::browser_api::AllowedHost;
@@ -8,7 +9,9 @@ use sekisho_core::secret::Token;
 use serde::Deserialize;
 
 use crate::error::ConfigError;
+use crate::gateway_file::StatePlace;
 use crate::listen::{Listen, TlsFiles};
+use crate::store::{Durability, StoreKeys, StoreSettings};
 use crate::toml_text::{parse, read_file, token, value, values};
 use crate::worker_limits::WorkerLimits;
 use crate::workers::{self, Profile, ProfileTables, Workers};
@@ -33,6 +36,8 @@ pub struct RuntimeSettings {
     pub workers: Workers,
     /// The names under which it may be spoken to without a token, besides those of loopback and its address.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// Where it keeps what it has to remember.
+    pub store: StoreSettings,
     /// What an operator should be told at the start although it works: each is one line that names its key.
     pub warnings: Vec<String>,
 }
@@ -56,6 +61,8 @@ pub struct RuntimeFlags {
     pub tls_cert: Option<PathBuf>,
     /// `--tls-key`
     pub tls_key: Option<PathBuf>,
+    /// `--store`: a folder, or `memory`.
+    pub store: Option<String>,
     /// `--insecure-no-token`
     pub insecure_no_token: bool,
 }
@@ -69,6 +76,10 @@ struct RuntimeFile {
     token_file: Option<PathBuf>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    store: Option<String>,
+    durability: Option<Durability>,
+    store_max_bytes: Option<NonZeroU64>,
+    store_max_age_hours: Option<NonZeroU64>,
     #[serde(default)]
     profiles: ProfileTables,
     #[serde(default)]
@@ -104,7 +115,16 @@ impl RuntimeSettings {
         let runtime_id = runtime_id.ok_or_else(|| {
             ConfigError::at(key, "is missing: give it with --runtime-id or in the configuration file")
         })?;
-        let runtime_id = value(key, &runtime_id)?;
+        let runtime_id: RuntimeId = value(key, &runtime_id)?;
+        let (key, store) = either("--store", flags.store, "store", file.store);
+        let store = StoreKeys {
+            key,
+            store,
+            durability: file.durability,
+            max_bytes: file.store_max_bytes,
+            max_age_hours: file.store_max_age_hours,
+        };
+        let store = store.checked(&runtime_id, StatePlace::StateDirectory)?;
         let (key, token_file) = either("--token-file", flags.token_file, "token_file", file.token_file);
         let named = token((key, &token_file), ("", &None))?;
         let (token, warning) = named.map(|named| (named.token, named.warning)).unzip();
@@ -127,6 +147,7 @@ impl RuntimeSettings {
             tls,
             token,
             workers: workers(&flags.profiles, file.profiles, file.limits)?,
+            store,
             allowed_hosts: values("allowed_hosts", &file.allowed_hosts)?,
             warnings: warning.flatten().into_iter().collect(),
         })

@@ -1,7 +1,7 @@
 //! Which runtimes there are, and how to get to them.
 
 use std::num::NonZeroU64;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use sekisho_core::registry::{RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::{Access, BaseUrl, Token};
 
 use crate::error::ConfigError;
-use crate::gateway_file::{EmbeddedTable, GatewayFile, KeyPlace, RemoteTable};
+use crate::gateway_file::{EmbeddedTable, GatewayFile, LocalTable, RemoteTable, StatePlace};
 use crate::key_file::{self, KeyFile};
+use crate::store::{StoreKeys, StoreSettings};
 use crate::tls;
 use crate::token_file::TokenFile;
 use crate::toml_text::{count, positive, read_file, timeout, token, value};
@@ -30,6 +31,8 @@ pub struct Runtimes {
     pub embedded: Option<Embedded>,
     /// The runtimes elsewhere, in the order of the file.
     pub remotes: Vec<Remote>,
+    /// The stores on this machine that are read, in the order of the file.
+    pub locals: Vec<Local>,
     /// What cursors are sealed with.
     pub cursor_key: CursorKey,
     /// The largest event that viewers are shown, in bytes.
@@ -52,6 +55,25 @@ pub struct Embedded {
     pub display_name: String,
     /// What its workers are.
     pub workers: Workers,
+    /// Where it keeps what it has to remember.
+    pub store: StoreSettings,
+}
+
+/// A store on this machine that is only read.
+#[derive(Clone)]
+pub struct Local {
+    /// The id of the runtime whose store it is.
+    pub runtime_id: RuntimeId,
+    /// Its name for people, where it is not the runtime's own.
+    pub display_name: Option<String>,
+    /// The store's folder.
+    pub store: PathBuf,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("runtime_id", &self.runtime_id).finish_non_exhaustive()
+    }
 }
 
 /// A runtime elsewhere.
@@ -86,18 +108,18 @@ impl Runtimes {
     /// for all defaults. Files and variables that it names for the runtimes are read, too. Where it names no
     /// `cursor_key_file`, cursors last as long as the process.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Self::checked(GatewayFile::parse(text)?, KeyPlace::Process)
+        Self::checked(GatewayFile::parse(text)?, StatePlace::Process)
     }
 
     /// The same of a file. Where it names no `cursor_key_file`, the key is kept in the state directory.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = read_file(path)?;
         GatewayFile::parse(&text)
-            .and_then(|file| Self::checked(file, KeyPlace::StateDirectory))
+            .and_then(|file| Self::checked(file, StatePlace::StateDirectory))
             .map_err(|error| error.in_file(path))
     }
 
-    pub(crate) fn checked(file: GatewayFile, key_place: KeyPlace) -> Result<Self, ConfigError> {
+    pub(crate) fn checked(file: GatewayFile, state_place: StatePlace) -> Result<Self, ConfigError> {
         if file.max_event_bytes.get() > MAX_EVENT_BYTES {
             return Err(ConfigError::at("max_event_bytes", format!("is over {MAX_EVENT_BYTES}")));
         }
@@ -105,7 +127,7 @@ impl Runtimes {
         let mut warnings = Vec::new();
         let remote_variables = file.remote.iter().flat_map(|remote| &remote.token_env);
         let variables = file.access_token_env.iter().chain(remote_variables).cloned().collect();
-        let embedded = embedded(file.embedded, variables)?;
+        let embedded = embedded(file.embedded, variables, state_place)?;
         let mut taken: Vec<RuntimeId> = embedded.iter().map(|embedded| embedded.runtime_id.clone()).collect();
         let mut remotes = Vec::with_capacity(file.remote.len());
         let mut trust = Trust { max_response_body: count(file.max_response_bytes), system: None };
@@ -119,14 +141,25 @@ impl Runtimes {
             taken.push(remote.runtime_id.clone());
             remotes.push(remote);
         }
-        let KeyFile { key: cursor_key, warning } = match (&file.cursor_key_file, key_place) {
+        let mut locals = Vec::with_capacity(file.local.len());
+        for (index, table) in file.local.into_iter().enumerate() {
+            let key = format!("local[{}]", index + 1);
+            let local = local(&key, table)?;
+            if taken.contains(&local.runtime_id) {
+                let reason = format!("{} is a duplicate", local.runtime_id);
+                return Err(ConfigError::at(format!("{key}.runtime_id"), reason));
+            }
+            taken.push(local.runtime_id.clone());
+            locals.push(local);
+        }
+        let KeyFile { key: cursor_key, warning } = match (&file.cursor_key_file, state_place) {
             (Some(path), _) => key_file::read_or_make(path)?,
-            (None, KeyPlace::StateDirectory) => key_file::default_key()?,
-            (None, KeyPlace::Process) => KeyFile { key: key_file::fresh()?, warning: None },
+            (None, StatePlace::StateDirectory) => key_file::default_key()?,
+            (None, StatePlace::Process) => KeyFile { key: key_file::fresh()?, warning: None },
         };
         warnings.extend(warning);
         let max_event_bytes = count(file.max_event_bytes);
-        Ok(Self { embedded, remotes, cursor_key, max_event_bytes, give_up_after, warnings })
+        Ok(Self { embedded, remotes, locals, cursor_key, max_event_bytes, give_up_after, warnings })
     }
 
     /// What a [`Registry`](sekisho_core::registry::Registry) is made of: the embedded runtime first.
@@ -150,16 +183,45 @@ impl Runtimes {
             max_in_flight: remote.max_in_flight,
             give_up_after: self.give_up_after,
         });
-        embedded.chain(remotes).collect()
+        let locals = self.locals.iter().map(|local| RuntimeSpec {
+            runtime_id: local.runtime_id.clone(),
+            display_name: local.display_name.clone(),
+            kind: RuntimeKind::Local,
+            access: Access::in_process(),
+            limits: CallLimits::default(),
+            max_in_flight: count(positive(MAX_IN_FLIGHT)),
+            give_up_after: self.give_up_after,
+        });
+        embedded.chain(remotes).chain(locals).collect()
     }
 }
 
-fn embedded(table: EmbeddedTable, token_variables: Vec<String>) -> Result<Option<Embedded>, ConfigError> {
+fn embedded(
+    table: EmbeddedTable,
+    token_variables: Vec<String>,
+    state_place: StatePlace,
+) -> Result<Option<Embedded>, ConfigError> {
     let mut workers = Workers::from_tables("embedded.profiles", table.profiles, table.limits)?;
     workers.hidden_variables.extend(token_variables);
     let runtime_id = value("embedded.runtime_id", &table.runtime_id)?;
     let display_name = table.display_name;
-    Ok(table.enabled.then_some(Embedded { runtime_id, display_name, workers }))
+    let store = StoreKeys {
+        key: "embedded.store",
+        store: table.store,
+        durability: table.durability,
+        max_bytes: table.store_max_bytes,
+        max_age_hours: table.store_max_age_hours,
+    };
+    let store = store.checked(&runtime_id, state_place)?;
+    Ok(table.enabled.then_some(Embedded { runtime_id, display_name, workers, store }))
+}
+
+fn local(key: &str, table: LocalTable) -> Result<Local, ConfigError> {
+    let LocalTable { runtime_id, display_name, store } = table;
+    if store.as_os_str().is_empty() {
+        return Err(ConfigError::at(format!("{key}.store"), "is empty: the folder of a store"));
+    }
+    Ok(Local { runtime_id: value(format!("{key}.runtime_id"), &runtime_id)?, display_name, store })
 }
 
 /// What the tables of all remote runtimes share.

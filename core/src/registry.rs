@@ -9,7 +9,7 @@
 mod circuit;
 mod health;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -43,6 +43,8 @@ pub enum RuntimeKind {
     Embedded,
     /// Behind REST and WebSocket.
     Remote,
+    /// A store on this machine that is only read.
+    Local,
 }
 
 impl RuntimeKind {
@@ -51,6 +53,18 @@ impl RuntimeKind {
         match self {
             Self::Embedded => "embedded_worker_runtime",
             Self::Remote => "remote_worker_runtime",
+            Self::Local => "local_compatibility",
+        }
+    }
+
+    /// What a runtime of this kind does not have before it has said anything. What is only read is never changed, and
+    /// not every store has streams: one that has says so by its incarnation, which their cursors are of.
+    fn lacks(self) -> BTreeSet<Operation> {
+        let lacks =
+            |operation: &Operation| operation.changes_something() || *operation == Operation::ObserveEvents;
+        match self {
+            Self::Embedded | Self::Remote => BTreeSet::new(),
+            Self::Local => Operation::ALL.iter().copied().filter(lacks).collect(),
         }
     }
 }
@@ -145,10 +159,11 @@ impl Registry {
         let mut seeds = Jitter::new(seed);
         for (index, spec) in specs.into_iter().enumerate() {
             let runtime_id = spec.runtime_id.clone();
+            let lacks = spec.kind.lacks();
             let entry = Entry {
                 spec,
                 access: registry.accesses.get(index),
-                health: Health::unknown(),
+                health: Health::unknown(lacks),
                 identified: WeakIdentity::default(),
                 shared_last_seen: None,
                 in_flight: Arc::default(),

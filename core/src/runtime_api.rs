@@ -43,7 +43,7 @@ pub use reply::Reply;
 pub use wire::{
     Ack, Answer, Capability, ConfigBundle, CreateWorker, EndReason, Input, InputAck, InputKind, Intent,
     NextAfter, Profile, ProfileList, ProfileSummary, Reason, Reference, RequestList, RequestOption,
-    RuntimeLimits, RuntimeStatus, RuntimeSummary, TerminalSize, Transcript, TranscriptItem, WireRef,
-    WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList, WorkerRequest, WorkerStatus,
+    RuntimeLimits, RuntimeStatus, RuntimeSummary, StoreDiagnostic, TerminalSize, Transcript, TranscriptItem,
+    WireRef, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList, WorkerRequest, WorkerStatus,
     WorkerSummary,
 };

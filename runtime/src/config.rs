@@ -80,6 +80,15 @@ pub enum StartError {
         /// That name.
         name: String,
     },
+    /// The store that was named cannot be had.
+    #[cfg(feature = "durable")]
+    #[error("{key}: {reason}")]
+    Open {
+        /// The key or flag that names it.
+        key: String,
+        /// Why.
+        reason: crate::store::OpenError,
+    },
     /// What an earlier run kept cannot be read.
     #[error("{0}")]
     Store(#[from] crate::store::StoreError),

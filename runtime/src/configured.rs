@@ -2,10 +2,16 @@
 
 use sekisho_acp::Permissions;
 use sekisho_config::{AgentPermissions, AgentProfile, Profile, RuntimeSettings, WorkerLimits, Workers};
+#[cfg(feature = "durable")]
+use sekisho_config::{Durability, StorePlace, StoreSettings};
 use sekisho_core::id::RuntimeId;
 
 use crate::limits::Limits;
+#[cfg(feature = "durable")]
+use crate::store::{DurableOptions, DurableStore, StoreDurability};
 use crate::{AgentSettings, ProfileKind, Program, RuntimeConfig, TerminalSize, WorkerProfile};
+#[cfg(feature = "durable")]
+use crate::{Runtime, StartError};
 
 impl RuntimeConfig {
     /// A runtime by this name whose workers are as the configuration says.
@@ -88,5 +94,43 @@ impl From<&Profile> for WorkerProfile {
             }
         };
         Self { name: profile.name.clone(), kind, description: profile.description.clone() }
+    }
+}
+
+#[cfg(feature = "durable")]
+impl Runtime {
+    /// A runtime with its store where the configuration says, and what is to be warned of.
+    ///
+    /// A store that was named and cannot be had is an error. One that would be in its default place and cannot be had,
+    /// as that of a second runtime of the same user, is a warning: the runtime then remembers for as long as it runs.
+    pub fn start_with(
+        config: RuntimeConfig,
+        settings: &StoreSettings,
+    ) -> Result<(Self, Option<String>), StartError> {
+        let (folder, is_named) = match &settings.place {
+            StorePlace::Memory => return Ok((Self::start(config)?, None)),
+            StorePlace::Named(folder) => (folder, true),
+            StorePlace::Default(folder) => (folder, false),
+        };
+        let options = DurableOptions {
+            durability: match settings.durability {
+                Durability::Commit => StoreDurability::Commit,
+                Durability::OutputAsync => StoreDurability::OutputAsync,
+            },
+            max_bytes: settings.max_bytes,
+            max_age: settings.max_age,
+        };
+        let (runtime_id, name) = (config.runtime_id.clone(), config.display_name.clone());
+        match DurableStore::open(folder, &runtime_id, name, &config.limits, &options) {
+            Ok(store) => Ok((Self::with_store(config, Box::new(store))?, None)),
+            Err(reason) if is_named => Err(StartError::Open { key: settings.key.clone(), reason }),
+            Err(reason) => {
+                let warning = format!(
+                    "{}: {reason}; this runtime remembers for as long as it runs, in memory",
+                    settings.key
+                );
+                Ok((Self::start(config)?, Some(warning)))
+            }
+        }
     }
 }

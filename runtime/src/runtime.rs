@@ -221,7 +221,7 @@ impl InProcess for Runtime {
 }
 
 /// A text that no other start comes up with: it tells clients that ids and places of before mean nothing now.
-fn fresh_incarnation(simulation: Option<&Simulation>) -> String {
+pub(crate) fn fresh_incarnation(simulation: Option<&Simulation>) -> String {
     use std::hash::{BuildHasher, RandomState};
     if let Some(Simulation { incarnation, .. }) = simulation {
         return format!("{incarnation:032x}");

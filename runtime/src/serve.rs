@@ -91,7 +91,8 @@ fn log_to_stderr() {
 
 fn serve(settings: RuntimeSettings) -> Result<(), ServeError> {
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let runtime = Runtime::start(RuntimeConfig::from(&settings))?;
+    let (runtime, warning) = Runtime::start_with(RuntimeConfig::from(&settings), &settings.store)?;
+    warning.iter().for_each(|warning| tracing::warn!("{warning}"));
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     executor.block_on(accept(&settings, &runtime))?;
     // What could not be drained is cut off here, before the workers go.

@@ -4,6 +4,8 @@
 //! start, and later only transcripts and events of before; all else that it asks of a store is to take in what
 //! happened. So one thread of a store can write whatever has come together since its last write at once.
 
+#[cfg(feature = "durable")]
+mod durable;
 mod memory;
 
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use bytes::Bytes;
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{FaultCode, TranscriptItem, WireRef};
 
+#[cfg(feature = "durable")]
+pub use durable::{DurableOptions, DurableStore, OpenError, StoreDurability};
 pub use memory::MemoryStore;
 
 pub use crate::idempotency::{Fingerprint, KeptAnswer};
@@ -210,6 +214,13 @@ pub trait Store: Send + Sync {
     /// not. While that is not known, the task of `context` is woken when it is. Called outside of the lock before
     /// anything is acknowledged.
     fn poll_durable(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<Result<(), StoreError>>;
+
+    /// Whether more output of a worker is welcome. Where it is not, the worker is read no further for a moment, so that
+    /// one that writes faster than the store waits in its pipe and not in memory.
+    fn has_room(&self, worker_id: &WorkerId) -> bool {
+        let _ = worker_id;
+        true
+    }
 
     /// At most `limit` items of a worker's transcript after the first `start`, or from the oldest that is kept where
     /// that is later; fewer where they would be over [`MAX_PAGE_BYTES`] of text, but never none. Items are seen as

@@ -100,7 +100,12 @@ impl Drop for Server {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho-runtime"));
-    command.env("RUST_LOG", "warn").args(["--runtime-id", "rt"]).args(arguments);
+    // Nothing is kept in the state directory of the user who runs the tests.
+    command
+        .env("STATE_DIRECTORY", "/dev/null/none")
+        .env("RUST_LOG", "error")
+        .args(["--runtime-id", "rt"])
+        .args(arguments);
     command
 }
 

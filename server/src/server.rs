@@ -18,6 +18,7 @@ use sekisho_core::registry::{DuplicateRuntime, Registry};
 use sekisho_core::viewer::StreamContext;
 use sekisho_listener::{BindError, Listener};
 use sekisho_runtime::{Runtime, RuntimeConfig};
+use sekisho_store::source::LocalSource;
 use sekisho_transport_tokio::{HttpClient, Transport};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -77,6 +78,7 @@ struct Shared {
     registry: Registry,
     embedded: Option<(RuntimeId, Runtime)>,
     remotes: Arc<[Remote]>,
+    locals: Arc<[(RuntimeId, LocalSource)]>,
 }
 
 impl Server {
@@ -108,6 +110,11 @@ impl Server {
             registry,
             embedded: embedded.clone(),
             remotes: runtimes.remotes.into(),
+            locals: runtimes
+                .locals
+                .into_iter()
+                .map(|local| (local.runtime_id.clone(), LocalSource::new(local.runtime_id, local.store)))
+                .collect(),
         };
         let embedded = embedded.map(|(_, runtime)| runtime);
         let mut server = Self { listener, drain, loops: Vec::new(), embedded };
@@ -195,7 +202,7 @@ impl Shared {
         runtime.block_on(async {
             let acceptor = listener.acceptor()?;
             let changes = self.changes.subscribe();
-            let transports = transports(self.embedded, &self.remotes);
+            let transports = transports(self.embedded, &self.remotes, &self.locals);
             let upstreams = Rc::new(Upstreams::new(number, self.registry, transports, self.changes));
             let hub = Rc::new(Hub::new(upstreams.clone(), self.streams, self.subscribe));
             ready();
@@ -217,12 +224,15 @@ impl Shared {
 fn start_embedded(embedded: &Embedded) -> Result<(RuntimeId, Runtime), sekisho_runtime::StartError> {
     let mut config = RuntimeConfig::with_workers(embedded.runtime_id.clone(), &embedded.workers);
     config.display_name = Some(embedded.display_name.clone());
-    Ok((embedded.runtime_id.clone(), Runtime::start(config)?))
+    let (runtime, warning) = Runtime::start_with(config, &embedded.store)?;
+    warning.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok((embedded.runtime_id.clone(), runtime))
 }
 
 fn transports(
     embedded: Option<(RuntimeId, Runtime)>,
     remotes: &[Remote],
+    locals: &[(RuntimeId, LocalSource)],
 ) -> BTreeMap<RuntimeId, Arc<Transport>> {
     let embedded =
         embedded.map(|(runtime_id, runtime)| (runtime_id, Arc::new(Transport::InProcess(Box::new(runtime)))));
@@ -234,5 +244,8 @@ fn transports(
         };
         (remote.runtime_id.clone(), Arc::new(Transport::Network(client)))
     });
-    embedded.into_iter().chain(remotes).collect()
+    let locals = locals.iter().map(|(runtime_id, source)| {
+        (runtime_id.clone(), Arc::new(Transport::InProcess(Box::new(source.clone()))))
+    });
+    embedded.into_iter().chain(remotes).chain(locals).collect()
 }

@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use sekisho_tests::client::{Answer, request};
-use sekisho_tests::processes::{Process, binary, eventually};
+use sekisho_tests::processes::{NO_STATE, Process, binary, eventually};
 use sekisho_tests::upstream::{Upstream, json};
 use sekisho_tests::viewer::Viewer;
 
 fn server() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho-server"));
-    command.env_remove("RUST_LOG");
+    command.env_remove("RUST_LOG").env("STATE_DIRECTORY", NO_STATE);
     command
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use sekisho_tests::client::{Answer, request, request_with};
-use sekisho_tests::processes::{Process, eventually};
+use sekisho_tests::processes::{NO_STATE, Process, eventually};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_sekisho-server");
 
@@ -202,7 +202,14 @@ fn the_terminal_of_a_server_is_out_of_reach_for_its_workers() {
     let (mut terminal, theirs) = Terminal::open();
     let stdio = || Stdio::from(theirs.try_clone().unwrap());
     let mut command = Command::new("setsid");
-    command.args(["--ctty", SERVER, "--listen", "127.0.0.1:0", "--exec", "bash --norc -i"]);
+    command.env("STATE_DIRECTORY", NO_STATE).args([
+        "--ctty",
+        SERVER,
+        "--listen",
+        "127.0.0.1:0",
+        "--exec",
+        "bash --norc -i",
+    ]);
     let mut server = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
     drop((command, theirs));
     let address: SocketAddr = eventually("the address", || {

@@ -40,7 +40,7 @@ mod writer;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -203,7 +203,7 @@ pub struct Ticket(pub u64);
 /// An open store of which this process is the owner. See the [module](self).
 pub struct Journal {
     shared: Arc<writer::Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     reader: Reader,
     /// Let go of after everything else.
     _ownership: lock::Ownership,
@@ -228,7 +228,7 @@ impl Journal {
         let shared = writer::Shared::new(options);
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("store".into()).spawn(move || of_thread.run(engine));
-        let thread = Some(thread.map_err(|error| OpenError::Io(error.kind()))?);
+        let thread = Mutex::new(Some(thread.map_err(|error| OpenError::Io(error.kind()))?));
         Ok((Self { shared, thread, reader, _ownership: ownership }, recovered))
     }
 
@@ -279,6 +279,18 @@ impl Journal {
         &self.reader
     }
 
+    /// Writes what is left. What is noted later is never written; reading goes on.
+    pub fn finish(&self) -> Result<(), WriteError> {
+        // So that the last connection to the database is the writer's, which then tidies it up.
+        self.reader.rest();
+        self.shared.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A writer that panicked has nothing left to say.
+        let _ = thread.map(JoinHandle::join);
+        let (noted, written) = (self.shared.noted(), self.shared.written());
+        if written >= noted { Ok(()) } else { Err(self.shared.failing().unwrap_or(WriteError::Io)) }
+    }
+
     /// Writes what is left and lets go of the folder.
     pub fn close(self) {
         drop(self);
@@ -287,9 +299,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.shared.close();
-        // A writer that panicked has nothing left to say.
-        let _ = self.thread.take().map(JoinHandle::join);
+        let _ = self.finish();
     }
 }
 
@@ -299,4 +309,4 @@ pub fn is_store(folder: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,6 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`journal`] | the store that a runtime of sekisho keeps, on SQLite; and the reader of one that another process owns |
+//! | [`source`] | /v1 over either, for a gateway |
 //! | [`deployed`] | the reader of the file store of deployed runtimes, schema 1 |
 //!
 //! A reader implements [`archive::Archive`]: a runtime's record, its workers, their transcripts. It may read while the
@@ -31,3 +32,4 @@ pub mod deployed;
 pub mod journal;
 pub mod problem;
 mod request;
+pub mod source;

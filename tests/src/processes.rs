@@ -24,6 +24,9 @@ pub struct Process {
     logs: Option<JoinHandle<String>>,
 }
 
+/// A state directory in which nothing can be made.
+pub const NO_STATE: &str = "/dev/null/none";
+
 impl Process {
     /// Starts it, and waits until it says on which port it listens.
     pub fn start(command: &mut Command) -> Self {
@@ -34,8 +37,10 @@ impl Process {
 
     /// The same where it may listen on something else than a port.
     pub fn start_anywhere(command: &mut Command) -> Self {
-        // No test leaves a key in the state directory of the user who runs it.
-        command.env("STATE_DIRECTORY", "/dev/null/none");
+        // No test leaves a key or a store in the state directory of the user who runs it.
+        if !command.get_envs().any(|(name, _)| name == "STATE_DIRECTORY") {
+            command.env("STATE_DIRECTORY", NO_STATE);
+        }
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();

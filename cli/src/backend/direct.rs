@@ -21,6 +21,7 @@ use sekisho_core::registry::Registry;
 use sekisho_core::runtime_api::{Command, Reply};
 use sekisho_core::viewer::StreamContext;
 use sekisho_runtime::{Runtime, RuntimeConfig};
+use sekisho_store::source::LocalSource;
 use sekisho_transport_blocking::{HttpClient, Transport, drive};
 
 use super::{Backend, Stream, seed};
@@ -65,6 +66,10 @@ impl Direct {
                 None => client,
             };
             transports.insert(remote.runtime_id, Arc::new(Transport::Network(client)));
+        }
+        for local in runtimes.locals {
+            let source = LocalSource::new(local.runtime_id.clone(), local.store);
+            transports.insert(local.runtime_id, Arc::new(Transport::InProcess(Box::new(source))));
         }
         let limits = FeedLimits { max_event: runtimes.max_event_bytes, ..FeedLimits::default() };
         let streams = StreamContext::new(runtimes.cursor_key, Arc::new(AllowAll), limits, MAX_STREAMS);

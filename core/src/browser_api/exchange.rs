@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
-use self::lists::{all_requests, all_workers, left_out, page, requests, runtimes, wanted};
+use self::lists::{all_requests, all_workers, left_out, of_end, page, requests, runtimes, wanted};
 use super::json;
 use super::problem::problem;
 use super::request::{Action, AllWorkers};
@@ -162,11 +162,10 @@ impl Exchange {
 /// this client, is not.
 fn runtime(registry: &Registry, now: Now, (runtime_id, end): End) -> Result<Response<Bytes>, Error> {
     let diagnostics = match end {
-        Ok(_) => Vec::new(),
         Err(error) if matches!(error.kind(), ErrorKind::UnknownRuntime | ErrorKind::Denied) => {
             return Err(error);
         }
-        Err(error) => vec![Diagnostic::from(&error)],
+        end => of_end(registry, &runtime_id, &end),
     };
     let runtime = runtime_view(registry, now, &runtime_id, diagnostics)
         .ok_or_else(|| Error::new(ErrorKind::UnknownRuntime).of_runtime(&runtime_id))?;

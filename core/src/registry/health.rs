@@ -55,12 +55,13 @@ pub struct Health {
 }
 
 impl Health {
-    pub(super) fn unknown() -> Self {
+    /// Of a runtime that has not been asked. `unsupported` is what it cannot have.
+    pub(super) fn unknown(unsupported: BTreeSet<Operation>) -> Self {
         Self {
             reachability: Reachability::Unknown,
             last_seen: None,
             summary: None,
-            unsupported: BTreeSet::new(),
+            unsupported,
             circuit: Circuit::default(),
         }
     }
@@ -109,6 +110,10 @@ impl Health {
     /// Learns what the runtime says of itself. Whether that has changed.
     pub(super) fn describe(&mut self, now: Instant, summary: RuntimeSummary) -> bool {
         self.last_seen = Some(now);
+        // A store that is only read tells by its first word whether it has streams.
+        if self.summary.is_none() && summary.incarnation.is_some() {
+            self.unsupported.remove(&Operation::ObserveEvents);
+        }
         let changed = self.summary.as_ref() != Some(&summary);
         self.summary = Some(summary);
         changed

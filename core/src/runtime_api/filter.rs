@@ -103,7 +103,7 @@ impl WorkerFilter {
 
     /// The page that this asks for, of the list of all workers.
     pub fn page_of(&self, list: WorkerList) -> Result<WorkerList, UnknownAfter> {
-        let WorkerList { mut workers, left_out, .. } = list;
+        let WorkerList { mut workers, left_out, diagnostics, .. } = list;
         if let Some(after) = &self.after {
             let place = workers.iter().position(|worker| worker.worker_id == after.as_str());
             workers.drain(..=place.ok_or(UnknownAfter)?);
@@ -118,6 +118,6 @@ impl WorkerFilter {
             (None, Some(_)) => NextAfter::Nothing,
             (None, None) => NextAfter::Whole,
         };
-        Ok(WorkerList { workers, next_after, left_out })
+        Ok(WorkerList { workers, next_after, left_out, diagnostics })
     }
 }

@@ -22,6 +22,11 @@ impl IdempotencyKey {
     /// The header that carries a key.
     pub const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
+    /// The key as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn header_value(&self) -> HeaderValue {
         // Visible ASCII: `from_str` let nothing else in.
         HeaderValue::from_str(&self.0).expect("visible ASCII")

@@ -14,8 +14,8 @@ use super::operation::Operation;
 use super::rejection::Rejection;
 use super::scrub::Scrub;
 use super::wire::{
-    Ack, InputAck, NextAfter, ProfileList, RequestList, RuntimeSummary, Transcript, WireRef, WorkerDetail,
-    WorkerList,
+    Ack, InputAck, NextAfter, ProfileList, RequestList, RuntimeSummary, StoreDiagnostic, Transcript, WireRef,
+    WorkerDetail, WorkerList,
 };
 use crate::error::ErrorKind;
 use crate::id::RuntimeId;
@@ -240,10 +240,12 @@ fn workers(text: &str) -> serde_json::Result<WorkerList> {
         workers: Vec<&'a RawValue>,
         #[serde(default)]
         next_after: NextAfter,
+        #[serde(default)]
+        diagnostics: Vec<StoreDiagnostic>,
     }
-    let Parts { workers, next_after } = serde_json::from_str(text)?;
+    let Parts { workers, next_after, diagnostics } = serde_json::from_str(text)?;
     let Readable { entries: workers, left_out } = readable(&workers);
-    Ok(WorkerList { workers, next_after, left_out })
+    Ok(WorkerList { workers, next_after, left_out, diagnostics })
 }
 
 fn requests(text: &str) -> serde_json::Result<RequestList> {

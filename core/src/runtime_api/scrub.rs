@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use super::reply::Reply;
 use super::wire::{
     Ack, Capability, ConfigBundle, EndReason, InputAck, Intent, NextAfter, Profile, ProfileList,
-    ProfileSummary, Reference, RequestList, RequestOption, RuntimeSummary, Transcript, TranscriptItem,
-    WireRef, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList, WorkerRequest, WorkerSummary,
+    ProfileSummary, Reference, RequestList, RequestOption, RuntimeSummary, StoreDiagnostic, Transcript,
+    TranscriptItem, WireRef, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList, WorkerRequest,
+    WorkerSummary,
 };
 use crate::secret::Scrubber;
 
@@ -58,7 +59,8 @@ macro_rules! scrub_fields {
 }
 
 scrub_fields! {
-    RuntimeSummary { runtime_id, display_name, backend, features, incarnation }
+    RuntimeSummary { runtime_id, display_name, backend, features, incarnation, diagnostics }
+    StoreDiagnostic { code, message }
     WireRef { runtime_id, worker_id }
     WorkerSummary { worker_ref, runtime_id, worker_id, intent, profile, facts }
     WorkerDetail {
@@ -74,7 +76,7 @@ scrub_fields! {
     Ack { worker_ref }
     Transcript { worker_ref, items }
     TranscriptItem { worker_ref, role, content, at }
-    WorkerList { workers, next_after }
+    WorkerList { workers, next_after, diagnostics }
     ProfileList { profiles }
     ProfileSummary { name, kind, description }
     RequestList { requests }

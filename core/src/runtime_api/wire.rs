@@ -56,6 +56,18 @@ pub struct RuntimeSummary {
     /// New at every start that did not keep the runtime's state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<String>,
+    /// What is wrong with it, where it is a store on this machine that is only read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<StoreDiagnostic>,
+}
+
+/// What is wrong with a store that is only read, or with one worker of it. Runtimes tell nothing of this kind.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoreDiagnostic {
+    /// A stable word for the cause, such as `store_corrupt`.
+    pub code: String,
+    /// The cause in words. It shows no path.
+    pub message: String,
 }
 
 impl RuntimeSummary {

@@ -160,6 +160,7 @@ pub(crate) fn list() -> impl Strategy<Value = WorkerList> {
         workers,
         next_after,
         left_out: 0,
+        diagnostics: Vec::new(),
     })
 }
 
@@ -197,6 +198,7 @@ pub(crate) fn summary() -> impl Strategy<Value = RuntimeSummary> {
             },
             features,
             incarnation,
+            diagnostics: Vec::new(),
         },
     )
 }

@@ -55,6 +55,7 @@ impl Shared {
                 .map(|feature| feature.name().to_owned())
                 .collect(),
             incarnation: Some(self.incarnation.clone()),
+            diagnostics: Vec::new(),
         }))
     }
 

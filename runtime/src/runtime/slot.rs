@@ -193,7 +193,8 @@ impl OutputSink for ThreadSlot {
 
     fn has_room(&self) -> bool {
         let stream = self.shared.lock_anyway().streams.get(&self.worker_id).cloned();
-        stream.is_none_or(|stream| stream.has_room(Instant::now()))
+        let now = Instant::now();
+        stream.is_none_or(|stream| stream.has_room(now)) && self.shared.store.has_room(&self.worker_id)
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) struct Flags {
     /// A TOML file with the same settings; flags win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A folder that keeps what the runtime has to remember, or `memory` [default: in the state directory]
+    #[arg(long, value_name = "DIR")]
+    store: Option<String>,
     /// The certificate chain to serve TLS with, PEM
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -47,6 +50,7 @@ impl From<Flags> for RuntimeFlags {
             token_file,
             profiles,
             config,
+            store,
             tls_cert,
             tls_key,
             insecure_no_token,
@@ -58,6 +62,7 @@ impl From<Flags> for RuntimeFlags {
             display_name,
             token_file,
             profiles,
+            store,
             tls_cert,
             tls_key,
             insecure_no_token,

@@ -100,6 +100,24 @@ impl ForeignStore {
         })
     }
 
+    /// The newest of those items of a worker's transcript that the event `until` or an earlier one told, oldest first: at
+    /// most `limit`, and no more than `max_bytes` of text.
+    pub fn newest_items(
+        &self,
+        worker_id: &WorkerId,
+        until: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Option<Vec<TranscriptItem>>, Problem> {
+        self.read(|connection| {
+            let Some(worker) = self.find(connection, worker_id)? else { return Ok(None) };
+            let newest = query::newest_items(connection, worker.row.no, u64::MAX, until, limit, max_bytes);
+            let worker_ref = self.wire_ref(worker_id.as_str());
+            let newest = newest.map_err(problem)?.into_iter().map(|item| to_wire(item, &worker_ref));
+            Ok(Some(newest.collect()))
+        })
+    }
+
     /// Reads with a connection of its own. Where the owner has come or gone while it read, it reads again.
     fn read<T>(&self, read: impl Fn(&Connection) -> Result<T, Problem>) -> Result<T, Problem> {
         let mut attempts = 0;

@@ -57,6 +57,11 @@ impl Reader {
         Self { database, idle: Mutex::default() }
     }
 
+    /// Lets go of what waits for its next use.
+    pub(super) fn rest(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, ReadError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let open = || {
@@ -92,23 +97,7 @@ impl Reader {
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<ItemRow>, ReadError> {
-        self.with(|connection| {
-            let sql =
-                format!("{ITEMS} WHERE worker = ?1 AND sequence < ?2 AND place <= ?3 ORDER BY sequence DESC");
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params![worker, number(before), number(until)])?;
-            let (mut newest, mut bytes) = (Vec::new(), 0);
-            while newest.len() < limit {
-                let Some(item) = rows.next()?.map(item).transpose()? else { break };
-                bytes += item.content.len();
-                if bytes > max_bytes {
-                    break;
-                }
-                newest.push(item);
-            }
-            newest.reverse();
-            Ok(newest)
-        })
+        self.with(|connection| newest_items(connection, worker, before, until, limit, max_bytes))
     }
 
     /// The newest events of a worker that came after the place `after`, oldest first: at most `limit`, and no more
@@ -168,6 +157,30 @@ pub(crate) fn items(
         items.push(item);
     }
     Ok(items)
+}
+
+pub(crate) fn newest_items(
+    connection: &Connection,
+    worker: WorkerNo,
+    before: u64,
+    until: u64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Vec<ItemRow>, rusqlite::Error> {
+    let sql = format!("{ITEMS} WHERE worker = ?1 AND sequence < ?2 AND place <= ?3 ORDER BY sequence DESC");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![worker, number(before), number(until)])?;
+    let (mut newest, mut bytes) = (Vec::new(), 0);
+    while newest.len() < limit {
+        let Some(item) = rows.next()?.map(item).transpose()? else { break };
+        bytes += item.content.len();
+        if bytes > max_bytes {
+            break;
+        }
+        newest.push(item);
+    }
+    newest.reverse();
+    Ok(newest)
 }
 
 pub(crate) fn newest_events(

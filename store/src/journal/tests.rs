@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-pub(super) fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         runtime_id: "r".parse().unwrap(),
         display_name: Some("R".into()),
@@ -16,7 +16,7 @@ pub(super) fn identity() -> Identity {
     }
 }
 
-pub(super) fn open(folder: &Path) -> (Journal, Recovered) {
+pub(crate) fn open(folder: &Path) -> (Journal, Recovered) {
     Journal::open(folder, &identity(), Options::default()).unwrap()
 }
 
@@ -41,11 +41,11 @@ fn row(no: WorkerNo) -> WorkerRow {
     }
 }
 
-pub(super) fn worker(no: WorkerNo) -> Record {
+pub(crate) fn worker(no: WorkerNo) -> Record {
     Record::Worker(Box::new(row(no)))
 }
 
-pub(super) fn line(worker: WorkerNo, sequence: u64, place: u64, content: &str) -> [Record; 2] {
+pub(crate) fn line(worker: WorkerNo, sequence: u64, place: u64, content: &str) -> [Record; 2] {
     let at = i64::try_from(place).unwrap();
     [
         Record::Event(EventRow {
@@ -67,7 +67,7 @@ pub(super) fn line(worker: WorkerNo, sequence: u64, place: u64, content: &str) -
     ]
 }
 
-pub(super) fn flush(journal: &Journal) {
+pub(crate) fn flush(journal: &Journal) {
     journal.wait(journal.noted()).unwrap();
 }
 

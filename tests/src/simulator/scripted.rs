@@ -465,6 +465,7 @@ impl Scripted {
             limits: RuntimeLimits { max_transcript_projection_items: MAX_PAGE, max_event_batch_items: 256 },
             features: self.honours_keys.then(|| Feature::Idempotency.name().to_owned()).into_iter().collect(),
             incarnation: self.honours_keys.then(|| format!("life {}", self.life)),
+            diagnostics: Vec::new(),
         })
     }
 

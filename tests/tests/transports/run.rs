@@ -112,6 +112,7 @@ fn learn_features(registry: &mut Registry) {
         limits: RuntimeLimits { max_transcript_projection_items: 256, max_event_batch_items: 256 },
         features: vec![Feature::Idempotency.name().into()],
         incarnation: None,
+        diagnostics: Vec::new(),
     };
     call.handle(now, CallInput::Response(attempt.id, Reply::Runtime(summary).response()));
     assert!(matches!(call.poll(now), CallOutput::Done(Ok(_))));

@@ -4,13 +4,20 @@ use super::{End, Now, presenter, runtime_view};
 use crate::browser_api::request::AllWorkers;
 use crate::browser_api::view::{Items, Presenter, RequestView, RequestsReply, RuntimeView, WorkerView};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::error::{Error, ErrorKind};
+use crate::error::{self, Error, ErrorKind};
 use crate::id::{RuntimeId, WorkerId};
 use crate::policy::Policy;
-use crate::registry::Registry;
+use crate::registry::{Registry, RuntimeKind, RuntimeSpec};
 use crate::runtime_api::{
-    Command, Feature, NextAfter, Reply, RequestList, WorkerFilter, WorkerList, WorkerSummary,
+    Command, Feature, NextAfter, Reply, RequestList, StoreDiagnostic, WorkerFilter, WorkerList, WorkerSummary,
 };
+
+/// How many diagnostics of a store are shown at most.
+const MAX_STORE_DIAGNOSTICS: usize = 64;
+
+/// What is said of stores that are only read.
+const STORE_CODES: [&str; 6] =
+    ["store_missing", "store_io", "store_corrupt", "store_version", "store_too_large", "identity_mismatch"];
 
 /// How many workers are in one list at most.
 const MAX_LISTED: u64 = 200;
@@ -59,7 +66,7 @@ impl AllWorkers {
 pub(super) fn runtimes(registry: &Registry, now: Now, ends: impl Iterator<Item = End>) -> Items<RuntimeView> {
     let mut shown = Items { items: Vec::new(), diagnostics: Vec::new(), next_after: None };
     for (runtime_id, end) in ends {
-        let diagnostics: Vec<Diagnostic> = end.as_ref().err().map(Diagnostic::from).into_iter().collect();
+        let diagnostics = of_end(registry, &runtime_id, &end);
         shown.diagnostics.extend(diagnostics.iter().cloned());
         shown.items.extend(runtime_view(registry, now, &runtime_id, diagnostics));
     }
@@ -113,12 +120,13 @@ pub(super) fn workers(
     list: WorkerList,
 ) -> Result<Items<WorkerView>, Error> {
     let runtime_id = &presenter.spec.runtime_id;
-    let WorkerList { workers, next_after, left_out: unreadable } = list;
+    let WorkerList { workers, next_after, left_out: unreadable, diagnostics } = list;
+    let of_store = of_store(presenter.spec, diagnostics);
     let listed = workers.len();
     let workers: Vec<WorkerSummary> =
         workers.into_iter().filter(|worker| worker.worker_id.parse::<WorkerId>().is_ok()).collect();
     let nameless = listed - workers.len();
-    let list = WorkerList { workers, next_after, left_out: 0 };
+    let list = WorkerList { workers, next_after, ..WorkerList::default() };
     let list = match list.next_after {
         NextAfter::Whole => bounded(filter).page_of(list).map_err(|error| {
             Error::with_detail(ErrorKind::InvalidRequest, error.to_string()).of_runtime(runtime_id)
@@ -137,8 +145,32 @@ pub(super) fn workers(
     });
     Ok(Items {
         next_after: next_after.map(str::to_owned),
-        diagnostics: invalid.into_iter().chain(left_out(runtime_id, unreadable)).collect(),
+        diagnostics: of_store.chain(invalid).chain(left_out(runtime_id, unreadable)).collect(),
         items: list.workers.into_iter().filter_map(|worker| presenter.listed(worker)).collect(),
+    })
+}
+
+/// What is to be told beside a runtime: why it could not be asked, or what it says is wrong with it.
+pub(super) fn of_end(
+    registry: &Registry,
+    runtime_id: &RuntimeId,
+    end: &Result<Reply, Error>,
+) -> Vec<Diagnostic> {
+    match (end, registry.spec(runtime_id)) {
+        (Err(error), _) => vec![error.into()],
+        (Ok(Reply::Runtime(summary)), Some(spec)) => of_store(spec, summary.diagnostics.clone()).collect(),
+        (Ok(_), _) => Vec::new(),
+    }
+}
+
+/// What a store that is only read says of itself. Runtimes of other kinds have no such words.
+fn of_store(spec: &RuntimeSpec, diagnostics: Vec<StoreDiagnostic>) -> impl Iterator<Item = Diagnostic> {
+    let known = if spec.kind == RuntimeKind::Local { diagnostics } else { Vec::new() };
+    let runtime_id = spec.runtime_id.clone();
+    known.into_iter().take(MAX_STORE_DIAGNOSTICS).map(move |StoreDiagnostic { code, message }| {
+        let code = STORE_CODES.into_iter().find(|known| *known == code).unwrap_or("store_io");
+        let message = error::bounded(&error::printable(&message));
+        Diagnostic::new(code, Severity::Warning, message).of_runtime(&runtime_id)
     })
 }
 

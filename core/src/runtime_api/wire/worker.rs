@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{WireRef, is_false};
+use super::{StoreDiagnostic, WireRef, is_false};
 
 mod reading;
 
@@ -245,6 +245,9 @@ pub struct WorkerList {
     /// How many more there are that could not be read.
     #[serde(skip)]
     pub left_out: usize,
+    /// What is wrong with the list, where it is of a store on this machine that is only read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<StoreDiagnostic>,
 }
 
 impl From<Vec<WorkerSummary>> for WorkerList {
