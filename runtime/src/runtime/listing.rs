@@ -49,7 +49,7 @@ impl Shared {
             }
             workers.push(row);
         }
-        Ok(Reply::Workers(WorkerList { workers, next_after, left_out: 0 }))
+        Ok(Reply::Workers(WorkerList { workers, next_after, ..WorkerList::default() }))
     }
 
     pub(super) fn profiles(&self) -> Result<Reply, Fault> {
