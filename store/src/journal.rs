@@ -30,6 +30,7 @@ mod engine;
 mod foreign;
 mod load;
 mod lock;
+mod maintained;
 mod query;
 mod record;
 mod schema;
@@ -47,8 +48,10 @@ use std::time::Duration;
 
 use sekisho_core::id::RuntimeId;
 
+pub(crate) use engine::status_word;
 pub use foreign::ForeignStore;
 pub use load::{DamagedWorker, KeptWorker, OpenRequest, Recovered};
+pub(crate) use maintained::Maintained;
 pub use query::{ItemWindow, Reader, SEARCH_BYTES, SearchPage};
 pub use record::{
     AnswerRow, EventRow, Extent, ItemRow, Millis, Payload, Record, Stopping, StoredEvent, StoredEvents,

@@ -4,6 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`journal`] | the store that a runtime of sekisho keeps, on SQLite; and the reader of one that another process owns |
+//! | [`maintain`] | checking, exporting and compacting a store of ours |
 //! | [`source`] | /v1 over either, for a gateway |
 //! | [`deployed`] | the reader of the file store of deployed runtimes, schema 1 |
 //!
@@ -30,6 +31,7 @@
 pub mod archive;
 pub mod deployed;
 pub mod journal;
+pub mod maintain;
 pub mod problem;
 mod request;
 pub mod source;

@@ -452,7 +452,7 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 /// The status as it is stored.
-fn status_word(status: sekisho_core::runtime_api::WorkerStatus) -> &'static str {
+pub(crate) fn status_word(status: sekisho_core::runtime_api::WorkerStatus) -> &'static str {
     use sekisho_core::runtime_api::WorkerStatus;
     match status {
         WorkerStatus::Running => "running",

@@ -102,7 +102,7 @@ pub(super) fn load(
     Ok((engine, recovered))
 }
 
-fn prepare(connection: &Connection) -> Result<(), OpenError> {
+pub(super) fn prepare(connection: &Connection) -> Result<(), OpenError> {
     let prepare = || {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(64);
@@ -149,11 +149,25 @@ fn runtime(connection: &Connection, identity: &Identity) -> Result<Recovered, Op
     })
 }
 
-/// Reads all workers in one go; where that fails half-way, one by one, so that what is damaged costs itself alone.
 fn workers(
     connection: &Connection,
     recovered: &mut Recovered,
 ) -> Result<BTreeMap<WorkerNo, Kept>, OpenError> {
+    let mut kept = BTreeMap::new();
+    for worker in all_workers(connection)? {
+        match worker {
+            Ok((worker, of_worker)) => {
+                kept.insert(worker.row.no, of_worker);
+                recovered.workers.push(worker);
+            }
+            Err(damaged) => recovered.damaged.push(damaged),
+        }
+    }
+    Ok(kept)
+}
+
+/// Reads all workers in one go; where that fails half-way, one by one, so that what is damaged costs itself alone.
+pub(super) fn all_workers(connection: &Connection) -> Result<Vec<FoundWorker>, OpenError> {
     let mut found = Vec::new();
     let all = connection.prepare(WORKERS).and_then(|mut statement| {
         let mut rows = statement.query([])?;
@@ -172,17 +186,7 @@ fn workers(
             }
         }
     }
-    let mut kept = BTreeMap::new();
-    for worker in found {
-        match worker {
-            Ok((worker, of_worker)) => {
-                kept.insert(worker.row.no, of_worker);
-                recovered.workers.push(worker);
-            }
-            Err(damaged) => recovered.damaged.push(damaged),
-        }
-    }
-    Ok(kept)
+    Ok(found)
 }
 
 /// The numbers of all workers, from what can be read of two tables.
@@ -209,7 +213,7 @@ macro_rules! workers_of {
 }
 use workers_of;
 
-type FoundWorker = Result<(KeptWorker, Kept), DamagedWorker>;
+pub(super) type FoundWorker = Result<(KeptWorker, Kept), DamagedWorker>;
 
 /// A worker of a row of [`WORKERS`]. What does not make sense is a damaged worker, not a failure.
 pub(super) fn worker(row: &Row<'_>) -> Result<FoundWorker, rusqlite::Error> {
