@@ -50,7 +50,7 @@ use sekisho_core::id::RuntimeId;
 
 pub(crate) use engine::status_word;
 pub use foreign::ForeignStore;
-pub use load::{DamagedWorker, KeptWorker, OpenRequest, Recovered};
+pub use load::{DamagedWorker, KeptWorker, Recovered};
 pub(crate) use maintained::Maintained;
 pub use query::{ItemWindow, Reader, SEARCH_BYTES, SearchPage};
 pub use record::{

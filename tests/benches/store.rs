@@ -158,6 +158,7 @@ fn fill(folder: &Path) -> Result<(), Box<dyn Error>> {
             stopping: None,
             ended_by: Some(place),
             end: serde_json::from_str(r#"{"reason":"exited","exit_code":0}"#)?,
+            agent: None,
         };
         let payload = Payload::Json(r#"{"event":"status","data":{"status":"idle"}}"#.into());
         let event = EventRow { worker: no, place, at: no, output: false, payload };

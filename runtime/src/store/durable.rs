@@ -97,7 +97,7 @@ impl DurableStore {
                 Role::User => true,
                 // The last item of a worker tells of its end, and comes with its record.
                 Role::System => !has_record,
-                Role::Assistant | Role::Stderr => false,
+                Role::Assistant | Role::Stderr | Role::Thinking => false,
             },
             Write::Record(_) => is_new,
             Write::Event(_) | Write::Forgotten => false,

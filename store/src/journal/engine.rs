@@ -209,9 +209,7 @@ fn by_worker(batch: &[Record]) -> BTreeMap<Option<WorkerNo>, Vec<&Record>> {
 fn worker_of(record: &Record) -> Option<WorkerNo> {
     match record {
         Record::Worker(worker) => Some(worker.no),
-        Record::Forget(worker) | Record::Request { worker, .. } | Record::RequestGone { worker, .. } => {
-            Some(*worker)
-        }
+        Record::Forget(worker) => Some(*worker),
         Record::Event(event) => Some(event.worker),
         Record::Item(item) => Some(item.worker),
         Record::Lost(lost) => Some(lost.worker),
@@ -256,14 +254,6 @@ impl Changes<'_> {
                 Record::Item(item) => self.item(&mut hot.item, item)?,
                 Record::Worker(worker) => self.worker(connection, worker)?,
                 Record::Forget(worker) => self.forget(connection, *worker)?,
-                Record::Request { worker, request_id, body } => {
-                    let sql = "INSERT OR REPLACE INTO request (worker, request_id, body) VALUES (?1, ?2, ?3)";
-                    connection.prepare_cached(sql)?.execute(params![worker, &**request_id, &**body])?;
-                }
-                Record::RequestGone { worker, request_id } => {
-                    let sql = "DELETE FROM request WHERE worker = ?1 AND request_id = ?2";
-                    connection.prepare_cached(sql)?.execute(params![worker, &**request_id])?;
-                }
                 Record::Answer(answer) => keep_answer(connection, answer)?,
                 Record::Lost(lost) => {
                     self.lose(connection, lost.worker, lost.items_gone, lost.events_after)?;
@@ -316,8 +306,8 @@ impl Changes<'_> {
 
     fn worker(&mut self, connection: &Connection, worker: &WorkerRow) -> Result<(), rusqlite::Error> {
         let sql = "INSERT OR REPLACE INTO worker (no, worker_id, status, request, name, labels, created_at, \
-                   started_at, ended_at, stopping, ended_by, ended_how) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+                   started_at, ended_at, stopping, ended_by, ended_how, agent) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
         let labels = (!worker.labels.is_empty()).then(|| json(&worker.labels));
         connection.prepare_cached(sql)?.execute(params![
             worker.no,
@@ -332,6 +322,7 @@ impl Changes<'_> {
             worker.stopping.as_ref().map(json),
             worker.ended_by.map(number),
             worker.end.as_ref().map(json),
+            worker.agent.as_deref(),
         ])?;
         self.of(worker.no).ended_at = worker.ended_at;
         Ok(())
@@ -342,7 +333,6 @@ impl Changes<'_> {
         for sql in [
             "DELETE FROM worker WHERE no = ?1",
             "DELETE FROM extent WHERE worker = ?1",
-            "DELETE FROM request WHERE worker = ?1",
             "DELETE FROM answer WHERE worker = ?1",
             "INSERT OR IGNORE INTO forgotten (worker) VALUES (?1)",
         ] {

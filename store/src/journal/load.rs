@@ -38,8 +38,6 @@ pub struct Recovered {
     pub workers: Vec<KeptWorker>,
     /// The workers whose records cannot be made sense of.
     pub damaged: Vec<DamagedWorker>,
-    /// What waits for an answer.
-    pub requests: Vec<OpenRequest>,
     /// What was answered under idempotency keys, oldest first.
     pub answers: Vec<AnswerRow>,
 }
@@ -60,17 +58,6 @@ pub struct DamagedWorker {
     pub no: WorkerNo,
     /// Its id, where that much can be read: any text.
     pub worker_id: Option<String>,
-}
-
-/// A question that waits for an answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OpenRequest {
-    /// Whose it is.
-    pub worker: WorkerNo,
-    /// Its id within the worker.
-    pub request_id: String,
-    /// The question, as JSON.
-    pub body: String,
 }
 
 /// Opens the database in a folder that is locked, and makes the engine of it.
@@ -94,7 +81,6 @@ pub(super) fn load(
     let kept = workers(&connection, &mut recovered)?;
     let events = kept.values().map(|kept| kept.extent.last_event_id).max().unwrap_or(0);
     recovered.last_place = recovered.last_place.max(events);
-    recovered.requests = requests(&connection).map_err(open_error)?;
     recovered.answers = answers(&connection, millis()).map_err(open_error)?;
     let forgotten = forgotten(&connection).map_err(open_error)?;
     let mut engine = Sqlite::new(connection, retention, kept, forgotten, recovered.last_place);
@@ -144,7 +130,6 @@ fn runtime(connection: &Connection, identity: &Identity) -> Result<Recovered, Op
         cut_bytes: 0,
         workers: Vec::new(),
         damaged: Vec::new(),
-        requests: Vec::new(),
         answers: Vec::new(),
     })
 }
@@ -207,7 +192,7 @@ macro_rules! workers_of {
     () => {
         "SELECT no, worker_id, status, request, name, labels, created_at, started_at, ended_at, stopping, \
          ended_by, ended_how, \
-         last_event_id, events_after, events, event_bytes, items, items_gone, item_bytes, last_output_at \
+         last_event_id, events_after, events, event_bytes, items, items_gone, item_bytes, last_output_at, agent \
          FROM worker LEFT JOIN extent ON worker = no"
     };
 }
@@ -241,6 +226,7 @@ fn sound_worker(row: &Row<'_>, no: WorkerNo) -> Option<(KeptWorker, Kept)> {
         stopping: json_of(row, 9)?,
         ended_by: row.get::<_, Option<i64>>(10).ok()?.map(unsigned),
         end: json_of(row, 11)?,
+        agent: row.get::<_, Option<String>>(20).ok()?.map(Into::into),
     };
     let extent = Extent {
         last_event_id: place(12)?,
@@ -267,13 +253,6 @@ fn status(word: &str) -> Option<WorkerStatus> {
         "unknown" => WorkerStatus::Unknown,
         _ => return None,
     })
-}
-
-pub(super) fn requests(connection: &Connection) -> Result<Vec<OpenRequest>, rusqlite::Error> {
-    let mut statement = connection.prepare("SELECT worker, request_id, body FROM request ORDER BY worker")?;
-    let row =
-        |row: &Row<'_>| Ok(OpenRequest { worker: row.get(0)?, request_id: row.get(1)?, body: row.get(2)? });
-    statement.query_map([], row)?.collect()
 }
 
 fn answers(connection: &Connection, now: Millis) -> Result<Vec<AnswerRow>, rusqlite::Error> {

@@ -27,22 +27,6 @@ pub enum Record {
     Event(EventRow),
     /// The next item of a worker's transcript.
     Item(ItemRow),
-    /// A question that waits for an answer.
-    Request {
-        /// Whose it is.
-        worker: WorkerNo,
-        /// Its id within the worker.
-        request_id: Arc<str>,
-        /// The question, as JSON.
-        body: Arc<str>,
-    },
-    /// A question that waits no more.
-    RequestGone {
-        /// Whose it was.
-        worker: WorkerNo,
-        /// Its id within the worker.
-        request_id: Arc<str>,
-    },
     /// What a command with an idempotency key was answered.
     Answer(AnswerRow),
     /// What had to be given up because it could not be written for too long.
@@ -65,13 +49,12 @@ impl Record {
         const BASE: usize = size_of::<Record>();
         BASE + match self {
             Self::Worker(worker) => size_of::<WorkerRow>() + worker.request.len(),
-            Self::Forget(_) | Self::RequestGone { .. } | Self::Lost(_) => 0,
+            Self::Forget(_) | Self::Lost(_) => 0,
             Self::Event(event) => match &event.payload {
                 Payload::Json(json) => json.len(),
                 Payload::Lines { .. } => 0,
             },
             Self::Item(item) => item.content.len(),
-            Self::Request { body, .. } => body.len(),
             Self::Answer(answer) => answer.reply.len() + answer.key.len(),
         }
     }
@@ -104,6 +87,9 @@ pub struct WorkerRow {
     pub ended_by: Option<u64>,
     /// How it ended.
     pub end: Option<WorkerEnd>,
+    /// What is kept of it where it is an agent, its questions that wait for an answer included: JSON, in a form that its
+    /// caller chooses.
+    pub agent: Option<Arc<str>>,
 }
 
 /// An order to end a worker.

@@ -35,7 +35,8 @@ CREATE TABLE worker (
     ended_at INTEGER,
     stopping TEXT,
     ended_by INTEGER,
-    ended_how TEXT
+    ended_how TEXT,
+    agent TEXT
 ) STRICT;
 CREATE TABLE extent (
     worker INTEGER PRIMARY KEY,
@@ -67,12 +68,6 @@ CREATE TABLE item (
     cont INTEGER NOT NULL,
     content TEXT NOT NULL,
     PRIMARY KEY (worker, sequence)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE request (
-    worker INTEGER NOT NULL,
-    request_id TEXT NOT NULL,
-    body TEXT NOT NULL,
-    PRIMARY KEY (worker, request_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE answer (
     key TEXT PRIMARY KEY,

@@ -38,6 +38,7 @@ fn row(no: WorkerNo) -> WorkerRow {
         stopping: None,
         ended_by: None,
         end: None,
+        agent: None,
     }
 }
 
@@ -99,9 +100,6 @@ fn what_was_noted_is_there_at_the_next_start() {
     let json = r#"{"event":"status","data":{"status":"idle"}}"#;
     let status = EventRow { worker: 1, place: 7, at: 70, output: false, payload: Payload::Json(json.into()) };
     journal.note([Record::Event(status)]);
-    let request = Record::Request { worker: 1, request_id: "q".into(), body: "{}".into() };
-    let gone = Record::Request { worker: 1, request_id: "gone".into(), body: "{}".into() };
-    journal.note([request, gone, Record::RequestGone { worker: 1, request_id: "gone".into() }]);
     let answer = AnswerRow {
         key: "k".into(),
         at: writer::millis(),
@@ -118,6 +116,7 @@ fn what_was_noted_is_there_at_the_next_start() {
         started_at: Some(1),
         ended_at: Some(2),
         ended_by: Some(7),
+        agent: Some("{}".into()),
         end: Some(WorkerEnd { reason: EndReason::Exited, exit_code: Some(3), signal: None, message: None }),
         ..row(1)
     };
@@ -130,7 +129,6 @@ fn what_was_noted_is_there_at_the_next_start() {
     assert_eq!(recovered.workers.iter().map(|worker| &worker.row).collect::<Vec<_>>(), [&ended, &row(2)]);
     let extent = Extent { last_event_id: 7, items: 1, last_output_at: Some(5), ..Extent::default() };
     assert_eq!((recovered.workers[0].extent, recovered.workers[1].extent), (extent, Extent::default()));
-    assert_eq!(recovered.requests, [OpenRequest { worker: 1, request_id: "q".into(), body: "{}".into() }]);
     assert_eq!(recovered.answers, [answer]);
     let events = journal.reader().newest_events(1, 0, 10, usize::MAX).unwrap().events;
     let told: Vec<_> = events.iter().map(|event| (event.place, event.at, event.payload.as_str())).collect();
@@ -339,7 +337,6 @@ fn what_is_forgotten_is_gone_with_all_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let (journal, _) = open(folder.path());
     journal.note([worker(1), worker(2)]);
-    journal.note([Record::Request { worker: 1, request_id: "q".into(), body: "{}".into() }]);
     for sequence in 1..=20_000 {
         journal.note(line(1, sequence, sequence, "x"));
     }
@@ -351,7 +348,6 @@ fn what_is_forgotten_is_gone_with_all_of_it() {
     journal.close();
     let (_, recovered) = open(folder.path());
     assert_eq!(recovered.workers.iter().map(|worker| worker.row.no).collect::<Vec<_>>(), [2]);
-    assert_eq!(recovered.requests, []);
 }
 
 #[test]

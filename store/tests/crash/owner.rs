@@ -122,6 +122,7 @@ fn row(no: WorkerNo) -> WorkerRow {
         stopping: None,
         ended_by: None,
         end: None,
+        agent: None,
     }
 }
 

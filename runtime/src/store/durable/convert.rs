@@ -9,6 +9,7 @@ use sekisho_store::journal::{
     WorkerNo, WorkerRow,
 };
 
+use crate::event::Activity;
 use crate::idempotency::{Fingerprint, KeptAnswer};
 use crate::record::{Ordered, Phase, WorkerRecord};
 use crate::store::{Backlog, Loaded, Role, StoreError, StoredEvent, StoredItem, Write};
@@ -26,7 +27,7 @@ pub(super) fn records(
     number: impl Fn(&WorkerId) -> Option<WorkerNo>,
 ) -> Vec<Record> {
     let is_output = writes.iter().any(|write| match write {
-        Write::Item(item) => matches!(item.role, Role::Assistant | Role::Stderr),
+        Write::Item(item) => matches!(item.role, Role::Assistant | Role::Stderr | Role::Thinking),
         _ => false,
     });
     let at = writes.iter().find_map(|write| match write {
@@ -110,6 +111,8 @@ fn worker_row(no: WorkerNo, record: &WorkerRecord) -> WorkerRow {
         stopping,
         ended_by: record.closed_by(),
         end,
+        // Plain data, as what a worker was created with.
+        agent: record.agent.as_ref().and_then(|agent| serde_json::to_string(agent).ok()).map(Into::into),
     }
 }
 
@@ -178,6 +181,10 @@ fn worker_record(KeptWorker { row, extent }: KeptWorker) -> Option<WorkerRecord>
         (None, None, None) => Phase::Running,
         _ => return None,
     };
+    let agent = match &row.agent {
+        Some(agent) => Some(serde_json::from_str(agent).ok()?),
+        None => None,
+    };
     Some(WorkerRecord {
         worker_id: row.worker_id,
         spec: Arc::new(spec),
@@ -186,6 +193,8 @@ fn worker_record(KeptWorker { row, extent }: KeptWorker) -> Option<WorkerRecord>
         started_at: row.started_at.map(timestamp),
         last_output_at: extent.last_output_at.map(timestamp),
         phase,
+        activity: Activity::default(),
+        agent,
         transcript_len: extent.items,
         last_event_id: extent.last_event_id,
     })

@@ -172,6 +172,8 @@ fn record(worker_id: &WorkerId) -> WorkerRecord {
         started_at: None,
         last_output_at: None,
         phase: Phase::Running,
+        activity: crate::Activity::default(),
+        agent: None,
         transcript_len: 0,
         last_event_id: 2,
     }

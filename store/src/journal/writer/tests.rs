@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use super::super::Retention;
-use super::super::record::{EventRow, ItemRow, Payload};
+use super::super::record::{AnswerRow, EventRow, ItemRow, Payload};
 use super::*;
 
 /// A database that fails as long as it is told to, and keeps what it is given otherwise.
@@ -54,6 +54,16 @@ fn item(worker: WorkerNo, sequence: u64, length: usize) -> Record {
 
 fn event(worker: WorkerNo, place: u64) -> Record {
     Record::Event(EventRow { worker, place, at: 0, output: true, payload: Payload::Json("{}".into()) })
+}
+
+fn answer() -> Record {
+    Record::Answer(AnswerRow {
+        key: "k".into(),
+        at: 0,
+        worker: Some(1),
+        fingerprint: [0; 32],
+        reply: "{}".into(),
+    })
 }
 
 /// Runs a writer around what is done with it.
@@ -141,7 +151,7 @@ fn output_beyond_the_bound_is_given_up_without_a_hole() {
             shared.note([event(2, sequence), item(2, sequence, MAX_UNWRITTEN_BYTES / 4)]);
         }
         assert!(shared.has_room(), "workers are not held up by a disk that fails");
-        shared.note([Record::RequestGone { worker: 1, request_id: "q".into() }]);
+        shared.note([answer()]);
         engine.faults.store(0, Ordering::Release);
         let last = shared.note([event(2, 100), item(2, 100, 1)]);
         while shared.wait(last).is_err() {
@@ -151,7 +161,7 @@ fn output_beyond_the_bound_is_given_up_without_a_hole() {
     let written = engine.written();
     let held: usize = written.iter().map(Record::size).sum();
     assert!(held <= MAX_UNWRITTEN_BYTES, "{held}");
-    assert!(written.contains(&Record::RequestGone { worker: 1, request_id: "q".into() }));
+    assert!(written.contains(&answer()));
     // What is left of each worker comes after what was given up, and follows on it.
     let lost = |worker| {
         written.iter().find_map(|record| match record {
