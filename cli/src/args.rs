@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use sekisho_core::id::{RuntimeId, WorkerRef};
+use sekisho_core::id::{RequestId, RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::IdempotencyKey;
 use sekisho_core::secret::BaseUrl;
 
@@ -148,6 +148,31 @@ pub(crate) enum Command {
     },
     /// Interrupt what a worker is doing, as Ctrl-C does in a terminal; the worker goes on
     Interrupt {
+        #[command(flatten)]
+        named: Named,
+    },
+    /// List the questions of workers that wait for an answer
+    Requests {
+        /// Of which worker [default: of all, on all runtimes]
+        #[arg(value_name = "RUNTIME/WORKER")]
+        worker: Option<WorkerRef>,
+    },
+    /// Answer a question of a worker
+    Answer {
+        #[command(flatten)]
+        named: Named,
+        /// Which question, as `requests` lists it
+        #[arg(value_name = "REQUEST")]
+        request_id: RequestId,
+        /// The answer: one of its options
+        #[arg(value_name = "OPTION", required_unless_present = "dismiss")]
+        option_id: Option<String>,
+        /// Choose none of the options
+        #[arg(long, conflicts_with = "option_id")]
+        dismiss: bool,
+    },
+    /// Take up an agent again whose runtime went away
+    Resume {
         #[command(flatten)]
         named: Named,
     },

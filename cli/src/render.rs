@@ -1,5 +1,6 @@
 //! A worker's events, for people.
 
+mod agent;
 mod line;
 mod payload;
 
@@ -212,7 +213,16 @@ impl Renderer {
         match kind {
             "stderr" => self.fragment(Open::Stderr, &text),
             "ended" => self.line(FAINT, &format!("— {}", end(item))),
+            "request" if item["request"].is_object() => {
+                self.line(WARNING, &agent::question(&item["request"]).join("\n"))
+            }
             "request" => self.line(WARNING, &format!("? {text}")),
+            "request_resolved" => self.line(FAINT, &agent::resolved(item)),
+            "resumed" => self.line(FAINT, "— resumed"),
+            "acp.plan" => {
+                let plan = agent::plan(&item["update"]);
+                if plan.is_empty() { String::new() } else { self.line(FAINT, &plan.join("\n")) }
+            }
             _ if !text.is_empty() => self.line(FAINT, &text),
             _ if self.options.verbose => self.unknown(&format!("system_item {kind}"), item),
             _ => String::new(),

@@ -219,6 +219,40 @@ fn interrupt_and_end_through_a_gateway() {
 }
 
 #[test]
+fn questions_are_listed_and_answered_from_a_terminal() {
+    let bench = Bench::scripted();
+    let gateway = bench.gateway();
+    let address = gateway.address();
+    let worker_id = create(address);
+    let (mut viewer, _) = watch(address, &worker_id, None);
+    prompt(address, &worker_id, "write choose done");
+    let mut text = String::new();
+    let sekisho = |arguments: &[&str]| {
+        let server = format!("http://{address}");
+        let mut command = Command::new(binary("sekisho"));
+        let output = command.args(["--server", &server]).args(arguments).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    item(&mut viewer, &mut text, "request");
+    let (status, listed) = sekisho(&["requests"]);
+    assert_eq!(status, 0);
+    let worker = format!("box/{worker_id}");
+    assert!(listed.contains(&worker) && listed.contains("Write notes.txt"), "{listed}");
+    assert!(listed.contains("allow always reject"), "{listed}");
+    assert_eq!(sekisho(&["answer", &worker, "r1-1", "allow"]).0, 0);
+    assert_ne!(sekisho(&["answer", &worker, "r1-1", "reject"]).0, 0);
+    item(&mut viewer, &mut text, "request");
+    let (_, listed) = sekisho(&["--json", "requests", &worker]);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["requests"][0]["title"], "Which color?");
+    assert_eq!(sekisho(&["answer", "--dismiss", &worker, "r1-2"]).0, 0);
+    assert_eq!(run_end(&mut viewer, &mut text), "finished");
+    assert_eq!(text, "no color done ");
+    // It runs, and the runtime has no store.
+    assert_ne!(sekisho(&["resume", &worker]).0, 0);
+}
+
+#[test]
 fn nothing_of_an_agents_machine_is_told() {
     let bench = Bench::new(&["/no/such/agent"]);
     let gateway = bench.gateway();

@@ -260,7 +260,11 @@ fn sheet(show: Show, lines: Vec<(&str, String, Style)>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(show: Show, runtime_id: Option<&RuntimeId>, Diagnostic { code, message, .. }: &Diagnostic) {
+pub(super) fn tell(
+    show: Show,
+    runtime_id: Option<&RuntimeId>,
+    Diagnostic { code, message, .. }: &Diagnostic,
+) {
     let about = runtime_id.map(|id| format!("{id}: ")).unwrap_or_default();
     show.note(WARNING, &format!("{about}{message} ({code})"));
 }

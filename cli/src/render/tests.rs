@@ -83,7 +83,22 @@ fn items_are_shown_by_their_text() {
         (r#"{"kind":"notice","body":"b","text":"t"}"#, "b\n"),
         (r#"{"kind":"notice","message":"m"}"#, "m\n"),
         (r#"{"kind":"request","title":"May it?"}"#, "? May it?\n"),
-        (r#"{"kind":"acp.plan","entries":[]}"#, ""),
+        (
+            r#"{"kind":"request","request":{"request_id":"r1-1","title":"May it?","options":[{"option_id":"y","name":"Yes"},{"option_id":"n","name":"No"}]}}"#,
+            "? May it? (r1-1)\n  1. Yes (y)\n  2. No (n)\n",
+        ),
+        (r#"{"kind":"request_resolved","request_id":"r1-1","option_id":"y"}"#, "— r1-1: y\n"),
+        (
+            r#"{"kind":"request_resolved","request_id":"r1-1","dismissed":true,"reason":"turn_ended"}"#,
+            "— r1-1: dismissed, turn ended\n",
+        ),
+        (r#"{"kind":"resumed"}"#, "— resumed\n"),
+        (
+            r#"{"kind":"acp.plan","update":{"entries":[{"content":"a","status":"completed"},{"content":"b"}]}}"#,
+            "  [x] a\n  [ ] b\n",
+        ),
+        (r#"{"kind":"acp.plan","update":{"entries":[]}}"#, ""),
+        (r#"{"kind":"acp.usage","update":{"used":1}}"#, ""),
     ] {
         assert_eq!(rendered(&[&item(given)]), shown, "{given}");
     }
