@@ -138,7 +138,7 @@ fn ask(direct: &Direct, Examined { runtime_id, remote }: &Examined, checks: &mut
             };
             return checks.push(Check { advice: Some(advice), ..failed("auth", took, error) });
         }
-        // Who does not ask for a token would say nothing else.
+        // A runtime that asks for no token answers the same.
         Ok(_) if remote.is_some() => {
             let detail = if has_token { "the token was accepted" } else { "no token is needed" };
             checks.push(passed("auth", took, detail.into()));
@@ -184,7 +184,7 @@ fn ask(direct: &Direct, Examined { runtime_id, remote }: &Examined, checks: &mut
     checks.push(observe(direct, runtime_id, named));
 }
 
-/// Looks at a worker's stream; where there is none, at what a stream of nobody's is answered with.
+/// Looks at a worker's stream; where there is no worker, at the refusal of a stream of one that there is not.
 fn observe(direct: &Direct, runtime_id: &RuntimeId, named: Option<WorkerId>) -> Check {
     let there_is_one = named.is_some();
     // A constant that is an id.

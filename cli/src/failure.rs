@@ -227,7 +227,7 @@ mod tests {
     fn what_happened_is_said_in_one_line() {
         let problem = Problem {
             code: "network_error".into(),
-            title: "The way to the runtime failed".into(),
+            title: "The runtime cannot be reached".into(),
             detail: "no connection\u{1b}[31m".into(),
             origin: sekisho_core::error::Origin::Network,
             status: Some(502),
@@ -241,7 +241,7 @@ mod tests {
         };
         assert_eq!(
             Failure::from(Box::new(problem)).to_string(),
-            "box/w: The way to the runtime failed: no connection␛[31m (network_error, connect); it did not take effect"
+            "box/w: The runtime cannot be reached: no connection␛[31m (network_error, connect); it did not take effect"
         );
     }
 }

@@ -21,6 +21,7 @@ const INTRODUCTION: &str = "/help for more";
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const CTRL_X_CTRL_S: &str = "\x18\x13";
+const CTRL_X_CTRL_P: &str = "\x18\x10";
 
 fn sekisho(server: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
@@ -69,6 +70,10 @@ struct Seat {
 
 impl Seat {
     fn attach(url: &str, worker: &str) -> Self {
+        Self::attach_with(url, &["attach", worker])
+    }
+
+    fn attach_with(url: &str, arguments: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -80,8 +85,7 @@ impl Seat {
         let end = || Stdio::from(terminal.try_clone().unwrap());
         let modes = modes(&terminal);
         let mut command = sekisho(url);
-        let child =
-            command.args(["attach", worker]).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let child = command.args(arguments).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         let keyboard = File::from(master);
         let mut screen = keyboard.try_clone().unwrap();
         let (sender, shown) = mpsc::channel();
@@ -194,6 +198,69 @@ fn a_conversation() {
     again.press(CTRL_C);
     again.sees("which goes on");
     assert!(again.ended().success());
+}
+
+#[test]
+fn secrets_interrupts_and_empty_lines() {
+    let (_server, url, worker) = shell();
+    let mut seat = Seat::attach(&url, &worker);
+    seat.sees(INTRODUCTION);
+    // What comes before the shell has begun with a line may be taken for its next line.
+    seat.press("echo asking; read x; read y; echo got ${#x} ${#y}\r");
+    seat.sees("\nasking\n");
+    seat.press("\r");
+    seat.press(CTRL_X_CTRL_P);
+    seat.sees("secret (not shown)>");
+    seat.press("hunter2\r");
+    let shown = seat.sees("\ngot 0 7\n");
+    assert!(!shown.contains("hunter2") && shown.contains("[secret]"), "{shown:?}");
+    seat.press("trap 'echo interrupted' INT; echo set\r");
+    seat.sees("\nset\n");
+    seat.press("echo sleeping; sleep 30\r");
+    seat.sees("\nsleeping\n");
+    seat.press(CTRL_C);
+    seat.sees("Ctrl-C once more interrupts");
+    seat.press(CTRL_C);
+    seat.sees("\ninterrupted\n");
+    seat.press("/eof\r");
+    seat.sees("has ended: exited");
+    seat.ended();
+}
+
+#[test]
+fn the_workers_own_terminal_is_given_through() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("sekisho.toml");
+    let profile = "[embedded.profiles.shell]\nkind = 'terminal'\ncommand = ['sh']\n";
+    std::fs::write(&config, format!("listen = '127.0.0.1:0'\n{profile}")).unwrap();
+    let server = Process::start(Command::new(binary("sekisho-server")).arg("--config").arg(&config));
+    let url = format!("http://{}", server.address());
+    let worker = create(&url, "embedded");
+    let mut seat = Seat::attach_with(&url, &["attach", "--raw", &worker]);
+    seat.press("stty size; tty\r");
+    seat.sees("30 100\n");
+    seat.sees("/dev/pts/");
+    let size = Winsize { ws_row: 31, ws_col: 99, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&seat.terminal, size).unwrap();
+    let resized = Command::new("kill").args(["-WINCH", &seat.child.id().to_string()]).status();
+    assert!(resized.unwrap().success());
+    // The new size comes after what is typed, or before: it is asked for until it is there.
+    seat.press("until stty size | grep '31 99'; do sleep 0.05; done\r");
+    seat.sees("31 99\n");
+    // Ctrl-C is the worker's, and so is an escape sequence that it writes.
+    seat.press("PS1='ready'; PS1=\"$PS1> \"; echo slee''; sleep 30\r");
+    seat.sees("slee\n");
+    seat.press(CTRL_C);
+    seat.sees("ready> ");
+    seat.press("printf '\\033[1mbold\\n'; echo $((6 * 7))\r");
+    seat.sees("42\n");
+    seat.press("\x10\x11");
+    seat.sees("which goes on");
+    assert!(seat.ended().success());
+    let mut again = Seat::attach_with(&url, &["attach", "--raw", &worker]);
+    again.press("exit 7\r");
+    again.sees("has ended: exited, exit status 7");
+    assert_eq!(again.ended().code(), Some(7));
 }
 
 #[test]

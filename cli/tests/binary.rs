@@ -585,7 +585,9 @@ fn what_workers_are_told_and_how_they_are_told_apart() {
     assert!(several.status == 2 && several.err.contains("several ids"), "{several:?}");
 
     // Empty lines, secrets, an interrupt, and the end of input.
-    done(&["send", &worker, "read x; read y; echo got ${#x} ${#y}"]);
+    // What comes before the shell has begun with a line may be taken for its next line.
+    done(&["send", &worker, "echo asking; read x; read y; echo got ${#x} ${#y}"]);
+    scene.await_line(&worker, "assistant  asking");
     done(&["send", &worker, ""]);
     let mut secret = scene.through(&["send", "--secret", &worker]);
     let mut secret = secret.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -594,7 +596,8 @@ fn what_workers_are_told_and_how_they_are_told_apart() {
     scene.await_line(&worker, "assistant  got 0 7");
     let transcript = done(&["transcript", &worker]);
     assert!(transcript.contains("[secret]") && !transcript.contains("hunter2"), "{transcript}");
-    done(&["send", &worker, "trap 'echo interrupted' INT; sleep 30; echo on"]);
+    done(&["send", &worker, "trap 'echo interrupted' INT; echo trapped; sleep 30; echo on"]);
+    scene.await_line(&worker, "assistant  trapped");
     eventually("it is interrupted", || {
         done(&["interrupt", &worker]);
         done(&["transcript", "--tail", "3", &worker]).contains("interrupted").then_some(())

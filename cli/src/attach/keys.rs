@@ -7,7 +7,7 @@ const ESCAPE: u8 = 0x1b;
 const BEGIN_PASTE: &[u8] = b"200";
 const END_PASTE: &[u8] = b"\x1b[201~";
 
-/// What somebody pressed.
+/// A key that was pressed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Key {
     /// A character, typed.

@@ -66,13 +66,13 @@ impl Terminal {
         Ok(())
     }
 
-    /// Switches back. What was typed and not read goes to whoever reads next, or nowhere.
+    /// Switches back. What was typed and not read is for the next program, or is dropped.
     pub(super) fn restore(&self, drop_typed: bool) {
         let when = if drop_typed { OptionalActions::Flush } else { OptionalActions::Now };
         restore(&self.out, &self.before, when);
     }
 
-    /// What was typed; nothing means that there is nobody any more.
+    /// What was typed; nothing means that the terminal is gone.
     pub(super) fn read<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         let length = rustix::io::read(&self.input, &mut *buffer)?;
         Ok(&buffer[..length])

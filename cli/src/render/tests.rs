@@ -117,7 +117,7 @@ fn what_is_not_known_is_shown_in_short_to_those_who_ask() {
 }
 
 #[test]
-fn a_message_is_shown_once_whoever_tells_of_it_first() {
+fn a_message_is_shown_once_on_its_ack_or_its_event() {
     let told = r#"{"event":"user_message","data":{"segments":[{"content":"ls"}]}}"#;
     let told = Bytes::from_static(told.as_bytes());
     let mut renderer = Renderer::new(PLAIN);
@@ -125,7 +125,7 @@ fn a_message_is_shown_once_whoever_tells_of_it_first() {
     assert_eq!(renderer.acknowledged("ls"), "");
     assert_eq!(renderer.acknowledged("ls"), "> ls\n");
     assert_eq!(renderer.event(&told), "");
-    assert_eq!(renderer.event(&told), "> ls\n", "somebody else said the same");
+    assert_eq!(renderer.event(&told), "> ls\n", "another client said the same");
 }
 
 #[test]

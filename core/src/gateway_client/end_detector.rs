@@ -60,7 +60,7 @@ pub enum EndOutput {
     Wait(Instant),
     /// Ask for the worker. It is said once for each question.
     Ask,
-    /// The worker has ended, in the way that its runtime tells, if it does.
+    /// The worker has ended. How, if its runtime tells.
     Ended(Option<WorkerEnd>),
 }
 

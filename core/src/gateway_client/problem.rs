@@ -10,10 +10,10 @@ use crate::error::{ErrorKind, NetworkPhase, Origin, Outcome, TimeoutPhase, bound
 use crate::problem::Problem;
 use crate::transport::{Failure, FailureCause};
 
-/// The code of a problem on the way to the gateway: it cannot be reached.
+/// The code of a failure to reach the gateway: there is no connection.
 pub const GATEWAY_UNREACHABLE: &str = "gateway_unreachable";
 
-/// The code of a problem on the way to the gateway: it did not answer in time.
+/// The code of a failure to reach the gateway: it did not answer in time.
 pub const GATEWAY_TIMEOUT: &str = "gateway_timeout";
 
 /// The code of an answer that no gateway gives: something else listens there, or stands before it.

@@ -48,7 +48,7 @@ impl Terminal {
                         other => panic!("{other}"),
                     }
                 }
-                // Drawn over the one before, where nobody looks.
+                // Drawn over the one before.
                 _ if character.width() == Some(0) => {}
                 _ => {
                     let width = character.width().unwrap_or(0);
