@@ -6,9 +6,10 @@ use sekisho_core::browser_api::{AllowedHost, AllowedOrigin};
 use sekisho_core::secret::Token;
 
 use crate::error::ConfigError;
-use crate::gateway_file::{GatewayFile, StatePlace};
+use crate::gateway_file::GatewayFile;
 use crate::listen::{Listen, TlsFiles};
 use crate::runtimes::Runtimes;
+use crate::state_directory::StatePlace;
 use crate::toml_text::{count, read_file, token, value, values};
 use crate::workers::{self, Profile};
 

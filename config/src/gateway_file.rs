@@ -14,15 +14,6 @@ use crate::workers::ProfileTables;
 /// Where a server listens, and a client expects one, unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8787";
 
-/// Where that is kept which outlasts a process, where the file names no place for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum StatePlace {
-    /// In this process alone.
-    Process,
-    /// In the state directory.
-    StateDirectory,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct GatewayFile {

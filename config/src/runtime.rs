@@ -9,8 +9,8 @@ use sekisho_core::secret::Token;
 use serde::Deserialize;
 
 use crate::error::ConfigError;
-use crate::gateway_file::StatePlace;
 use crate::listen::{Listen, TlsFiles};
+use crate::state_directory::StatePlace;
 use crate::store::{Durability, StoreKeys, StoreSettings};
 use crate::toml_text::{parse, read_file, token, value, values};
 use crate::worker_limits::WorkerLimits;

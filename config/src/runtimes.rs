@@ -13,8 +13,9 @@ use sekisho_core::registry::{RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::{Access, BaseUrl, Token};
 
 use crate::error::ConfigError;
-use crate::gateway_file::{EmbeddedTable, GatewayFile, LocalTable, RemoteTable, StatePlace};
+use crate::gateway_file::{EmbeddedTable, GatewayFile, LocalTable, RemoteTable};
 use crate::key_file::{self, KeyFile};
+use crate::state_directory::StatePlace;
 use crate::store::{StoreKeys, StoreSettings};
 use crate::tls;
 use crate::token_file::TokenFile;

@@ -3,6 +3,15 @@
 use std::env;
 use std::path::PathBuf;
 
+/// Where that is kept which outlasts a process, where the file names no place for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StatePlace {
+    /// In this process alone.
+    Process,
+    /// In the state directory.
+    StateDirectory,
+}
+
 /// `$STATE_DIRECTORY`, as systemd sets it, else `sekisho` below `$XDG_STATE_HOME` or `~/.local/state`.
 pub(crate) fn state_directory() -> Option<PathBuf> {
     let absolute = |path: PathBuf| path.is_absolute().then_some(path);

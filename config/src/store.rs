@@ -8,8 +8,7 @@ use sekisho_core::id::RuntimeId;
 use serde::Deserialize;
 
 use crate::error::ConfigError;
-use crate::gateway_file::StatePlace;
-use crate::state_directory::state_directory;
+use crate::state_directory::{StatePlace, state_directory};
 
 /// What stands in place of a folder where nothing is to be kept.
 const MEMORY: &str = "memory";
