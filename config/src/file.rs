@@ -46,7 +46,7 @@ impl Content {
     }
 
     /// What to warn of where a file that holds a secret is open to other users of the machine.
-    pub(crate) fn exposure(&self, path: &Path) -> Option<String> {
+    pub(crate) fn exposure(&self) -> Option<String> {
         let mode = self.metadata.permissions().mode();
         let what = match (mode & 0o022 != 0, mode & 0o004 != 0) {
             _ if !self.metadata.is_file() => return None,
@@ -54,7 +54,7 @@ impl Content {
             (false, true) => "read",
             (false, false) => return None,
         };
-        Some(format!("{} can be {what} by other users of this machine (chmod 600)", path.display()))
+        Some(format!("the file can be {what} by other users of this machine (chmod 600)"))
     }
 }
 
@@ -172,7 +172,7 @@ mod tests {
             }
         };
         assert_eq!(content.bytes, b"token");
-        assert_eq!(content.exposure(&path), None);
+        assert_eq!(content.exposure(), None);
         writer.join().unwrap().unwrap();
     }
 
@@ -189,7 +189,7 @@ mod tests {
             (0o666, Some("changed")),
         ] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let exposure = read(&path, 8).unwrap().exposure(&path);
+            let exposure = read(&path, 8).unwrap().exposure();
             assert_eq!(exposure.is_some(), expected.is_some(), "{mode:o}");
             assert!(exposure.unwrap_or_default().contains(expected.unwrap_or_default()));
         }

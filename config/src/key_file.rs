@@ -50,7 +50,7 @@ pub(crate) fn read_or_make(path: &Path) -> Result<KeyFile, ConfigError> {
         }
     }
     let content = file::read(path, MAX_FILE).map_err(|error| ConfigError::at(KEY, error))?;
-    let warning = content.exposure(path).map(|exposure| format!("{KEY}: {exposure}"));
+    let warning = content.exposure().map(|exposure| format!("{KEY}: {exposure}"));
     let key = parse(path, content)?;
     Ok(KeyFile { key, warning })
 }

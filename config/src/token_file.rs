@@ -61,7 +61,7 @@ impl TokenFile {
 
     /// What to warn of where other users of the machine may read or change the file.
     pub fn exposure(&self) -> Option<String> {
-        self.content().ok()?.exposure(&self.path)
+        self.content().ok()?.exposure()
     }
 
     fn content(&self) -> Result<Content, ReadError> {

@@ -94,13 +94,15 @@ impl Server {
         if let Some(address) = listener.local_addr().filter(|address| !address.ip().is_unspecified()) {
             allowed_hosts.extend(address.to_string().parse());
         }
+        let access_guard = AccessGuard::new(allowed_hosts, allowed_origins, access_token);
+        let access_guard = if tls.is_some() { access_guard.https_only() } else { access_guard };
         let policy: Arc<dyn Policy> = Arc::new(AllowAll);
         let limits = FeedLimits { max_event: runtimes.max_event_bytes, ..FeedLimits::default() };
         let streams = StreamContext::new(runtimes.cursor_key, policy.clone(), limits, config.max_viewers);
         let (subscribe, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(MAX_SUBSCRIBING)).unzip();
         let drain = watch::Sender::new(false);
         let shared = Shared {
-            access_guard: Arc::new(AccessGuard::new(allowed_hosts, allowed_origins, access_token)),
+            access_guard: Arc::new(access_guard),
             max_request_bytes: config.max_request_bytes,
             policy,
             streams: Arc::new(streams),

@@ -222,7 +222,7 @@ pub(crate) fn worker(backend: &dyn Backend, worker: &WorkerRef, show: Show) -> R
     for workspace in worker.workspace_refs.into_iter().flatten() {
         lines.push(("workspace", format!("{} = {}", workspace.name, workspace.reference), PLAIN));
     }
-    let can = serde_json::to_value(&worker.capabilities).unwrap_or_default();
+    let can = serde_json::to_value(worker.capabilities).unwrap_or_default();
     let can = can.as_object().into_iter().flatten().map(|(name, can)| (name.as_str(), *can == true));
     lines.push(("can", able(can), PLAIN));
     sheet(show, lines)

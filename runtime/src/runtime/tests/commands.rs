@@ -24,7 +24,8 @@ fn pair(role: &str, content: &str) -> (String, String) {
 
 #[test]
 fn an_interrupt_is_not_the_end() {
-    let script = r#"trap "echo interrupted" INT; echo ready; sleep 1000; cat"#;
+    // A loop that goes on whenever the signal comes: before, within or after a read.
+    let script = r#"trap "echo interrupted" INT; echo ready; while :; do read -r line && echo "$line"; done"#;
     let runtime = with_program(shell(script));
     let worker = make(&runtime);
     until(|| contents(&runtime, &worker).len() == 1);
