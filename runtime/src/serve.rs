@@ -7,6 +7,7 @@ mod connection;
 mod delivery;
 mod pool;
 mod settings;
+mod store_command;
 
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
@@ -60,7 +61,10 @@ enum ServeError {
 /// When it is ready it says so in one line on standard output, with the address; everything else goes to standard
 /// error, filtered by `RUST_LOG` (a level, or `target=level` pairs), `info` by default.
 pub fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let mut flags = Flags::parse();
+    if let Some(settings::Command::Store(command)) = flags.command.take() {
+        return store_command::run(&command);
+    }
     log_to_stderr();
     // Before the token is read, which workers of the same user must not find in this process.
     if let Err(error) = crate::launcher::conceal_process() {

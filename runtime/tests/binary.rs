@@ -392,3 +392,30 @@ fn nothing_survives_kill_9_at_any_moment() {
         until("the end of all", || server.marked().is_empty() && !tree.iter().any(|pid| alive(*pid)));
     }
 }
+
+#[test]
+fn a_store_is_looked_after_while_no_runtime_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("store");
+    let path = dir.to_str().unwrap();
+    let look_after = |verb: &str| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_sekisho-runtime")).args(["store", verb, path]).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, _, said) = look_after("check");
+    assert_eq!(code, Some(2), "{said}");
+    assert!(!dir.exists() && !said.contains(path), "{said}");
+    let server = Server::start(&["--store", path]);
+    let (code, _, said) = look_after("check");
+    assert_eq!(code, Some(2));
+    assert!(said.contains("in use by another process"), "{said}");
+    drop(server);
+    let (code, told, said) = look_after("check");
+    assert_eq!((code, told.contains("the store is sound")), (Some(0), true), "{told} {said}");
+    let (code, exported, _) = look_after("export");
+    let line: serde_json::Value = serde_json::from_str(exported.lines().next().unwrap()).unwrap();
+    assert_eq!((code, &line["kind"], &line["runtime_id"]), (Some(0), &"runtime".into(), &"rt".into()));
+    assert_eq!(look_after("compact").0, Some(0));
+}

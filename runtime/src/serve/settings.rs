@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use sekisho_config::RuntimeFlags;
 
 /// Serves a worker runtime: child processes as workers, over the worker-runtime API v1.
 #[derive(Parser, Default, Debug)]
-#[command(name = "sekisho-runtime", version)]
+#[command(name = "sekisho-runtime", version, args_conflicts_with_subcommands = true)]
 pub(super) struct Flags {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
     /// Where to listen: HOST:PORT or unix:/PATH [default: 127.0.0.1:7700]
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
@@ -41,9 +43,38 @@ pub(super) struct Flags {
     insecure_no_token: bool,
 }
 
+/// What is done in place of serving.
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Look after a store that no runtime has open
+    #[command(subcommand)]
+    Store(StoreCommand),
+}
+
+/// What is done with a store.
+#[derive(Subcommand, Debug)]
+pub(super) enum StoreCommand {
+    /// Read everything in it, and say what is wrong with it
+    Check {
+        /// The store's folder
+        dir: PathBuf,
+    },
+    /// Write everything in it to standard output as JSON, a line each
+    Export {
+        /// The store's folder
+        dir: PathBuf,
+    },
+    /// Give room that it does not need back to the file system
+    Compact {
+        /// The store's folder
+        dir: PathBuf,
+    },
+}
+
 impl From<Flags> for RuntimeFlags {
     fn from(flags: Flags) -> Self {
         let Flags {
+            command: _,
             listen,
             runtime_id,
             display_name,
