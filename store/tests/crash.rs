@@ -7,9 +7,13 @@
 //! - no place is given out twice, so that no cursor of a viewer comes to mean another event;
 //! - a copy of the files of one moment is as good as the files themselves;
 //! - what a log lost at its end costs the end of what was noted and nothing else.
+//!
+//! Before that a disk is full for a while: what has to be durable is refused, reading goes on, and everything is written
+//! once there is room.
 
 mod crash {
     pub(crate) mod check;
+    pub(crate) mod disk;
     pub(crate) mod owner;
 }
 
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
         crash::owner::run(Path::new(folder));
         return ExitCode::SUCCESS;
     }
+    if let Some(folder) = after("--patient") {
+        crash::disk::run(Path::new(folder));
+        return ExitCode::SUCCESS;
+    }
     // What asks a test binary for the list of its tests is given one.
     if arguments.iter().any(|argument| argument == "--list") {
         println!("crash: test");
@@ -57,6 +65,7 @@ fn main() -> ExitCode {
     let seed = after("--seed").map_or_else(random, |seed| seed.parse().expect("a seed"));
     println!("crash: {rounds} rounds, seed {seed}");
     let folder = tempfile::tempdir().expect("a folder");
+    crash::disk::is_full_for_a_while(&folder.path().join("full"));
     let mut chance = Chance(seed);
     let mut told = BTreeMap::new();
     for round in 1..=rounds {

@@ -62,7 +62,8 @@ fn run(bars: &mut Bars) -> Result<(), Box<dyn Error>> {
     }
     bars.hold("time of a line against the store in memory", &slower, 2.0);
     bars.hold("bytes written of a line against the store in memory", &bytes, 2.0);
-    many_workers(bars)
+    many_workers(bars)?;
+    search(bars)
 }
 
 /// How long a worker takes whose program prints lines.
@@ -136,6 +137,38 @@ fn many_workers(bars: &mut Bars) -> Result<(), Box<dyn Error>> {
     }
     bars.hold("ms to start with 10,000 stored workers", &started, 200.0);
     bars.hold("ms to list them, parsed", &listed, 50.0);
+    Ok(())
+}
+
+/// A search that finds nothing looks through all of a transcript: there is no index that each line would pay for.
+fn search(bars: &mut Bars) -> Result<(), Box<dyn Error>> {
+    const ITEMS: u64 = 65_536;
+    let folder = tempfile::tempdir()?;
+    let identity = Identity { runtime_id: "bench".parse()?, display_name: None, incarnation: "0".repeat(32) };
+    let (journal, _) = Journal::open(folder.path(), &identity, Options::default())?;
+    for sequence in 1..=ITEMS {
+        let item = ItemRow {
+            worker: 1,
+            sequence,
+            place: sequence,
+            at: 0,
+            role: "assistant".into(),
+            cont: false,
+            content: format!("{sequence} {}", "words and more words ".repeat(12)).into(),
+        };
+        journal.note([Record::Item(item)]);
+    }
+    journal.wait(journal.noted())?;
+    let mut took = Vec::new();
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        let page = journal.reader().search(1, "a needle", u64::MAX, 100)?;
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+        if !page.items.is_empty() {
+            return Err("what is not there was found".into());
+        }
+    }
+    bars.hold("ms to look through a transcript of 16 MiB", &took, 100.0);
     Ok(())
 }
 

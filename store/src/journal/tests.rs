@@ -444,3 +444,23 @@ fn what_was_cut_off_is_told() {
     let (_, recovered) = open(copy.path());
     assert_eq!((recovered.cut_bytes, recovered.workers.len()), (torn, 2));
 }
+
+/// A store as the first version wrote it. It is never made anew: what was once released stays readable.
+#[test]
+fn a_store_of_the_first_version_is_opened_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-version-1");
+    copy_files(&kept, folder.path());
+    let (journal, recovered) = open(folder.path());
+    assert_eq!((recovered.last_place, recovered.interrupted), (9, false));
+    let ids: Vec<_> = recovered.workers.iter().map(|worker| worker.row.worker_id.as_str()).collect();
+    assert_eq!(ids, ["w-1", "w-2"]);
+    let first = &recovered.workers[0];
+    assert_eq!(first.row.end.as_ref().unwrap().exit_code, Some(3));
+    assert_eq!((first.extent.items, first.extent.last_event_id), (2, 7));
+    assert_eq!(recovered.workers[1].row.stopping.as_ref().unwrap().reason.as_deref(), Some("enough"));
+    assert_eq!(sequences(&journal, 1), [1, 2]);
+    let events = journal.reader().newest_events(1, 0, 10, usize::MAX).unwrap().events;
+    assert_eq!(events.len(), 3);
+    assert_eq!(events[0].payload, r#"{"event":"text_delta","data":{"text":"one\n"}}"#);
+}

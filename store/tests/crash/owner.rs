@@ -77,7 +77,7 @@ pub(crate) fn run(folder: &Path) {
     });
 }
 
-fn entry(worker: WorkerNo, sequence: u64, place: u64) -> Vec<Record> {
+pub(crate) fn entry(worker: WorkerNo, sequence: u64, place: u64) -> Vec<Record> {
     let content = content(worker, sequence);
     let at = i64::try_from(sequence).expect("small");
     let payload = match sequence % 3 {
@@ -108,7 +108,7 @@ fn entry(worker: WorkerNo, sequence: u64, place: u64) -> Vec<Record> {
     records
 }
 
-fn row(no: WorkerNo) -> WorkerRow {
+pub(crate) fn row(no: WorkerNo) -> WorkerRow {
     WorkerRow {
         no,
         worker_id: format!("worker-{no}").parse().expect("an id"),
