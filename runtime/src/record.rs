@@ -97,6 +97,23 @@ pub struct Ordered {
 }
 
 impl WorkerRecord {
+    /// The record of a worker whose creation is told by that event.
+    pub(crate) fn new(worker_id: WorkerId, spec: Arc<CreateWorker>, event_id: u64, now: Timestamp) -> Self {
+        Self {
+            worker_id,
+            spec,
+            created_by: event_id,
+            created_at: now,
+            started_at: None,
+            last_output_at: None,
+            phase: Phase::Running,
+            activity: Activity::Idle,
+            agent: None,
+            transcript_len: 0,
+            last_event_id: event_id,
+        }
+    }
+
     /// The status of v1. A worker runs for as long as anything of it is there.
     pub fn status(&self) -> WorkerStatus {
         match &self.phase {

@@ -15,7 +15,7 @@ use super::state::State;
 use super::{Shared, invalid, store_fault};
 use crate::event::{Activity, Event};
 use crate::profile::{ProfileKind, Program, WorkerProfile};
-use crate::record::{Phase, WorkerRecord};
+use crate::record::WorkerRecord;
 use crate::worker::Handle;
 
 /// The longest body of a create, in bytes: what a worker is made of is kept.
@@ -80,19 +80,8 @@ impl Shared {
         let now = self.now();
         let event_id = locked.next_event_id();
         let spec = Arc::new(spec);
-        let record = WorkerRecord {
-            worker_id: worker_id.clone(),
-            spec: Arc::clone(&spec),
-            created_by: event_id,
-            created_at: now,
-            started_at: program.is_none().then_some(now),
-            last_output_at: None,
-            phase: Phase::Running,
-            activity: Activity::Idle,
-            agent: None,
-            transcript_len: 0,
-            last_event_id: event_id,
-        };
+        let mut record = WorkerRecord::new(worker_id.clone(), Arc::clone(&spec), event_id, now);
+        record.started_at = program.is_none().then_some(now);
         let reply = Reply::Worker(Box::new(self.worker_detail(&record)));
         let answer = keyed.answer(self, None, &reply);
         let publication = Publication {
