@@ -50,12 +50,16 @@ fn the_first_try() {
     assert_eq!(get(server.address(), "/readyz").status, 200);
     let listed = get(server.address(), "/api/workers").json();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
-    for _ in 0..2 {
-        let stopped = post(server.address(), &format!("{worker}/stop"), "{}").json();
-        assert_eq!(stopped["ack"]["status"], "stopped");
-    }
+    let stop = || post(server.address(), &format!("{worker}/stop"), "{}");
+    assert_eq!(stop().status, 200);
+    eventually("the worker has ended", || {
+        let status = get(server.address(), &worker).json()["worker"]["status"].clone();
+        (status == "stopped").then_some(())
+    });
+    assert_eq!(stop().json()["ack"]["status"], "stopped", "a stop may be repeated");
     let refused = post(server.address(), &format!("{worker}/input"), r#"{"content":"x"}"#);
-    assert_eq!((refused.status, refused.text("outcome")), (400, "not_applied".into()));
+    let refused = (refused.status, refused.text("code"), refused.text("outcome"));
+    assert_eq!(refused, (409, "worker_not_running".into(), "not_applied".into()));
     server.signal("INT");
     assert!(server.ended().0.success());
 }
@@ -148,14 +152,14 @@ fn a_runtime_that_starts_anew_is_noticed_by_its_viewers() {
         command
     };
     let _anew = Process::start_anywhere(&mut command());
-    // The new one knows no such worker, until somebody creates its first, which has the same name.
+    // The new one knows no such worker, and never gives the name to another.
     let (codes, code) = viewer.end();
     assert_eq!((codes.last().map(String::as_str), code), (Some("worker_not_found"), 4504));
     let anew = converse(server.address(), "build-box", "echo after", "after");
-    assert_eq!(anew, worker);
+    assert_ne!(anew, worker);
     let mut back = Viewer::open(server.address(), &named, viewer.cursor.as_deref());
     let (codes, code) = back.end();
-    assert_eq!((codes.last().map(String::as_str), code), (Some("cursor_expired"), 4400));
+    assert_eq!((codes.last().map(String::as_str), code), (Some("worker_not_found"), 4504));
 }
 
 #[test]

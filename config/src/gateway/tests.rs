@@ -185,7 +185,8 @@ fn files_of_secrets_that_are_open_to_others_are_told() {
     };
     assert!(warnings(0o600).is_empty());
     let [warning] = &warnings(0o604)[..] else { panic!() };
-    assert!(warning.starts_with("access_token_file: ") && warning.contains("token can be read"), "{warning}");
+    assert!(warning.starts_with("access_token_file: ") && warning.contains("can be read"), "{warning}");
+    assert!(!warning.contains(directory.path().to_str().unwrap()), "{warning}");
 }
 
 #[test]
