@@ -110,6 +110,7 @@ fn session(readme: &str) -> String {
         for (command, output) in commands(&block) {
             let command = command.split("  #").next().unwrap().trim_end();
             let command = command.replace("build-box/shell-k3m9x2q7", "\"$created\"");
+            let command = command.replace("embedded/agent-raetawoo", "\"$created\"");
             let text = if command.contains("-p sekisho-server") {
                 format!("serve {command}\ngateway=$server")
             } else if command.contains("-p sekisho-runtime") {
@@ -124,8 +125,10 @@ fn session(readme: &str) -> String {
                 "sekisho attach --help > /dev/null".to_owned()
             } else if command.contains("doctor") {
                 format!("{command} || [ $? = 4 ] || fail \"$?\"")
+            } else if command.starts_with("sekisho answer") {
+                // A reader takes longer to type it than the agent to ask.
+                format!("until {command}; do sleep 0.05; done")
             } else if command.starts_with("sekisho create") {
-                // The runtime was stopped to show what happens then.
                 format!("created=$({command})\necho \"$created\"")
             } else if command.starts_with("sekisho runtimes") {
                 // The runtime was stopped to show what happens then.
@@ -164,7 +167,7 @@ fn the_readme_works_line_by_line_as_it_stands() {
     let directory = tempfile::tempdir().unwrap();
     let bin = directory.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    for name in ["sekisho", "sekisho-server", "sekisho-runtime"] {
+    for name in ["sekisho", "sekisho-server", "sekisho-runtime", "scripted-agent"] {
         symlink(binary(name), bin.join(name)).unwrap();
     }
     fs::write(bin.join("cargo"), CARGO).unwrap();
@@ -175,6 +178,7 @@ fn the_readme_works_line_by_line_as_it_stands() {
         .replace("sekisho-server -- ", &format!("sekisho-server -- {listen} "))
         .replace("serve sekisho-server ", &format!("serve sekisho-server {listen} "))
         .replace("$runtime_command", "sekisho-runtime --listen 127.0.0.1:7700 --runtime-id build-box --token-file token --profile shell=sh")
+        .replace("target/release/", &format!("{}/", bin.display()))
         .replace("8787", &gateway)
         .replace("7700", &runtime);
     let script = directory.path().join("session");
