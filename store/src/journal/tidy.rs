@@ -10,7 +10,7 @@ use super::{ANSWER_AGE, MAX_ANSWERS};
 const ROWS_PER_PIECE: u64 = 8192;
 
 /// The log is moved into the database when this many pages of it are not there yet.
-const LOG_PAGES: i64 = 1000;
+const LOG_PAGES: i64 = 4000;
 
 /// How often ages are looked at.
 const AGE_CHECK_EVERY: Millis = 10 * 60 * 1000;

@@ -17,8 +17,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(2);
 /// How often a writer with nothing to write looks for what has become too old.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 
-/// What is noted before a batch is made of it at once, without waiting for more.
-const BATCH_BYTES: usize = 1024 * 1024;
+/// What is noted before a batch is made of it at once, without waiting for more. As much again can be noted while it is
+/// written.
+const BATCH_BYTES: usize = MAX_PENDING_BYTES / 2;
 
 /// The most memory that what cannot be written may take, in bytes. Beyond it the oldest output is given up.
 const MAX_UNWRITTEN_BYTES: usize = 4 * MAX_PENDING_BYTES;
