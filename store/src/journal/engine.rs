@@ -1,5 +1,6 @@
 //! What the writer asks of a database, and the database that does it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{CachedStatement, Connection, ErrorCode, Savepoint, Transaction, params};
@@ -10,6 +11,12 @@ use super::{Retention, WriteError};
 /// Places are promised to the disk this many at a time before they are given out. After an end at once the runtime
 /// goes on behind all that it may have given out, so that no place ever means two events.
 const RESERVED_PLACES: u64 = 1 << 30;
+
+/// How many items are in one row at most.
+pub(super) const MAX_LINES: usize = 512;
+
+/// The most text of one row that has more than one item, in bytes.
+const MAX_ROW_BYTES: usize = 32 * 1024;
 
 /// Where the writer's batches go.
 pub(crate) trait Engine: Send {
@@ -226,6 +233,29 @@ struct Changes<'a> {
     last_place: u64,
 }
 
+/// How many of the records after an item are lines that can be kept in one row with it: said at the same moment by the
+/// same event, and of text that a line feed can stand between.
+fn lines_after(first: &ItemRow, following: &[&Record]) -> usize {
+    let is_line = |item: &ItemRow| !item.content.as_bytes().contains(&b'\n');
+    if !is_line(first) {
+        return 0;
+    }
+    let mut next = first.sequence;
+    let mut bytes = first.content.len();
+    let belongs = |record: &&&Record| {
+        let Record::Item(item) = record else { return false };
+        next += 1;
+        bytes += item.content.len();
+        bytes <= MAX_ROW_BYTES
+            && (item.worker, item.place, item.at, item.sequence)
+                == (first.worker, first.place, first.at, next)
+            && item.role == first.role
+            && !item.cont
+            && is_line(item)
+    };
+    following.iter().take(MAX_LINES - 1).take_while(belongs).count()
+}
+
 /// The statements that are run for every line that a worker writes.
 struct Hot<'a> {
     event: CachedStatement<'a>,
@@ -244,14 +274,20 @@ impl Changes<'_> {
                 "INSERT INTO event (worker, place, at, first_item, item_count, ended, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?,
             item: connection.prepare_cached(
-                "INSERT INTO item (worker, sequence, place, at, role, cont, content) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO item (worker, sequence, lines, place, at, role, cont, content) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
         };
-        for record in records {
+        let mut rest = records;
+        while let Some((record, following)) = rest.split_first() {
+            rest = following;
             match record {
                 Record::Event(event) => self.event(&mut hot.event, event)?,
-                Record::Item(item) => self.item(&mut hot.item, item)?,
+                Record::Item(item) => {
+                    let more = lines_after(item, following);
+                    self.items(&mut hot.item, item, &following[..more])?;
+                    rest = &following[more..];
+                }
                 Record::Worker(worker) => self.worker(connection, worker)?,
                 Record::Forget(worker) => self.forget(connection, *worker)?,
                 Record::Answer(answer) => keep_answer(connection, answer)?,
@@ -287,20 +323,35 @@ impl Changes<'_> {
         Ok(())
     }
 
-    fn item(&mut self, insert: &mut CachedStatement<'_>, item: &ItemRow) -> Result<(), rusqlite::Error> {
-        let (sequence, place) = (number(item.sequence), number(item.place));
+    /// Keeps an item, and lines that follow it and were said with it, as one row.
+    fn items(
+        &mut self,
+        insert: &mut CachedStatement<'_>,
+        first: &ItemRow,
+        more: &[&Record],
+    ) -> Result<(), rusqlite::Error> {
+        let mut content = Cow::Borrowed(&*first.content);
+        for record in more {
+            if let Record::Item(item) = record {
+                let content = content.to_mut();
+                content.push('\n');
+                content.push_str(&item.content);
+            }
+        }
+        let last = first.sequence + more.len() as u64;
         insert.execute(params![
-            item.worker,
-            sequence,
-            place,
-            item.at,
-            &*item.role,
-            item.cont,
-            &*item.content
+            first.worker,
+            number(last),
+            number(more.len() as u64 + 1),
+            number(first.place),
+            first.at,
+            &*first.role,
+            first.cont,
+            &*content,
         ])?;
-        let kept = self.of(item.worker);
-        kept.extent.items = item.sequence;
-        kept.item_bytes += item.content.len() as u64;
+        let kept = self.of(first.worker);
+        kept.extent.items = last;
+        kept.item_bytes += content.len() as u64;
         Ok(())
     }
 

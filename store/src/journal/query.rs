@@ -8,7 +8,7 @@ use memchr::memmem;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use super::ReadError;
-use super::engine::number;
+use super::engine::{MAX_LINES, number};
 use super::load::{BUSY_TIMEOUT, unsigned};
 use super::record::{ItemRow, StoredEvent, StoredEvents, WorkerNo};
 
@@ -124,19 +124,34 @@ impl Reader {
     }
 }
 
-const ITEMS: &str = "SELECT worker, sequence, place, at, role, cont, content FROM item";
+const ITEMS: &str = "SELECT worker, sequence, place, at, role, cont, content, lines FROM item";
 
-fn item(row: &Row<'_>) -> Result<ItemRow, rusqlite::Error> {
-    let content: String = row.get(6)?;
-    Ok(ItemRow {
-        worker: row.get(0)?,
-        sequence: unsigned(row.get(1)?),
-        place: unsigned(row.get(2)?),
-        at: row.get(3)?,
-        role: Cow::Owned(row.get(4)?),
-        cont: row.get(5)?,
+/// The items of a row: lines that were said together are kept together, under the sequence of the last.
+fn row_of_items(row: &Row<'_>) -> Result<Vec<ItemRow>, rusqlite::Error> {
+    let (worker, last, place, at) = (row.get(0)?, unsigned(row.get(1)?), unsigned(row.get(2)?), row.get(3)?);
+    let (role, cont): (String, bool) = (row.get(4)?, row.get(5)?);
+    let lines: i64 = row.get(7)?;
+    let content = row.get_ref(6)?.as_str()?;
+    let of = |sequence, cont, content: &str| ItemRow {
+        worker,
+        sequence,
+        place,
+        at,
+        role: Cow::Owned(role.clone()),
+        cont,
         content: content.into(),
-    })
+    };
+    if lines == 1 {
+        return Ok(vec![of(last, cont, content)]);
+    }
+    let contents: Vec<&str> = content.split('\n').collect();
+    let first =
+        (last + 1).checked_sub(contents.len() as u64).filter(|_| contents.len() as u64 == unsigned(lines));
+    let first = first.ok_or(rusqlite::Error::IntegralValueOutOfRange(7, lines))?;
+    Ok((first..)
+        .zip(contents)
+        .map(|(sequence, content)| of(sequence, cont && sequence == first, content))
+        .collect())
 }
 
 pub(crate) fn items(
@@ -148,15 +163,27 @@ pub(crate) fn items(
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![worker, number(window.after)])?;
     let (mut items, mut bytes) = (Vec::new(), 0);
-    while items.len() < window.limit {
-        let Some(item) = rows.next()?.map(item).transpose()? else { break };
-        bytes += item.content.len();
-        if bytes > window.max_bytes && !items.is_empty() {
-            break;
+    while let Some(row) = rows.next()? {
+        for item in row_of_items(row)?.into_iter().filter(|item| item.sequence > window.after) {
+            bytes += item.content.len();
+            if items.len() >= window.limit || bytes > window.max_bytes && !items.is_empty() {
+                return Ok(items);
+            }
+            items.push(item);
         }
-        items.push(item);
     }
     Ok(items)
+}
+
+/// The rows in which items of a smaller sequence are, newest first: the first few may have none.
+const NEWEST: &str = concat!(
+    "SELECT worker, sequence, place, at, role, cont, content, lines FROM item ",
+    "WHERE worker = ?1 AND sequence < ?2 ORDER BY sequence DESC"
+);
+
+/// A sequence that no row with an item before `before` passes.
+fn bound_of_rows(before: u64) -> i64 {
+    number(before.saturating_add(MAX_LINES as u64))
 }
 
 pub(crate) fn newest_items(
@@ -167,17 +194,20 @@ pub(crate) fn newest_items(
     limit: usize,
     max_bytes: usize,
 ) -> Result<Vec<ItemRow>, rusqlite::Error> {
-    let sql = format!("{ITEMS} WHERE worker = ?1 AND sequence < ?2 AND place <= ?3 ORDER BY sequence DESC");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![worker, number(before), number(until)])?;
+    let mut statement = connection.prepare_cached(NEWEST)?;
+    let mut rows = statement.query(params![worker, bound_of_rows(before)])?;
     let (mut newest, mut bytes) = (Vec::new(), 0);
-    while newest.len() < limit {
-        let Some(item) = rows.next()?.map(item).transpose()? else { break };
-        bytes += item.content.len();
-        if bytes > max_bytes {
-            break;
+    'rows: while let Some(row) = rows.next()? {
+        if unsigned(row.get(2)?) > until {
+            continue;
         }
-        newest.push(item);
+        for item in row_of_items(row)?.into_iter().rev().filter(|item| item.sequence < before) {
+            bytes += item.content.len();
+            if newest.len() >= limit || bytes > max_bytes {
+                break 'rows;
+            }
+            newest.push(item);
+        }
     }
     newest.reverse();
     Ok(newest)
@@ -227,20 +257,17 @@ fn text_of(
     count: i64,
     ended: bool,
 ) -> Result<Option<String>, rusqlite::Error> {
-    let sql = "SELECT content FROM item WHERE worker = ?1 AND sequence >= ?2 ORDER BY sequence LIMIT ?3";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params![worker, first, count])?;
-    let (mut text, mut found) = (String::new(), 0);
-    while let Some(row) = rows.next()? {
-        if found > 0 {
-            text.push('\n');
-        }
-        text.push_str(row.get_ref(0)?.as_str()?);
-        found += 1;
-    }
-    if found != count {
+    let window = ItemWindow {
+        after: unsigned(first).saturating_sub(1),
+        limit: usize::try_from(count).unwrap_or(0),
+        max_bytes: usize::MAX,
+    };
+    let items = items(connection, worker, window)?;
+    if items.len() != window.limit || items.first().is_none_or(|item| item.sequence != unsigned(first)) {
         return Ok(None);
     }
+    let contents: Vec<&str> = items.iter().map(|item| &*item.content).collect();
+    let mut text = contents.join("\n");
     if ended {
         text.push('\n');
     }
@@ -256,20 +283,29 @@ pub(crate) fn search(
     limit: usize,
 ) -> Result<SearchPage, rusqlite::Error> {
     let finder = memmem::Finder::new(text.as_bytes());
-    let sql = format!("{ITEMS} WHERE worker = ?1 AND sequence < ?2 ORDER BY sequence DESC");
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![worker, number(before)])?;
+    let mut statement = connection.prepare_cached(NEWEST)?;
+    let mut rows = statement.query(params![worker, bound_of_rows(before)])?;
     let mut page = SearchPage::default();
     let mut looked_through = 0;
     while let Some(row) = rows.next()? {
         let content = row.get_ref(6)?.as_bytes()?;
         looked_through += content.len();
-        let found = finder.find(content).is_some();
-        if found {
-            page.items.push(item(row)?);
+        let mut next = unsigned(row.get(1)?) + 1 - unsigned(row.get(7)?).min(unsigned(row.get(1)?));
+        if finder.find(content).is_some() {
+            for item in row_of_items(row)?.into_iter().rev().filter(|item| item.sequence < before) {
+                if finder.find(item.content.as_bytes()).is_none() {
+                    continue;
+                }
+                let sequence = item.sequence;
+                page.items.push(item);
+                if page.items.len() >= limit {
+                    next = sequence;
+                    break;
+                }
+            }
         }
         if page.items.len() >= limit || looked_through > SEARCH_BYTES {
-            page.next_before = Some(unsigned(row.get(1)?)).filter(|sequence| *sequence > 1);
+            page.next_before = Some(next).filter(|sequence| *sequence > 1);
             break;
         }
     }

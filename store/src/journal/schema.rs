@@ -62,6 +62,7 @@ CREATE TABLE event (
 CREATE TABLE item (
     worker INTEGER NOT NULL,
     sequence INTEGER NOT NULL,
+    lines INTEGER NOT NULL,
     place INTEGER NOT NULL,
     at INTEGER NOT NULL,
     role TEXT NOT NULL,

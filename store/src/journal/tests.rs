@@ -461,6 +461,82 @@ fn a_store_of_the_first_version_is_opened_for_ever() {
     assert_eq!(recovered.workers[1].row.stopping.as_ref().unwrap().reason.as_deref(), Some("enough"));
     assert_eq!(sequences(&journal, 1), [1, 2]);
     let events = journal.reader().newest_events(1, 0, 10, usize::MAX).unwrap().events;
-    assert_eq!(events.len(), 3);
-    assert_eq!(events[0].payload, r#"{"event":"text_delta","data":{"text":"one\n"}}"#);
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0].payload, r#"{"event":"text_delta","data":{"text":"one\ntwo\n"}}"#);
+}
+
+/// Lines that were said together share a row, and are read as if they did not.
+#[test]
+fn rows_of_many_lines_are_read_line_by_line() {
+    const TOTAL: u64 = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = open(folder.path());
+    journal.note([worker(1)]);
+    let content = |sequence: u64| match sequence % 50 {
+        // What has a line feed in it has a row of its own.
+        0 => "two\nlines".to_owned(),
+        1 => String::new(),
+        _ => format!("line {sequence}"),
+    };
+    let (mut sequence, mut place) = (0, 0);
+    while sequence < TOTAL {
+        place += 10;
+        let count = (place % 700 + 1).min(TOTAL - sequence);
+        let at = i64::try_from(place).unwrap();
+        let payload = Payload::Lines { first: sequence + 1, count, ended: true };
+        let mut records = vec![Record::Event(EventRow { worker: 1, place, at, output: true, payload })];
+        for _ in 0..count {
+            sequence += 1;
+            records.push(Record::Item(ItemRow {
+                worker: 1,
+                sequence,
+                place,
+                at,
+                role: "assistant".into(),
+                cont: sequence.is_multiple_of(333),
+                content: content(sequence).into(),
+            }));
+        }
+        journal.note(records);
+    }
+    flush(&journal);
+    let database = Connection::open(folder.path().join(lock::DATABASE)).unwrap();
+    let rows: i64 = database.query_row("SELECT count(*) FROM item", [], |row| row.get(0)).unwrap();
+    assert!(rows < 300, "{rows}");
+    let reader = journal.reader();
+    for after in [0, 1, 9, 10, 49, 50, 51, 500, 1999, 2000] {
+        let items = reader.items(1, ItemWindow { after, limit: 60, max_bytes: usize::MAX }).unwrap();
+        let expected = (after + 1..=TOTAL.min(after + 60))
+            .map(|sequence| (sequence, content(sequence), sequence.is_multiple_of(333)));
+        let found = items.iter().map(|item| (item.sequence, item.content.to_string(), item.cont));
+        assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        let newest = reader.newest_items(1, after, u64::MAX, 60, usize::MAX).unwrap();
+        let expected: Vec<u64> = (after.saturating_sub(60).max(1)..after).collect();
+        assert_eq!(newest.iter().map(|item| item.sequence).collect::<Vec<_>>(), expected);
+    }
+    let mut found = Vec::new();
+    let mut before = Some(u64::MAX);
+    while let Some(at) = before {
+        let page = reader.search(1, "line 1", at, 7).unwrap();
+        found.extend(page.items.iter().map(|item| item.sequence));
+        before = page.next_before;
+    }
+    let expected = (1..=TOTAL).rev().filter(|sequence| content(*sequence).contains("line 1"));
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    let events = reader.newest_events(1, 0, usize::MAX, usize::MAX).unwrap().events;
+    let told: String = events
+        .iter()
+        .map(|event| {
+            let event: serde_json::Value = serde_json::from_str(&event.payload).unwrap();
+            event["data"]["text"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(told, (1..=TOTAL).map(|sequence| content(sequence) + "\n").collect::<String>());
+    drop(database);
+    journal.close();
+    let retention = Retention { items: 1000, ..Retention::default() };
+    let left = |journal: &Journal| sequences(journal, 1);
+    let (journal, _) = settled(folder.path(), retention, |journal| left(journal).len() <= 1000);
+    assert_eq!(left(&journal).last(), Some(&TOTAL));
+    assert!(left(&journal).len() >= 1000 - 512);
 }

@@ -154,8 +154,8 @@ impl Sqlite {
         for (worker, before) in workers {
             let kept = in_passing(&mut self.connection, |connection| {
                 let mut kept = before;
-                let sql = "SELECT max(sequence), max(place), count(*), coalesce(sum(octet_length(content)), 0) \
-                           FROM (SELECT sequence, place, at, content FROM item WHERE worker = ?1 \
+                let sql = "SELECT max(sequence), max(place), coalesce(sum(lines), 0), coalesce(sum(octet_length(content)), 0) \
+                           FROM (SELECT sequence, lines, place, at, content FROM item WHERE worker = ?1 \
                            ORDER BY sequence LIMIT ?2) WHERE at < ?3";
                 let cut = connection.prepare_cached(sql)?.query_row(
                     params![worker, number(ROWS_PER_PIECE), limit],
@@ -233,10 +233,10 @@ impl Table {
     fn oldest(self) -> &'static str {
         match self {
             Self::Item => {
-                "SELECT sequence, place, octet_length(content) FROM item WHERE worker = ?1 ORDER BY sequence LIMIT ?2"
+                "SELECT sequence, place, octet_length(content), lines FROM item WHERE worker = ?1 ORDER BY sequence LIMIT ?2"
             }
             Self::Event => {
-                "SELECT place, place, coalesce(octet_length(payload), 0) FROM event WHERE worker = ?1 \
+                "SELECT place, place, coalesce(octet_length(payload), 0), 1 FROM event WHERE worker = ?1 \
                  ORDER BY place LIMIT ?2"
             }
         }
@@ -252,7 +252,7 @@ impl Table {
     fn count(self) -> &'static str {
         match self {
             Self::Item => {
-                "SELECT count(*), coalesce(sum(octet_length(content)), 0) FROM item WHERE worker = ?1"
+                "SELECT coalesce(sum(lines), 0), coalesce(sum(octet_length(content)), 0) FROM item WHERE worker = ?1"
             }
             Self::Event => {
                 "SELECT count(*), coalesce(sum(octet_length(payload)), 0) FROM event WHERE worker = ?1"
@@ -285,7 +285,7 @@ fn oldest(
         let Some(row) = found.next()? else { break };
         cut.key = row.get(0)?;
         cut.place = row.get(1)?;
-        cut.rows += 1;
+        cut.rows += row.get::<_, i64>(3)?;
         cut.bytes += row.get::<_, i64>(2)?;
     }
     Ok(cut)
