@@ -105,6 +105,7 @@ mod cursor;
 mod event;
 mod frame;
 mod idempotency;
+mod incarnation;
 pub mod launcher;
 mod limits;
 mod profile;
@@ -127,10 +128,12 @@ pub use event::{
     Snapshot, SystemItem,
 };
 pub use limits::{EVENT_COST, ITEM_COST, Limits, STOP_GRACE};
-pub use profile::{AgentSettings, ProfileError, ProfileKind, Program, TerminalSize, WorkerProfile};
+pub use profile::{
+    AgentSettings, BUILTIN_ECHO, ProfileError, ProfileKind, Program, TerminalSize, WorkerProfile,
+};
 pub use runtime::{
-    BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME,
-    MAX_PAGE_ROWS, MAX_PAGE_TEXT, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,
+    MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME, MAX_PAGE_ROWS,
+    MAX_PAGE_TEXT, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,
 };
 pub use stream::{CATCH_UP, Subscription};
 pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS, START_TIMEOUT};

@@ -9,6 +9,9 @@ use sekisho_acp::Permissions;
 
 use crate::user::User;
 
+/// The profile that needs no process.
+pub const BUILTIN_ECHO: &str = "builtin:echo";
+
 /// A profile: what the operator lets workers run, under the name that `{"kind":"named"}` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WorkerProfile {
@@ -143,7 +146,7 @@ impl WorkerProfile {
     /// The name of the kind, as v1 and the configuration have it.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
-            ProfileKind::Echo => crate::BUILTIN_ECHO,
+            ProfileKind::Echo => BUILTIN_ECHO,
             ProfileKind::Lines(_) => "lines",
             ProfileKind::Terminal(..) => "terminal",
             ProfileKind::Agent(..) => "acp",

@@ -24,8 +24,9 @@ use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{Command, CommandError, Fault, FaultCode, Observe, Reply, WireRef};
 use sekisho_core::transport::{Frames, InProcess, PendingResponse};
 
-use crate::config::{RuntimeConfig, Simulation, StartError, check_profiles};
+use crate::config::{RuntimeConfig, StartError, check_profiles};
 use crate::cursor::epoch_of;
+use crate::incarnation;
 use crate::store::{Loaded, MemoryStore, Store, StoreError};
 use crate::stream::{Subscription, Subscriptions};
 use crate::timestamp::Timestamp;
@@ -36,9 +37,7 @@ use state::{Locked, State};
 
 #[cfg(feature = "serve")]
 pub(crate) use create::full;
-pub use create::{
-    BUILTIN_ECHO, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME, MAX_VARIABLES,
-};
+pub use create::{MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME, MAX_VARIABLES};
 pub use listing::{MAX_LIST_TEXT, MAX_PAGE_ROWS, MAX_PAGE_TEXT};
 pub use pending::Pending;
 pub use reading::MAX_TRANSCRIPT_ITEMS;
@@ -96,7 +95,9 @@ impl Runtime {
         let incarnation = match &loaded.incarnation {
             Some(incarnation) => incarnation.clone(),
             None => {
-                let incarnation = fresh_incarnation(config.simulation.as_ref());
+                let simulated =
+                    config.simulation.map(|simulation| incarnation::simulated(simulation.incarnation));
+                let incarnation = simulated.unwrap_or_else(incarnation::fresh);
                 store.begin(&incarnation)?;
                 incarnation
             }
@@ -218,17 +219,6 @@ impl InProcess for Runtime {
     fn observe(&self, request: &Request<Bytes>) -> Result<Box<dyn Frames>, Response<Bytes>> {
         Ok(Box::new(self.observe(request)?))
     }
-}
-
-/// A text that no other start comes up with: it tells clients that ids and places of before mean nothing now.
-pub(crate) fn fresh_incarnation(simulation: Option<&Simulation>) -> String {
-    use std::hash::{BuildHasher, RandomState};
-    if let Some(Simulation { incarnation, .. }) = simulation {
-        return format!("{incarnation:032x}");
-    }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let half = || RandomState::new().hash_one((std::process::id(), now));
-    format!("{:016x}{:016x}", half(), half())
 }
 
 fn invalid(message: impl std::fmt::Display) -> Fault {

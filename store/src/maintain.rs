@@ -6,7 +6,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::journal::{self, ItemRow, OpenError, StoredEvent};
+use crate::journal::{
+    self, ItemRow, KeptWorker, Maintained, OpenError, ReadError, StoredEvent, WorkerRow, WriteError,
+};
 
 /// Why a store could not be looked after.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,18 @@ pub enum MaintainError {
     /// What is exported could not be written.
     #[error("what is exported cannot be written: {0}")]
     Output(#[from] io::Error),
+}
+
+impl From<ReadError> for MaintainError {
+    fn from(_: ReadError) -> Self {
+        Self::Store
+    }
+}
+
+impl From<WriteError> for MaintainError {
+    fn from(_: WriteError) -> Self {
+        Self::Store
+    }
 }
 
 /// What a store is found to be like.
@@ -41,7 +55,7 @@ pub struct Findings {
 /// Reads everything in a store and says what is wrong with it. It is opened as its runtime would open it: what an end
 /// at once has left is put in order.
 pub fn check(folder: &Path) -> Result<Findings, MaintainError> {
-    let store = journal::Maintained::open(folder)?;
+    let store = Maintained::open(folder)?;
     let mut findings =
         Findings { version: journal::VERSION, faults: store.integrity()?, ..Findings::default() };
     for worker in store.workers()? {
@@ -56,7 +70,7 @@ pub fn check(folder: &Path) -> Result<Findings, MaintainError> {
         };
         let mut expected = extent.items_gone;
         let mut is_whole = true;
-        let items = store.each_item(no, |item| {
+        let items: Result<(), ReadError> = store.each_item(no, |item| {
             expected += 1;
             is_whole &= item.sequence == expected;
             findings.items += 1;
@@ -67,7 +81,7 @@ pub fn check(folder: &Path) -> Result<Findings, MaintainError> {
         }
         let mut last = extent.events_after;
         let mut is_sound = true;
-        let events = store.each_event(no, |event| {
+        let events: Result<(), ReadError> = store.each_event(no, |event| {
             is_sound &= event.place > last && serde_json::from_str::<&RawValue>(&event.payload).is_ok();
             last = event.place;
             findings.events += 1;
@@ -121,8 +135,22 @@ enum Line<'a> {
 /// Writes everything in a store as JSON, a line each: the runtime, and each worker with its items and its events. What is
 /// damaged is left out and told in the end.
 pub fn export(folder: &Path, output: &mut dyn Write) -> Result<Vec<String>, MaintainError> {
-    let store = journal::Maintained::open(folder)?;
+    let store = Maintained::open(folder)?;
     let mut faults = Vec::new();
+    export_runtime(&store, output)?;
+    for worker in store.workers()? {
+        match worker {
+            Ok(worker) => faults.extend(export_worker(&store, &worker, output)?),
+            Err(damaged) => {
+                let worker_id = damaged.worker_id.unwrap_or_else(|| "of no readable id".to_owned());
+                faults.push(format!("the record of the worker {worker_id} is damaged"));
+            }
+        }
+    }
+    Ok(faults)
+}
+
+fn export_runtime(store: &Maintained, output: &mut dyn Write) -> Result<(), MaintainError> {
     let runtime = store.runtime()?;
     let line = Line::Runtime {
         version: journal::VERSION,
@@ -130,63 +158,60 @@ pub fn export(folder: &Path, output: &mut dyn Write) -> Result<Vec<String>, Main
         display_name: runtime.display_name.as_deref(),
         incarnation: &runtime.incarnation,
     };
+    write(output, &line)
+}
+
+/// Writes a worker with its items and its events, and says which of those are damaged.
+fn export_worker(
+    store: &Maintained,
+    worker: &KeptWorker,
+    output: &mut dyn Write,
+) -> Result<Vec<String>, MaintainError> {
+    let (row, extent) = (&worker.row, &worker.extent);
+    let worker_id = row.worker_id.as_str();
+    // The request was checked when the record was read.
+    let Ok(request) = serde_json::from_str(&row.request) else { return Ok(Vec::new()) };
+    let line = Line::Worker {
+        worker_id,
+        status: journal::status_word(row.status),
+        request,
+        created_at: row.created_at,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        end: row.end.as_ref(),
+        items: extent.items,
+        items_gone: extent.items_gone,
+        last_event_id: extent.last_event_id,
+    };
     write(output, &line)?;
-    for worker in store.workers()? {
-        let worker = match worker {
-            Ok(worker) => worker,
-            Err(damaged) => {
-                let worker_id = damaged.worker_id.unwrap_or_else(|| "of no readable id".to_owned());
-                faults.push(format!("the record of the worker {worker_id} is damaged"));
-                continue;
+    let items = export_items(store, row, output);
+    let events = export_events(store, row, output);
+    let mut faults = Vec::new();
+    for (what, result) in [("transcript", items), ("stream", events)] {
+        match result {
+            Err(MaintainError::Store) => {
+                faults.push(format!("the {what} of the worker {worker_id} is damaged"))
             }
-        };
-        let (row, extent) = (&worker.row, &worker.extent);
-        let worker_id = row.worker_id.as_str();
-        // It was looked at when it was read.
-        let Ok(request) = serde_json::from_str(&row.request) else { continue };
-        let line = Line::Worker {
-            worker_id,
-            status: journal::status_word(row.status),
-            request,
-            created_at: row.created_at,
-            started_at: row.started_at,
-            ended_at: row.ended_at,
-            end: row.end.as_ref(),
-            items: extent.items,
-            items_gone: extent.items_gone,
-            last_event_id: extent.last_event_id,
-        };
-        write(output, &line)?;
-        let items =
-            store.each_item(row.no, |ItemRow { sequence, place, at, role, cont, content, .. }| {
-                let line = Line::Item {
-                    worker_id,
-                    sequence,
-                    event_id: place,
-                    at,
-                    role: &role,
-                    cont,
-                    content: &content,
-                };
-                write(output, &line)
-            });
-        let events =
-            store.each_event(row.no, |StoredEvent { place, at, payload }| {
-                match serde_json::from_str(&payload) {
-                    Ok(payload) => write(output, &Line::Event { worker_id, event_id: place, at, payload }),
-                    Err(_) => Err(MaintainError::Store),
-                }
-            });
-        for (what, result) in [("transcript", items), ("stream", events)] {
-            match result {
-                Err(MaintainError::Store) => {
-                    faults.push(format!("the {what} of the worker {worker_id} is damaged"))
-                }
-                other => other?,
-            }
+            other => other?,
         }
     }
     Ok(faults)
+}
+
+fn export_items(store: &Maintained, row: &WorkerRow, output: &mut dyn Write) -> Result<(), MaintainError> {
+    let worker_id = row.worker_id.as_str();
+    store.each_item(row.no, |ItemRow { sequence, place, at, role, cont, content, .. }| {
+        let (role, content) = (&*role, &*content);
+        write(output, &Line::Item { worker_id, sequence, event_id: place, at, role, cont, content })
+    })
+}
+
+fn export_events(store: &Maintained, row: &WorkerRow, output: &mut dyn Write) -> Result<(), MaintainError> {
+    let worker_id = row.worker_id.as_str();
+    store.each_event(row.no, |StoredEvent { place, at, payload }| match serde_json::from_str(&payload) {
+        Ok(payload) => write(output, &Line::Event { worker_id, event_id: place, at, payload }),
+        Err(_) => Err(MaintainError::Store),
+    })
 }
 
 fn write(output: &mut dyn Write, line: &Line<'_>) -> Result<(), MaintainError> {
@@ -197,7 +222,7 @@ fn write(output: &mut dyn Write, line: &Line<'_>) -> Result<(), MaintainError> {
 
 /// Gives room that a store does not need back to the file system. Says how many bytes the store had, and has now.
 pub fn compact(folder: &Path) -> Result<(u64, u64), MaintainError> {
-    journal::Maintained::open(folder)?.compact()
+    Ok(Maintained::open(folder)?.compact()?)
 }
 
 #[cfg(test)]

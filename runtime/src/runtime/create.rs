@@ -8,13 +8,13 @@ use http::Request;
 use sekisho_core::runtime_api::{CreateWorker, Fault, FaultCode, IdempotencyKey, Profile, Reply};
 
 use super::once::Keyed;
-use super::pending::{Decided, Start};
+use super::pending::Decided;
 use super::publish::{Happened, Publication};
 use super::slot::NewProcess;
-use super::state::State;
+use super::state::{Locked, State};
 use super::{Shared, invalid, store_fault};
 use crate::event::{Activity, Event};
-use crate::profile::{ProfileKind, Program, WorkerProfile};
+use crate::profile::{BUILTIN_ECHO, ProfileKind, Program, WorkerProfile};
 use crate::record::WorkerRecord;
 use crate::worker::Handle;
 
@@ -35,9 +35,6 @@ pub const MAX_LABEL_VALUE: usize = 128;
 
 /// How many variables a create sets at most.
 pub const MAX_VARIABLES: usize = 64;
-
-/// The profile that needs no process.
-pub const BUILTIN_ECHO: &str = "builtin:echo";
 
 /// How much of a name that a client asked for is repeated to it, in characters.
 const MAX_REPEATED: usize = 64;
@@ -61,51 +58,58 @@ impl Shared {
             return Ok(known);
         }
         self.refuse_when_stopped(&locked)?;
-        let size = request.body().len();
-        if size > MAX_CREATE_BYTES {
-            let message = format_args!("a worker of {size} bytes is over the limit of {MAX_CREATE_BYTES}");
-            return Err(invalid(message));
-        }
-        check_names(&spec)?;
-        let profile = self.profile(&spec.profile)?;
-        let program = profile.and_then(WorkerProfile::program);
-        check_placement(&spec, program)?;
+        let profile = self.check_create(&spec, request.body().len())?;
         self.refuse_when_full(&locked)?;
-        let handle = profile.filter(|_| program.is_some()).map(handle_of).transpose()?;
+        let program = profile.filter(|profile| profile.program().is_some());
+        let program =
+            program.map(|profile| handle_of(profile).map(|handle| (profile, handle))).transpose()?;
 
-        let State { ids, records, corrupt, .. } = &mut *locked.state;
-        let name = profile.map(|profile| profile.name.as_str());
-        let is_known = |worker_id: &_| records.is_known(worker_id) || corrupt.contains(worker_id);
-        let worker_id = ids.next(name, is_known).ok_or_else(|| invalid("there are no more worker ids"))?;
-        let now = self.now();
-        let event_id = locked.next_event_id();
         let spec = Arc::new(spec);
-        let mut record = WorkerRecord::new(worker_id.clone(), Arc::clone(&spec), event_id, now);
-        record.started_at = program.is_none().then_some(now);
+        let mut record = self.new_record(&mut locked, profile, Arc::clone(&spec))?;
+        record.started_at = program.is_none().then_some(record.created_at);
+        let worker_id = record.worker_id.clone();
         let reply = Reply::Worker(Box::new(self.worker_detail(&record)));
-        let answer = keyed.answer(self, None, &reply);
         let publication = Publication {
             happened: vec![Happened::event(Event::Status { status: Activity::Idle })],
             record: Some(record),
-            answer,
+            answer: keyed.answer(self, None, &reply),
             is_output: false,
         };
         let ticket = self.publish(&mut locked, &worker_id, publication).map_err(store_fault)?;
         // Without room for those that have ended there is still room for this one.
         let _ = self.make_room(&mut locked);
         let mut decided = Decided::changed(reply.response(), ticket);
-        if let (Some(profile), Some(handle)) = (profile, handle) {
-            let (handle, start) = (Arc::new(handle), Arc::<Start>::default());
-            locked.threads.insert(worker_id.clone(), Arc::clone(&handle));
-            if let Some(key) = keyed.key() {
-                locked.starting.insert(key.clone(), Arc::clone(&start));
-            }
-            decided.start = Some(Arc::clone(&start));
-            let key = keyed.key().cloned();
-            drop(locked);
-            self.launch(NewProcess { worker_id, profile, spec, handle, start, key });
+        if let Some((profile, handle)) = program {
+            let process = NewProcess::new(worker_id, profile, spec, handle, keyed.key().cloned());
+            decided.start = Some(self.start_process(locked, process));
         }
         Ok(decided)
+    }
+
+    /// Refuses a create that is not of the form, or that its profile does not allow. Gives back the profile.
+    fn check_create(&self, spec: &CreateWorker, size: usize) -> Result<Chosen<'_>, Fault> {
+        if size > MAX_CREATE_BYTES {
+            let message = format_args!("a worker of {size} bytes is over the limit of {MAX_CREATE_BYTES}");
+            return Err(invalid(message));
+        }
+        check_names(spec)?;
+        let profile = self.profile(&spec.profile)?;
+        check_placement(spec, profile.and_then(WorkerProfile::program))?;
+        Ok(profile)
+    }
+
+    /// The record of a worker with an id of its own, which is created now.
+    fn new_record(
+        &self,
+        locked: &mut Locked<'_>,
+        profile: Chosen<'_>,
+        spec: Arc<CreateWorker>,
+    ) -> Result<WorkerRecord, Fault> {
+        let State { ids, records, corrupt, .. } = &mut *locked.state;
+        let name = profile.map(|profile| profile.name.as_str());
+        let is_known = |worker_id: &_| records.is_known(worker_id) || corrupt.contains(worker_id);
+        let worker_id = ids.next(name, is_known).ok_or_else(|| invalid("there are no more worker ids"))?;
+        Ok(WorkerRecord::new(worker_id, spec, locked.next_event_id(), self.now()))
     }
 
     pub(super) fn refuse_when_full(&self, state: &State) -> Result<(), Fault> {

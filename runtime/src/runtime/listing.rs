@@ -5,7 +5,8 @@ use sekisho_core::runtime_api::{
     WorkerSummary,
 };
 
-use super::{BUILTIN_ECHO, Shared, store_fault};
+use super::{Shared, store_fault};
+use crate::profile::BUILTIN_ECHO;
 use crate::record::WorkerRecord;
 
 /// The longest text of a row in a list, in characters. What is longer is cut, and the row says so.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{Ack, Fault, FaultCode, Reply};
 
-use super::pending::{Decided, Start};
+use super::pending::Decided;
 use super::publish::{Happened, Publication};
 use super::slot::NewProcess;
 use super::{Shared, create, store_fault};
@@ -50,14 +50,10 @@ impl Shared {
         let event_id = locked.next_event_id();
         let publication = Publication { happened, record: Some(record), ..Publication::default() };
         let ticket = self.publish(&mut locked, worker_id, publication).map_err(store_fault)?;
-        let (handle, start) = (Arc::new(handle), Arc::<Start>::default());
-        locked.threads.insert(worker_id.clone(), Arc::clone(&handle));
-        drop(locked);
         let reply = Reply::Ack(Ack { worker_ref: self.wire_ref(worker_id), status, event_id });
         let mut decided = Decided::changed(reply.response(), ticket);
-        decided.start = Some(Arc::clone(&start));
-        let worker_id = worker_id.clone();
-        self.launch(NewProcess { worker_id, profile, spec, handle, start, key: None });
+        let process = NewProcess::new(worker_id.clone(), profile, spec, handle, None);
+        decided.start = Some(self.start_process(locked, process));
         Ok(decided)
     }
 }

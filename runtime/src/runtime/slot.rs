@@ -16,6 +16,7 @@ use super::agent::AgentThread;
 use super::ending::plain;
 use super::pending::Start;
 use super::publish::{Happened, Publication, Said};
+use super::state::Locked;
 use crate::event::Event;
 use crate::profile::{ProfileKind, Program, WorkerProfile};
 use crate::store::Role;
@@ -36,16 +37,44 @@ pub(super) struct NewProcess<'a> {
     pub(super) worker_id: WorkerId,
     pub(super) profile: &'a WorkerProfile,
     pub(super) spec: Arc<CreateWorker>,
-    /// On the list of threads already.
-    pub(super) handle: Arc<Handle>,
-    pub(super) start: Arc<Start>,
+    handle: Arc<Handle>,
+    start: Arc<Start>,
     /// Of the create that it is started for.
-    pub(super) key: Option<IdempotencyKey>,
+    key: Option<IdempotencyKey>,
+}
+
+impl<'a> NewProcess<'a> {
+    pub(super) fn new(
+        worker_id: WorkerId,
+        profile: &'a WorkerProfile,
+        spec: Arc<CreateWorker>,
+        handle: Handle,
+        key: Option<IdempotencyKey>,
+    ) -> Self {
+        Self { worker_id, profile, spec, handle: Arc::new(handle), start: Arc::default(), key }
+    }
 }
 
 impl Shared {
+    /// Puts a process on the list of threads and starts it when the lock is released. What is given back tells whether
+    /// it has started.
+    pub(super) fn start_process(
+        self: &Arc<Self>,
+        mut locked: Locked<'_>,
+        process: NewProcess<'_>,
+    ) -> Arc<Start> {
+        let start = Arc::clone(&process.start);
+        locked.threads.insert(process.worker_id.clone(), Arc::clone(&process.handle));
+        if let Some(key) = &process.key {
+            locked.starting.insert(key.clone(), Arc::clone(&start));
+        }
+        drop(locked);
+        self.launch(process);
+        start
+    }
+
     /// Starts the thread of a worker, which starts its process.
-    pub(super) fn launch(self: &Arc<Self>, process: NewProcess<'_>) {
+    fn launch(self: &Arc<Self>, process: NewProcess<'_>) {
         let program = self.program_spec(&process);
         let agent = self.begin_agent(&process);
         let NewProcess { worker_id, handle, start, key, .. } = process;

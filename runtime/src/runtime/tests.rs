@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::Simulation;
 use crate::limits::Limits;
 use crate::profile::{ProfileKind, Program, WorkerProfile};
 

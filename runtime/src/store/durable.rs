@@ -18,6 +18,7 @@ use sekisho_store::journal::{
 };
 
 use super::{Backlog, Loaded, MAX_PAGE_BYTES, Page, Store, StoreError, StoredItem, Ticket, Write};
+use crate::incarnation;
 use crate::limits::Limits;
 use crate::store::Role;
 use tail::Tail;
@@ -65,7 +66,7 @@ impl DurableStore {
         limits: &Limits,
         options: &DurableOptions,
     ) -> Result<Self, OpenError> {
-        let incarnation = crate::runtime::fresh_incarnation(None);
+        let incarnation = incarnation::fresh();
         let identity = Identity { runtime_id: runtime_id.clone(), display_name, incarnation };
         let default = Retention::default();
         let retention = Retention {

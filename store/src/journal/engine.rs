@@ -503,7 +503,7 @@ pub(crate) fn status_word(status: sekisho_core::runtime_api::WorkerStatus) -> &'
     }
 }
 
-fn write_error(error: rusqlite::Error) -> WriteError {
+pub(super) fn write_error(error: rusqlite::Error) -> WriteError {
     write_error_ref(&error)
 }
 
