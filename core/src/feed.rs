@@ -5,10 +5,10 @@
 //! and no queue: [`Feed::next`] says what is next for it, and one that the ring has run away from has
 //! [lagged](Next::Lagged), which concerns no other viewer.
 //!
-//! A viewer whose place is not in the ring [needs a replay](Join::NeedsReplay): a second, short-lived
-//! [`Watch`](crate::watch::Watch) from its place, whose frames go to that viewer alone, until one of them stands where
+//! A viewer whose cursor is not in the ring [needs a replay](Join::NeedsReplay): a second, short-lived
+//! [`Watch`](crate::watch::Watch) from its cursor, whose frames go to that viewer alone, until one of them stands where
 //! the ring has one, too: from [there](Feed::join) it goes on with the feed. Places are compared for equality, and
-//! nothing is assumed about their order. A viewer without a place, when the snapshot's successors have left the ring,
+//! nothing is assumed about their order. A viewer without a cursor, when the snapshot's successors have left the ring,
 //! [needs a snapshot](Join::NeedsSnapshot), and gets it in the same way.
 
 mod encoder;
@@ -50,7 +50,7 @@ pub struct Feed {
     bytes: usize,
     /// The newest snapshot, and the number of the frame after it.
     snapshot: Option<(Item, u64)>,
-    /// The newest place. What has come since tells of outages at most.
+    /// The newest cursor. What has come since tells of outages at most.
     newest: Option<UpstreamCursor>,
 }
 
@@ -65,13 +65,13 @@ pub struct FeedPosition {
 /// How a viewer can begin.
 #[derive(Clone, Debug)]
 pub enum Join {
-    /// From here, after this snapshot where it has no place of its own.
+    /// From here, after this snapshot where it has no cursor of its own.
     Ready(FeedPosition, Option<Item>),
     /// The feed has nothing yet: once it has, ask again.
     NotYet,
     /// The ring no longer has what came after the snapshot: a fresh one is needed.
     NeedsSnapshot,
-    /// The ring does not have the place: what came after it must be replayed.
+    /// The ring does not have the cursor: what came after it must be replayed.
     NeedsReplay,
 }
 
@@ -99,8 +99,8 @@ impl Feed {
         if item.is_snapshot() {
             self.snapshot = Some((item.clone(), self.end() + 1));
         }
-        if let Some(place) = item.place() {
-            self.newest = Some(place.clone());
+        if let Some(cursor) = item.upstream_cursor() {
+            self.newest = Some(cursor.clone());
         }
         self.bytes += item.text().len();
         self.ring.push_back(item);
@@ -123,21 +123,21 @@ impl Feed {
         self.first + self.ring.len() as u64
     }
 
-    /// Lets a viewer in, after `place` or, without one, with a snapshot.
-    pub fn join(&self, place: Option<&UpstreamCursor>) -> Join {
+    /// Lets a viewer in, after `cursor` or, without one, with a snapshot.
+    pub fn join(&self, cursor: Option<&UpstreamCursor>) -> Join {
         let Some((snapshot, after_snapshot)) = &self.snapshot else { return Join::NotYet };
         let ready = |next, opening| Join::Ready(FeedPosition { next, live_from: Some(self.end()) }, opening);
         // A ring that has nothing left but outages has lost nothing that a newcomer needs.
-        let is_newest = |place: Option<&UpstreamCursor>| self.newest.as_ref() == place;
-        let retained = *after_snapshot >= self.first || is_newest(snapshot.place());
+        let is_newest = |cursor: Option<&UpstreamCursor>| self.newest.as_ref() == cursor;
+        let retained = *after_snapshot >= self.first || is_newest(snapshot.upstream_cursor());
         let after_snapshot = self.first.max(*after_snapshot);
-        match place {
+        match cursor {
             None if retained => ready(after_snapshot, Some(snapshot.clone())),
             None => Join::NeedsSnapshot,
-            Some(place) => match self.ring.iter().rposition(|item| item.place() == Some(place)) {
+            Some(cursor) => match self.ring.iter().rposition(|item| item.upstream_cursor() == Some(cursor)) {
                 Some(index) => ready(self.first + index as u64 + 1, None),
-                None if retained && snapshot.place() == Some(place) => ready(after_snapshot, None),
-                None if is_newest(Some(place)) => ready(self.first, None),
+                None if retained && snapshot.upstream_cursor() == Some(cursor) => ready(after_snapshot, None),
+                None if is_newest(Some(cursor)) => ready(self.first, None),
                 None => Join::NeedsReplay,
             },
         }

@@ -251,13 +251,13 @@ impl Registry {
         Err(Error::new(kind).of_runtime(runtime_id).of_worker(Some(worker_id)))
     }
 
-    /// The watch that carries a worker's stream, from `place` or, without one, from a snapshot; or why there is none.
+    /// The watch that carries a worker's stream, from `upstream_cursor` or, without one, from a snapshot.
     pub fn watch(
         &mut self,
         now: Instant,
         worker: &WorkerRef,
-        place: Option<UpstreamCursor>,
-        at_lost_place: OnExpiredCursor,
+        upstream_cursor: Option<UpstreamCursor>,
+        on_expired_cursor: OnExpiredCursor,
     ) -> Result<Watch, Error> {
         let unknown = || {
             let error = Error::new(ErrorKind::UnknownRuntime).of_runtime(&worker.runtime_id);
@@ -271,7 +271,7 @@ impl Registry {
             give_up_after: entry.spec.give_up_after,
             jitter: Jitter::new(entry.jitter.next()),
         };
-        Ok(Watch::new(now, context, place, at_lost_place))
+        Ok(Watch::new(now, context, upstream_cursor, on_expired_cursor))
     }
 
     /// Learns from a watch: that its runtime can be observed, or how it ended. What the clones need to know comes back.

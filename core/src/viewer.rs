@@ -71,8 +71,8 @@
 //! // Here the worker's watch, driven by a transport, has said that there is a snapshot.
 //! let worker = WorkerRef { runtime_id: "box".parse()?, worker_id: "w".parse()? };
 //! let mut stream = SharedStream::new(now, &context, worker.clone(), 1);
-//! let place = UpstreamCursor::new("c0").expect("not empty");
-//! let snapshot = Observed { place, event_id: "snapshot:c0".into(), payload: Bytes::from_static(b"{}") };
+//! let upstream_cursor = UpstreamCursor::new("c0").expect("not empty");
+//! let snapshot = Observed { upstream_cursor, event_id: "snapshot:c0".into(), payload: Bytes::from_static(b"{}") };
 //! stream.handle(now, SharedStreamInput::Watch(WatchEvent::Snapshot(snapshot)));
 //!
 //! let request = StreamRequest { worker, cursor: None };
@@ -411,7 +411,7 @@ impl ViewerSession {
         if item.is_notice() {
             return;
         }
-        match item.place() {
+        match item.upstream_cursor() {
             Some(cursor) => {
                 replay.cursor = Some(cursor.clone());
                 replay.after_gap = false;

@@ -154,9 +154,9 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(place: Option<&str>, at_lost_place: OnExpiredCursor) -> Self {
+    fn new(place: Option<&str>, on_expired_cursor: OnExpiredCursor) -> Self {
         let now = epoch();
-        let watch = registry().watch(now, &worker(), place.and_then(UpstreamCursor::new), at_lost_place);
+        let watch = registry().watch(now, &worker(), place.and_then(UpstreamCursor::new), on_expired_cursor);
         Self {
             now,
             watch: watch.expect("a known runtime"),
@@ -238,10 +238,10 @@ proptest! {
     #[test]
     fn nothing_that_a_watch_hears_upsets_it(
         place in prop::option::of(Just("c0")),
-        at_lost_place in prop::sample::select(vec![OnExpiredCursor::Resynchronize, OnExpiredCursor::Stop]),
+        on_expired_cursor in prop::sample::select(vec![OnExpiredCursor::Resynchronize, OnExpiredCursor::Stop]),
         noises in prop::collection::vec((noise(), prop_oneof![9 => Just(0), 1 => 1..3usize]), 0..60),
     ) {
-        let mut listener = Listener::new(place, at_lost_place);
+        let mut listener = Listener::new(place, on_expired_cursor);
         listener.drain();
         for (noise, back) in noises {
             listener.hear(noise, back);

@@ -375,7 +375,7 @@ impl World {
             match shared.poll(self.now) {
                 SharedStreamOutput::Observed(_) => {}
                 SharedStreamOutput::Update(FeedUpdate::Frame(item)) => {
-                    if let Some(place) = item.place() {
+                    if let Some(place) = item.upstream_cursor() {
                         self.newest = self.runtime.locate(place.as_str());
                     }
                     let (frames, bytes) = shared.feed().retained();

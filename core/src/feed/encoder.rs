@@ -57,10 +57,10 @@ impl Item {
         std::str::from_utf8(&self.cursor).ok().filter(|cursor| !cursor.is_empty())
     }
 
-    /// The place behind it, where it has one.
-    pub fn place(&self) -> Option<&UpstreamCursor> {
+    /// The runtime's own cursor behind it, if it has one.
+    pub fn upstream_cursor(&self) -> Option<&UpstreamCursor> {
         match &self.kind {
-            ItemKind::Snapshot(place) | ItemKind::Event(place) => Some(place),
+            ItemKind::Snapshot(cursor) | ItemKind::Event(cursor) => Some(cursor),
             ItemKind::Away | ItemKind::Notice | ItemKind::Gap => None,
         }
     }
@@ -95,10 +95,10 @@ impl Encoder {
         Self { sealer: Sealer::new(key, worker.clone()), worker, policy, max_event }
     }
 
-    /// The place that a viewer's cursor stands for.
+    /// The runtime's own cursor that a viewer's cursor contains.
     pub fn open(&mut self, cursor: &str) -> Result<UpstreamCursor, Error> {
         let kind = match self.sealer.open(cursor) {
-            Ok(place) => return Ok(place),
+            Ok(upstream_cursor) => return Ok(upstream_cursor),
             Err(CursorError::Malformed) => ErrorKind::CursorMalformed,
             Err(CursorError::Unknown) => ErrorKind::CursorUnknown,
         };
@@ -129,8 +129,8 @@ impl Encoder {
     }
 
     fn envelope(&mut self, observed: Observed, kind: impl Fn(UpstreamCursor) -> ItemKind) -> Item {
-        let Observed { place, event_id, payload } = observed;
-        let cursor = self.sealer.seal(&place);
+        let Observed { upstream_cursor, event_id, payload } = observed;
+        let cursor = self.sealer.seal(&upstream_cursor);
         // A text has a JSON form, whatever it holds.
         let event_id = serde_json::to_string(&event_id).unwrap_or_default();
         let mut text =
@@ -161,7 +161,7 @@ impl Encoder {
             text.extend(payload.iter().map(in_one_line));
         }
         text.extend_from_slice(b"}}");
-        Item { kind: kind(place), cursor: cursor.into(), text: text.into() }
+        Item { kind: kind(upstream_cursor), cursor: cursor.into(), text: text.into() }
     }
 }
 

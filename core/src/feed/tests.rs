@@ -25,7 +25,11 @@ fn place(text: &str) -> UpstreamCursor {
 }
 
 fn observed(at: &str, payload: &str) -> Observed {
-    Observed { place: place(at), event_id: at.into(), payload: Bytes::copy_from_slice(payload.as_bytes()) }
+    Observed {
+        upstream_cursor: place(at),
+        event_id: at.into(),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+    }
 }
 
 fn encode(event: WatchEvent) -> Item {
@@ -59,7 +63,7 @@ fn given(feed: &Feed, viewer: &mut FeedPosition) -> Vec<String> {
     let mut given = Vec::new();
     loop {
         given.push(match feed.next(viewer) {
-            Next::Frame(item) => match item.place() {
+            Next::Frame(item) => match item.upstream_cursor() {
                 Some(place) => place.as_str().to_owned(),
                 None => code(&item),
             },
@@ -135,7 +139,7 @@ fn cursor_faults_have_their_kinds() {
 fn without_a_place_a_snapshot_comes_first() {
     let mut feed = feed(10, [snapshot("c0"), event("c1")]);
     let (mut viewer, opening) = ready(&feed, None);
-    assert_eq!(opening.unwrap().place(), Some(&place("c0")));
+    assert_eq!(opening.unwrap().upstream_cursor(), Some(&place("c0")));
     assert_eq!(given(&feed, &mut viewer), ["c1", "caught_up"]);
     feed.apply(event("c2"));
     assert_eq!(given(&feed, &mut viewer), ["c2"]);
@@ -244,7 +248,7 @@ fn a_gap_is_told_to_all_who_pass_it() {
         ["c1", "caught_up", "upstream_disconnected", "resynchronized", "d0", "d1"]
     );
     let (_, opening) = ready(&feed, None);
-    assert_eq!(opening.unwrap().place(), Some(&place("d0")));
+    assert_eq!(opening.unwrap().upstream_cursor(), Some(&place("d0")));
 }
 
 #[test]

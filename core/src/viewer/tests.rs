@@ -48,7 +48,7 @@ fn place(text: &str) -> UpstreamCursor {
 }
 
 fn observed(at: &str) -> Observed {
-    Observed { place: place(at), event_id: at.into(), payload: "{}".into() }
+    Observed { upstream_cursor: place(at), event_id: at.into(), payload: "{}".into() }
 }
 
 fn snapshot(at: &str) -> WatchEvent {
@@ -65,7 +65,7 @@ fn away() -> WatchEvent {
 
 /// A frame in short: the cursor of an event, the code of a diagnostic.
 fn short(item: &Item) -> String {
-    match item.place() {
+    match item.upstream_cursor() {
         Some(place) if item.is_snapshot() => format!("snapshot {}", place.as_str()),
         Some(place) => place.as_str().to_owned(),
         None => {

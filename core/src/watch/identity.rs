@@ -1,35 +1,36 @@
-//! Who is at the other end of a stream: asked before each connection, and answered on the very connection that then
-//! becomes the stream, where the transport keeps it.
+//! The identity of the runtime at the other end: requested before each connection, over the same connection that then
+//! becomes the stream if the transport keeps it open.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
 
-use super::{Connect, State, Watch, WatchContext, WatchOutput};
+use super::output::WatchOutput;
+use super::{State, Watch, WatchContext};
 use crate::call::MAX_QUESTIONS;
 use crate::runtime_api::{Command, Observe, Reply};
 use crate::transport::{
-    Attempt, AttemptId, AttemptLimits, ConnId, Failure, FailureCause, Identity, Loss, MAX_IDLE, REPORT_GRACE,
-    Target, Via, ends_connection,
+    Attempt, AttemptId, AttemptLimits, ConnId, Connect, Failure, FailureCause, Identity, Loss, MAX_IDLE,
+    REPORT_GRACE, Target, Via, ends_connection,
 };
 
 impl Watch {
-    /// Goes for a connection.
+    /// Begins a new connection.
     pub(super) fn begin(&mut self, now: Instant) {
         self.context.access.refresh();
-        self.shown = self.context.access.token().cloned();
-        self.questions = 0;
+        self.sent_token = self.context.access.token().cloned();
+        self.identity_tries = 0;
         match self.context.access.target() {
             Target::InProcess => self.connect(now, Via::Any),
-            _ => self.ask(now),
+            _ => self.identify(now),
         }
     }
 
-    fn ask(&mut self, now: Instant) {
-        self.questions += 1;
-        self.asked += 1;
-        let (id, identity) = (AttemptId::of(self.asked), Identity::new());
+    fn identify(&mut self, now: Instant) {
+        self.identity_tries += 1;
+        self.identity_requests += 1;
+        let (id, identity) = (AttemptId::of(self.identity_requests), Identity::new());
         let WatchContext { access, limits, .. } = &self.context;
         let deadline = now + limits.total();
         let attempt = Attempt {
@@ -46,18 +47,20 @@ impl Watch {
                 max_idle: MAX_IDLE,
             },
         };
-        self.state = State::Asking { id, identity, until: deadline + REPORT_GRACE };
+        self.state = State::Identifying { id, identity, until: deadline + REPORT_GRACE };
         self.outputs.push_back(WatchOutput::Send(attempt));
     }
 
-    pub(super) fn answered(&mut self, now: Instant, response: &Response<Bytes>) {
-        let State::Asking { identity, .. } = std::mem::replace(&mut self.state, State::Idle) else { return };
+    pub(super) fn identity_response(&mut self, now: Instant, response: &Response<Bytes>) {
+        let State::Identifying { identity, .. } = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
         let runtime_id = &self.context.worker.runtime_id;
         let scrubber = self.context.access.scrubber();
         match Reply::from_response(&Command::Runtime, runtime_id, scrubber, response) {
             Ok(_) => {
                 identity.confirm();
-                // There is no better knowledge to be had of a runtime that keeps no connection.
+                // A runtime that closes the connection after each response cannot be identified any better than this.
                 let via = if ends_connection(response) { Via::Any } else { Via::Identified };
                 self.connect(now, via);
             }
@@ -65,14 +68,14 @@ impl Watch {
         }
     }
 
-    pub(super) fn unanswered(&mut self, now: Instant, failure: Failure) {
+    pub(super) fn identity_failed(&mut self, now: Instant, failure: Failure) {
         self.lost(now, Loss::Failed(failure.cause));
     }
 
-    /// The connection on which the question was answered is lost, or something else uses it.
+    /// The connection over which the runtime was identified is lost or in use for something else.
     pub(super) fn not_identified(&mut self, now: Instant) {
-        match self.questions < MAX_QUESTIONS {
-            true => self.ask(now),
+        match self.identity_tries < MAX_QUESTIONS {
+            true => self.identify(now),
             false => self.lost(now, Loss::Failed(FailureCause::NotIdentified)),
         }
     }
@@ -85,7 +88,7 @@ impl Watch {
         self.outputs.push_back(WatchOutput::Connect(Connect {
             id,
             target: access.target(),
-            request: Observe::request(access, &worker.worker_id, self.place.as_ref()),
+            request: Observe::request(access, &worker.worker_id, self.upstream_cursor.as_ref()),
             via,
             limits: limits.of_streams(),
         }));

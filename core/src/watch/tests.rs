@@ -1,7 +1,7 @@
 use super::*;
-use crate::runtime_api::Envelope;
+use crate::runtime_api::{Envelope, Frame};
 use crate::secret::Access;
-use crate::transport::{REPORT_GRACE, Via};
+use crate::transport::{Attempt, Connect, REPORT_GRACE, Via};
 
 const TOKEN: &str = "first-token";
 
@@ -24,12 +24,12 @@ impl Scene {
         Self::new(None, OnExpiredCursor::Resynchronize)
     }
 
-    fn replay(place: &str) -> Self {
-        Self::new(UpstreamCursor::new(place), OnExpiredCursor::Stop)
+    fn replay(cursor: &str) -> Self {
+        Self::new(UpstreamCursor::new(cursor), OnExpiredCursor::Stop)
     }
 
     #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
-    fn new(place: Option<UpstreamCursor>, at_lost_place: OnExpiredCursor) -> Self {
+    fn new(cursor: Option<UpstreamCursor>, on_expired_cursor: OnExpiredCursor) -> Self {
         let now = Instant::now();
         let context = WatchContext {
             worker: worker(),
@@ -38,7 +38,7 @@ impl Scene {
             give_up_after: GIVE_UP_AFTER,
             jitter: Jitter::new(1),
         };
-        Self { watch: Watch::new(now, context, place, at_lost_place), now, id: ConnId::of(0) }
+        Self { watch: Watch::new(now, context, cursor, on_expired_cursor), now, id: ConnId::of(0) }
     }
 
     /// A stream that is live after a snapshot at `c0`.
@@ -66,13 +66,13 @@ impl Scene {
 
     /// It connects once it knows that the right runtime is there.
     #[track_caller]
-    fn connects(&mut self, place: Option<&str>) -> Connect {
+    fn connects(&mut self, expected: Option<&str>) -> Connect {
         let question = self.asks().id;
         self.answers(question, 200, RIGHT);
         match self.watch.poll(self.now) {
             WatchOutput::Connect(connect) => {
                 let cursor = connect.request.uri().query().map(|query| query.replace("cursor=", ""));
-                assert_eq!(cursor.as_deref(), place);
+                assert_eq!(cursor.as_deref(), expected);
                 self.id = connect.id;
                 connect
             }
@@ -81,8 +81,8 @@ impl Scene {
     }
 
     #[track_caller]
-    fn opens(&mut self, place: Option<&str>) {
-        self.connects(place);
+    fn opens(&mut self, cursor: Option<&str>) {
+        self.connects(cursor);
         self.watch.handle(self.now, WatchInput::Opened(self.id));
     }
 
@@ -116,8 +116,10 @@ impl Scene {
         let mut said = Vec::new();
         for text in expected {
             said.push(match self.poll() {
-                WatchOutput::Event(WatchEvent::Snapshot(it)) => format!("snapshot {}", it.place.as_str()),
-                WatchOutput::Event(WatchEvent::Event(it)) => format!("event {}", it.place.as_str()),
+                WatchOutput::Event(WatchEvent::Snapshot(it)) => {
+                    format!("snapshot {}", it.upstream_cursor.as_str())
+                }
+                WatchOutput::Event(WatchEvent::Event(it)) => format!("event {}", it.upstream_cursor.as_str()),
                 WatchOutput::Event(WatchEvent::Disconnected { .. }) => "disconnected".into(),
                 WatchOutput::Event(WatchEvent::Resumed) => "resumed".into(),
                 WatchOutput::Event(WatchEvent::Resynchronized) => "resynchronized".into(),
@@ -187,7 +189,7 @@ fn a_snapshot_comes_first_and_events_follow() {
         scene.frame(&event(cursor));
     }
     scene.says(&["event c1", "event c2"]);
-    assert_eq!(scene.watch.place(), UpstreamCursor::new("c2").as_ref());
+    assert_eq!(scene.watch.upstream_cursor(), UpstreamCursor::new("c2").as_ref());
 }
 
 #[test]
@@ -201,13 +203,13 @@ fn each_connection_that_serves_the_stream_is_live_before_what_it_brings() {
     scene.frame(&snapshot("c0"));
     live(&mut scene);
     scene.says(&["snapshot c0"]);
-    // Back, and quiet: nothing but that it is live tells that the place is good.
+    // Connected again without an event: only `Live` says that the runtime knows the cursor.
     scene.loses(Loss::Ended);
     scene.says(&["disconnected"]);
     scene.waits(WatchWait::Backoff);
     scene.opens(Some("c0"));
     scene.frame(&snapshot("c0"));
-    scene.waits(WatchWait::Settling);
+    scene.waits(WatchWait::CursorErrorGrace);
     live(&mut scene);
     scene.says(&["resumed"]);
     // Back, but elsewhere.
@@ -249,13 +251,13 @@ fn a_quiet_stream_is_resumed_when_nothing_speaks_against_it() {
     scene.waits(WatchWait::Backoff);
     scene.opens(Some("c0"));
     scene.frame(&snapshot("c0"));
-    assert_eq!(scene.waits(WatchWait::Settling), CURSOR_ERROR_GRACE);
+    assert_eq!(scene.waits(WatchWait::CursorErrorGrace), CURSOR_ERROR_GRACE);
     scene.says(&["resumed"]);
 }
 
 #[test]
 fn a_place_that_is_gone_is_told_and_started_over() {
-    // Deployed runtimes repeat the place before they say that they do not know it.
+    // Deployed runtimes repeat the cursor before they say that they do not know it.
     for frames in [
         vec![snapshot("c0"), diagnostic("cursor_unknown_or_expired")],
         vec![diagnostic("cursor_malformed")],
@@ -322,8 +324,7 @@ fn repeated_events_are_noticed_far_back() {
     scene.frame(&event("c1"));
     scene.frame(&event("next"));
     scene.says(&["event next"]);
-    assert!(scene.watch.recent.order.len() <= DEDUP_WINDOW);
-    assert_eq!(scene.watch.recent.order.len(), scene.watch.recent.known.len());
+    assert_eq!(scene.watch.recent.len(), DEDUP_WINDOW);
 }
 
 #[test]
@@ -355,7 +356,7 @@ fn backoff_starts_over_only_after_a_good_frame() {
 fn it_gives_up_in_the_end_and_says_why() {
     for fresh in [true, false] {
         let mut scene = if fresh { Scene::follow() } else { Scene::live() };
-        let place = (!fresh).then_some("c0");
+        let cursor = (!fresh).then_some("c0");
         if !fresh {
             scene.loses(Loss::Ended);
             scene.says(&["disconnected"]);
@@ -367,7 +368,7 @@ fn it_gives_up_in_the_end_and_says_why() {
                 WatchOutput::Send(question) => scene.answers(question.id, 200, RIGHT),
                 WatchOutput::Connect(connect) => {
                     scene.id = connect.id;
-                    assert_eq!(connect.request.uri().query().is_some(), place.is_some());
+                    assert_eq!(connect.request.uri().query().is_some(), cursor.is_some());
                     scene.loses(Loss::Failed(FailureCause::Network(NetworkPhase::Connect)));
                 }
                 WatchOutput::Stopped(Err(error)) => break error,
@@ -451,7 +452,7 @@ fn no_place_is_come_back_to_for_ever() {
         if stall < MAX_STALLS {
             scene.opens(Some("c0"));
             scene.frame(&snapshot("c0"));
-            scene.waits(WatchWait::Settling);
+            scene.waits(WatchWait::CursorErrorGrace);
             scene.says(&["resumed"]);
         }
     }

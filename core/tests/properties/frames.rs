@@ -117,7 +117,7 @@ proptest! {
             return Ok(());
         };
         let [_, WatchEvent::Event(observed)] = &events[..] else { panic!("{events:?} {ended:?}") };
-        prop_assert_eq!((&observed.place, &*observed.event_id), (&place, &*event_id));
+        prop_assert_eq!((&observed.upstream_cursor, &*observed.event_id), (&place, &*event_id));
         prop_assert_eq!(std::str::from_utf8(&observed.payload).unwrap(), &payload);
 
         let key = CursorKey::from_bytes([7; CursorKey::LENGTH]);

@@ -94,7 +94,7 @@ fn assert_observed(envelope: &Envelope<'_>, events: &[WatchEvent], ended: Option
         return assert!(events.is_empty(), "the place has been seen");
     }
     let [WatchEvent::Event(observed)] = events else { panic!("{events:?}") };
-    assert_eq!((&observed.place, &*observed.event_id), (&place, &*envelope.event_id));
+    assert_eq!((&observed.upstream_cursor, &*observed.event_id), (&place, &*envelope.event_id));
     let payload = std::str::from_utf8(&observed.payload).unwrap();
     assert_eq!(payload, scrubber.json(envelope.payload.get()));
     assert_eq!(payload, scrubber.json(payload), "a secret is left");
@@ -109,7 +109,7 @@ fn assert_encoded(observed: &Observed) {
     let key = CursorKey::from_bytes([7; CursorKey::LENGTH]);
     let mut encoder = Encoder::new(&key, worker(), Arc::new(AllowAll), MAX_EVENT);
     let item = encoder.encode(WatchEvent::Event(observed.clone())).unwrap();
-    assert_eq!(encoder.open(item.cursor().unwrap()).as_ref(), Ok(&observed.place));
+    assert_eq!(encoder.open(item.cursor().unwrap()).as_ref(), Ok(&observed.upstream_cursor));
     let text = std::str::from_utf8(item.text()).unwrap();
     assert!(!text.contains(['\n', '\r']), "{text}");
     serde_json::from_str::<&RawValue>(text).unwrap();

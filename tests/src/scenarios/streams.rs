@@ -18,7 +18,7 @@ pub struct Scenario {
     /// Where to resume.
     pub from: Option<&'static str>,
     /// What to do where the runtime does not know that place any more.
-    pub at_lost_place: OnExpiredCursor,
+    pub on_expired_cursor: OnExpiredCursor,
     /// How much time there is.
     pub patience: Patience,
     /// Whether what happens is no reason to stop, and the stream is given up at once.
@@ -54,7 +54,7 @@ fn scenario(name: &'static str, connections: Vec<Vec<Step>>, told: &'static [Tol
         ways: &[Way::Tcp],
         connections,
         from: None,
-        at_lost_place: OnExpiredCursor::Resynchronize,
+        on_expired_cursor: OnExpiredCursor::Resynchronize,
         patience: Patience::Ample,
         gives_up: false,
         source: Source::Unchanged,
@@ -83,8 +83,8 @@ impl Scenario {
         Self { source, ..self }
     }
 
-    fn stops_at_lost_place(self) -> Self {
-        Self { at_lost_place: OnExpiredCursor::Stop, ..self }
+    fn stops_on_expired_cursor(self) -> Self {
+        Self { on_expired_cursor: OnExpiredCursor::Stop, ..self }
     }
 }
 
@@ -393,6 +393,6 @@ fn resuming() -> Vec<Scenario> {
             &[Stopped("cursor_expired", None)],
         )
         .from("c1")
-        .stops_at_lost_place(),
+        .stops_on_expired_cursor(),
     ]
 }

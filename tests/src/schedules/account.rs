@@ -81,7 +81,7 @@ impl Account {
         let cursor = envelope["cursor"].as_str().unwrap();
         assert_eq!(item.cursor(), Some(cursor));
         let place = known.sealer.open(cursor).unwrap();
-        assert_eq!(item.place(), Some(&place));
+        assert_eq!(item.upstream_cursor(), Some(&place));
         if runtime.is_foul {
             self.position = runtime.locate(place.as_str());
             return;

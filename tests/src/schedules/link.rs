@@ -45,7 +45,7 @@ pub(super) struct Said {
 
 impl Link {
     pub(super) fn new(now: Instant, watch: Watch) -> Self {
-        let place = watch.place().cloned();
+        let place = watch.upstream_cursor().cloned();
         Self {
             watch,
             connection: None,
@@ -66,7 +66,7 @@ impl Link {
             if self.stopped {
                 return said;
             }
-            let place = self.watch.place().cloned();
+            let place = self.watch.upstream_cursor().cloned();
             match self.watch.poll(now) {
                 WatchOutput::Send(question) => {
                     let answer = Response::new(runtime_summary("rt").into());
@@ -120,7 +120,7 @@ impl Link {
             WatchEvent::Event(observed) | WatchEvent::Snapshot(observed) => {
                 assert!(!self.away, "the runtime is away, and speaks");
                 self.stalls = 0;
-                self.place = Some(observed.place.clone());
+                self.place = Some(observed.upstream_cursor.clone());
             }
             WatchEvent::Resynchronized => {
                 assert!(self.has_lost_its_place(runtime), "what was lost can be replayed");

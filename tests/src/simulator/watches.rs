@@ -70,14 +70,14 @@ impl World<'_> {
         (gateway, of_loop): (usize, usize),
         (runtime, worker): (usize, usize),
         place: Option<UpstreamCursor>,
-        at_lost_place: OnExpiredCursor,
+        on_expired_cursor: OnExpiredCursor,
         owner: Owner,
     ) -> Result<usize, Error> {
         let (now, worker_ref) = (self.instant(), self.worker_ref(runtime, worker));
         let machine = &self.sites[runtime].machine;
         let at = place.as_ref().and_then(|place| machine.locate(worker, place.as_str()));
         let registry = &mut self.gateways[gateway].loops[of_loop];
-        let watch = registry.watch(now, &worker_ref, place, at_lost_place)?;
+        let watch = registry.watch(now, &worker_ref, place, on_expired_cursor)?;
         self.watches.push(WatchRun {
             watch,
             gateway,
@@ -286,7 +286,7 @@ impl World<'_> {
             WatchEvent::Snapshot(observed) | WatchEvent::Event(observed) => {
                 run.stalls = 0;
                 run.excused = false;
-                let at = self.sites[runtime].machine.locate(worker, observed.place.as_str());
+                let at = self.sites[runtime].machine.locate(worker, observed.upstream_cursor.as_str());
                 self.watches[number].at = at;
             }
             WatchEvent::Disconnected { .. } => self.census.count("watch", "disconnected"),

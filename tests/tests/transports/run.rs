@@ -234,7 +234,7 @@ pub(crate) fn stream(scenario: &streams::Scenario, way: Way, make: Make, stretch
     let mut registry = registry(access, limits(scenario.patience, stretch), give_up_after);
     let worker = WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: "w".parse().unwrap() };
     let place = scenario.from.and_then(UpstreamCursor::new);
-    let watch = registry.watch(Instant::now(), &worker, place, scenario.at_lost_place).unwrap();
+    let watch = registry.watch(Instant::now(), &worker, place, scenario.on_expired_cursor).unwrap();
     let side = make(To::Network(Arc::new(Tokens(scenario.source))));
     let mut told = Vec::new();
     side.watch(watch, &mut |next: Next| {
@@ -256,8 +256,8 @@ pub(crate) fn stream(scenario: &streams::Scenario, way: Way, make: Make, stretch
 
 fn say(next: &Next) -> (String, bool) {
     let line = match next {
-        Ok(WatchEvent::Snapshot(observed)) => format!("snapshot {}", observed.place.as_str()),
-        Ok(WatchEvent::Event(observed)) => format!("event {}", observed.place.as_str()),
+        Ok(WatchEvent::Snapshot(observed)) => format!("snapshot {}", observed.upstream_cursor.as_str()),
+        Ok(WatchEvent::Event(observed)) => format!("event {}", observed.upstream_cursor.as_str()),
         Ok(WatchEvent::Disconnected { .. }) => "disconnected".to_owned(),
         Ok(WatchEvent::Resumed) => "resumed".to_owned(),
         Ok(WatchEvent::Resynchronized) => "resynchronized".to_owned(),

@@ -27,7 +27,7 @@ fn place(at: &str) -> UpstreamCursor {
 }
 
 fn observed(at: &str) -> Observed {
-    Observed { place: place(at), event_id: at.into(), payload: "{}".into() }
+    Observed { upstream_cursor: place(at), event_id: at.into(), payload: "{}".into() }
 }
 
 struct Scene {
@@ -62,7 +62,7 @@ impl Scene {
             said.push(match self.stream.poll(self.now) {
                 SharedStreamOutput::Observed(Ok(())) => "observed".to_owned(),
                 SharedStreamOutput::Observed(Err(error)) => format!("observed {}", error.kind().code()),
-                SharedStreamOutput::Update(FeedUpdate::Frame(item)) => match item.place() {
+                SharedStreamOutput::Update(FeedUpdate::Frame(item)) => match item.upstream_cursor() {
                     Some(place) => place.as_str().to_owned(),
                     None => "notice".to_owned(),
                 },
@@ -179,7 +179,7 @@ fn a_replica_is_what_the_feed_is() {
     scene.says();
     replica.begin(scene.stream.copy());
     let crate::feed::Next::Frame(item) = replica.feed().next(&mut position) else { panic!() };
-    assert_eq!(item.place(), Some(&place("c2")));
+    assert_eq!(item.upstream_cursor(), Some(&place("c2")));
     assert_eq!(replica.ended(), None);
 }
 
