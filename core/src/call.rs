@@ -87,7 +87,6 @@ impl fmt::Debug for CallInput {
 /// What a call says.
 #[derive(Debug)]
 #[must_use = "what a call says is to be done"]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is moved once")]
 pub enum CallOutput {
     /// Start this attempt.
     Send(Attempt),
