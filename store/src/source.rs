@@ -61,6 +61,29 @@ enum Answer {
     Torn(Box<Transcript>, usize),
 }
 
+/// Why a request gets no [`Answer`].
+enum Refusal {
+    /// It is no command, or there is nothing to answer it with.
+    Command(CommandError),
+    /// It is a command that a store does not have.
+    Unsupported,
+}
+
+impl Refusal {
+    fn response(&self) -> Response<Bytes> {
+        match self {
+            Self::Command(error) => error.response(),
+            Self::Unsupported => unsupported(),
+        }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Command(CommandError::Fault(fault))
+    }
+}
+
 impl LocalSource {
     /// The store of a runtime in a folder. Nothing is read yet, and nothing needs to be there yet.
     pub fn new(runtime_id: RuntimeId, folder: impl Into<PathBuf>) -> Self {
@@ -92,25 +115,23 @@ impl Inside {
         match self.answer(request) {
             Ok(Answer::Reply(reply)) => reply.response(),
             Ok(Answer::Torn(transcript, unreadable)) => torn(&transcript, unreadable),
-            Err(refusal) => refusal,
+            Err(refusal) => refusal.response(),
         }
     }
 
-    fn answer(&self, request: &Request<Bytes>) -> Result<Answer, Response<Bytes>> {
-        let command = Command::from_request(request).map_err(|error| error.response())?;
+    fn answer(&self, request: &Request<Bytes>) -> Result<Answer, Refusal> {
+        let command = Command::from_request(request).map_err(Refusal::Command)?;
         let reply = match command {
             Command::Runtime => Reply::Runtime(self.summary()),
             Command::Workers(filter) => {
                 let list = filter.page_of(self.workers());
-                Reply::Workers(
-                    list.map_err(|error| Fault::new(FaultCode::InvalidQuery, error.to_string()).response())?,
-                )
+                Reply::Workers(list.map_err(|error| Fault::new(FaultCode::InvalidQuery, error.to_string()))?)
             }
             Command::Worker(worker_id) => Reply::Worker(Box::new(self.worker(&worker_id)?)),
             Command::Transcript { worker_id, start, limit } => {
-                return self.transcript(&worker_id, start, limit);
+                return Ok(self.transcript(&worker_id, start, limit)?);
             }
-            _ => return Err(unsupported()),
+            _ => return Err(Refusal::Unsupported),
         };
         Ok(Answer::Reply(Box::new(reply)))
     }
@@ -164,7 +185,7 @@ impl Inside {
         }
     }
 
-    fn worker(&self, worker_id: &WorkerId) -> Result<WorkerDetail, Response<Bytes>> {
+    fn worker(&self, worker_id: &WorkerId) -> Result<WorkerDetail, Fault> {
         let found = self.archive().and_then(|archive| archive.worker(worker_id));
         found.map_err(fault)?.ok_or_else(|| self.not_found(worker_id))
     }
@@ -174,11 +195,11 @@ impl Inside {
         worker_id: &WorkerId,
         start: Option<u64>,
         limit: Option<u64>,
-    ) -> Result<Answer, Response<Bytes>> {
+    ) -> Result<Answer, Fault> {
         let (start, limit) = (start.unwrap_or(0), limit.unwrap_or(MAX_ITEMS));
         if limit > MAX_ITEMS {
             let message = format!("limit {limit} is over the maximum of {MAX_ITEMS}");
-            return Err(Fault::new(FaultCode::LimitTooLarge, message).response());
+            return Err(Fault::new(FaultCode::LimitTooLarge, message));
         }
         let window = Window { start, limit: usize::try_from(limit).unwrap_or(0), max_bytes: MAX_PAGE_BYTES };
         let found = self.archive().and_then(|archive| archive.transcript(worker_id, window));
@@ -199,9 +220,9 @@ impl Inside {
         })
     }
 
-    fn not_found(&self, worker_id: &WorkerId) -> Response<Bytes> {
+    fn not_found(&self, worker_id: &WorkerId) -> Fault {
         let message = format!("worker {worker_id} was not found in runtime {}", self.runtime_id);
-        Fault::new(FaultCode::WorkerNotFound, message).response()
+        Fault::new(FaultCode::WorkerNotFound, message)
     }
 
     fn wire_ref(&self, worker_id: &WorkerId) -> WireRef {
@@ -273,13 +294,13 @@ fn of_store(problem: Problem) -> StoreDiagnostic {
 }
 
 /// What is wrong where one worker was asked for.
-fn fault(problem: Problem) -> Response<Bytes> {
+fn fault(problem: Problem) -> Fault {
     let code = match problem {
         Problem::StoreMissing | Problem::RecordMissing => FaultCode::StoreMissing,
         Problem::Damaged | Problem::Line { .. } => FaultCode::StoreCorrupt,
         _ => FaultCode::StoreIo,
     };
-    Fault::new(code, format!("the record {problem}")).response()
+    Fault::new(code, format!("the record {problem}"))
 }
 
 impl InProcess for LocalSource {
@@ -306,11 +327,13 @@ impl InProcess for LocalSource {
             None => return Err(self.handle(request)),
         };
         if !is_store(&self.inside.folder) {
-            self.inside.worker(&observe.worker_id)?;
+            self.inside.worker(&observe.worker_id).map_err(|fault| fault.response())?;
             return Err(unsupported());
         }
-        let frames = stream::open(&self.inside.foreign, &observe).map_err(fault)?;
-        frames.map(|frames| Box::new(frames) as _).ok_or_else(|| self.inside.not_found(&observe.worker_id))
+        let frames =
+            stream::open(&self.inside.foreign, &observe).map_err(|problem| fault(problem).response())?;
+        let frames = frames.map(|frames| Box::new(frames) as _);
+        frames.ok_or_else(|| self.inside.not_found(&observe.worker_id).response())
     }
 }
 
