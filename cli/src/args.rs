@@ -153,9 +153,12 @@ pub(crate) enum Command {
     },
     /// List the questions of workers that wait for an answer
     Requests {
-        /// Of which worker [default: of all, on all runtimes]
-        #[arg(value_name = "RUNTIME/WORKER")]
-        worker: Option<WorkerRef>,
+        /// Of which runtime or worker [default: of all, on all runtimes]
+        #[arg(value_name = "RUNTIME[/WORKER]")]
+        scope: Option<Watched>,
+        /// Go on with each question as it is asked and as it no longer waits, until Ctrl-C; with --json one object a line
+        #[arg(long, short)]
+        watch: bool,
     },
     /// Answer a question of a worker
     Answer {
@@ -276,7 +279,8 @@ pub(crate) enum Command {
     /// Talk to a worker: its history, what it says, and a line to write on
     ///
     /// Enter sends the line; a paste of several lines is one line of several rows, which Enter sends as one. What could
-    /// not be sent comes back into the line. Ctrl-D on an empty line, or /quit, leaves; the worker goes on. Ctrl-C on an
+    /// not be sent comes back into the line. While a question of the worker is open, a line that is the number of one of its
+    /// options answers it; a space before the number sends it as a message. Ctrl-D on an empty line, or /quit, leaves; the worker goes on. Ctrl-C on an
     /// empty line interrupts what the worker is doing. Ctrl-X Ctrl-P asks for a line that is not shown. Ctrl-X Ctrl-S,
     /// once confirmed, or /stop, stops the worker; Ctrl-X Ctrl-C, once confirmed, or /cancel, cancels it. /help lists all.
     ///

@@ -9,6 +9,7 @@ mod event_loop;
 mod keys;
 mod line;
 mod mailbox;
+mod open_requests;
 mod output_queue;
 mod raw;
 mod screen;
@@ -34,6 +35,8 @@ use crate::show::Show;
 use crate::text::{FAINT, WARNING};
 
 const HELP: &str = "  Enter            sends the line; Alt-Enter begins another row of it
+  1, 2, …          and Enter: answers the oldest question that is shown and open, with the option of that number;
+                   with a space before it, or while no question is open, it is sent as any other line
   Ctrl-D, /quit    leave, without stopping the worker
   Ctrl-C           clears the line, and Up brings it back; on an empty line it interrupts what the worker is doing,
                    at once where the worker says that it is at work, else when pressed twice; /interrupt

@@ -47,10 +47,8 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
         Command::Profiles { runtime_id } => {
             with_runtime(backend, &runtime_id, |runtime_id| list::profiles(backend, runtime_id, show))
         }
-        Command::Requests { worker: None } => questions::list(backend, None, show),
-        Command::Requests { worker: Some(worker) } => {
-            with_worker(backend, &worker, |worker| questions::list(backend, Some(worker), show))
-        }
+        Command::Requests { scope, watch: false } => questions::list(backend, scope, show),
+        Command::Requests { scope, watch: true } => questions::watch(shared, scope, show),
         Command::Remove { workers } => remove::remove(backend, &workers, show),
         Command::Prune { runtime_id, older_than, status, filter, yes, dry_run } => {
             let status = status.map(|Status(status)| status);
@@ -88,12 +86,12 @@ fn with_one_worker(shared: &Arc<dyn Backend>, command: Command, show: Show) -> R
         }),
         Command::Answer { named: Named { worker }, request_id, option_id, .. } => {
             with_worker(backend, &worker, |worker| {
-                let action = questions::answer(worker, request_id.clone(), option_id.clone())?;
+                let action = requests::answer(worker, request_id.clone(), option_id.clone())?;
                 acknowledged(backend, worker, &action, show)
             })
         }
         Command::Resume { named: Named { worker } } => with_worker(backend, &worker, |worker| {
-            acknowledged(backend, worker, &questions::resume(worker), show)
+            acknowledged(backend, worker, &requests::resume(worker), show)
         }),
         Command::Stop { named: Named { worker }, reason } => with_worker(backend, &worker, |worker| {
             acknowledged(backend, worker, &stop(worker, reason.clone()), show)

@@ -96,7 +96,7 @@ impl Renderer {
         let payload: Value = payload_value(payload);
         let data = Data(&payload["data"]);
         match payload["event"].as_str().unwrap_or_default() {
-            "snapshot" => self.entries(&entries(&payload)),
+            "snapshot" => self.entries(&entries(&payload)) + &self.open_requests(&payload),
             "user_message" => self.user_message(&segments(data.0)),
             "text_delta" => self.fragment(Open::Text, &data.text("text")),
             "thinking_delta" => self.fragment(Open::Thinking, &data.text("text")),
@@ -123,6 +123,12 @@ impl Renderer {
     /// Entries of a history.
     pub(crate) fn entries(&mut self, entries: &[Entry]) -> String {
         entries.iter().map(|entry| self.entry(entry)).collect()
+    }
+
+    /// The questions of a snapshot that wait for an answer.
+    pub(crate) fn open_requests(&mut self, snapshot: &Value) -> String {
+        let requests = snapshot["data"]["requests"].as_array().map_or(&[][..], Vec::as_slice);
+        requests.iter().map(|request| self.line(WARNING, &agent::question(request).join("\n"))).collect()
     }
 
     /// A message that was sent from here and is acknowledged: shown unless the stream has told of it, which it need not.

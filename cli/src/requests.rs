@@ -4,8 +4,8 @@ use std::io;
 
 use bytes::Bytes;
 use sekisho_core::browser_api::{AckReply, Action};
-use sekisho_core::id::WorkerRef;
-use sekisho_core::runtime_api::{Command, IdempotencyKey, Input, Reason};
+use sekisho_core::id::{RequestId, WorkerRef};
+use sekisho_core::runtime_api::{Answer, Command, IdempotencyKey, Input, Reason};
 
 use crate::backend::read;
 use crate::failure::Failure;
@@ -50,6 +50,22 @@ pub(crate) fn fresh_key() -> Result<IdempotencyKey, Failure> {
     let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     // 32 hexadecimal digits are a key.
     Ok(key.parse().expect("a key"))
+}
+
+/// An answer to a request, under a random key: with an option, or without one to dismiss it.
+pub(crate) fn answer(
+    worker: &WorkerRef,
+    request_id: RequestId,
+    option_id: Option<String>,
+) -> Result<Action, Failure> {
+    let answer = option_id.map_or(Answer::Dismiss, Answer::Option);
+    let key = Some(fresh_key()?);
+    Ok(of(worker, Command::Answer { worker_id: worker.worker_id.clone(), request_id, answer, key }))
+}
+
+/// Takes up a worker again whose runtime went away.
+pub(crate) fn resume(worker: &WorkerRef) -> Action {
+    of(worker, Command::Resume(worker.worker_id.clone()))
 }
 
 /// What a runtime answered to a command to a worker, in one line.

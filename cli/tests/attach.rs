@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -379,6 +379,98 @@ fn the_server_is_lost_and_comes_back() {
     seat.sees("too early\n");
     seat.press(CTRL_D);
     assert!(seat.ended().success());
+}
+
+/// A server whose embedded runtime runs agents that need no model.
+fn agents(directory: &Path, listen: &str) -> (Process, String) {
+    let config = directory.join("sekisho.toml");
+    let agent = binary("scripted-agent");
+    let profile = format!("[embedded.profiles.agent]\nkind = 'acp'\ncwd = '/'\ncommand = [{agent:?}]\n");
+    std::fs::write(&config, format!("listen = '{listen}'\n{profile}")).unwrap();
+    let server = Process::start(Command::new(binary("sekisho-server")).arg("--config").arg(&config));
+    let url = format!("http://{}", server.address());
+    (server, url)
+}
+
+#[test]
+fn a_question_is_answered_by_the_number_of_an_option() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, url) = agents(directory.path(), "127.0.0.1:0");
+    let worker = create(&url, "embedded");
+    let mut seat = Seat::attach(&url, &worker);
+    seat.sees(INTRODUCTION);
+    seat.press("write write choose done\r");
+    seat.sees("? Write notes.txt (r1-1)\n  1. ");
+    seat.sees("(1-3 answers r1-1)> ");
+    seat.press("7\r");
+    seat.sees("1-3 answers r1-1; a space before a digit");
+    seat.press("1\r");
+    seat.sees("r1-1: allow");
+    seat.sees("(1-3 answers r1-2)> ");
+    // Another answer comes first, while the digit is typed: it is not taken for the next question.
+    seat.press("1");
+    let answered = sekisho(&url).args(["answer", &worker, "r1-2", "reject"]).output().unwrap();
+    assert!(answered.status.success(), "{answered:?}");
+    seat.sees("r1-2: reject");
+    seat.sees("? Which color? (r1-3)");
+    seat.press("\r");
+    seat.sees("another answer was first (request_already_answered)");
+    // One that comes later is shown what is open, and answers it.
+    let mut late = Seat::attach(&url, &worker);
+    late.sees("? Which color? (r1-3)\n  1. ");
+    late.sees("answers r1-3)> ");
+    late.press("2\r");
+    seat.sees("— r1-3: ");
+    seat.sees("done");
+    // Where no question is open, a digit is a message as any other.
+    late.sees("done");
+    late.press("1\r");
+    late.sees("> 1\n");
+    for mut seat in [seat, late] {
+        seat.press(CTRL_D);
+        assert!(seat.ended().success());
+    }
+}
+
+#[test]
+fn questions_are_watched_from_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut server, url) = agents(directory.path(), "127.0.0.1:0");
+    let worker = create(&url, "embedded");
+    let mut watching = sekisho(&url);
+    watching.args(["--json", "requests", "--watch"]).stdout(Stdio::piped());
+    let mut watching = watching.stderr(Stdio::piped()).spawn().unwrap();
+    let mut notes = BufReader::new(watching.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let out = BufReader::new(watching.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let next = || {
+        let line: String = lines.recv_timeout(3 * PATIENCE).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        (text(&line["event"]), text(&line["request"]["request_id"]))
+    };
+    let does = |arguments: &[&str]| {
+        let done = sekisho(&url).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    does(&["send", &worker, "write write done"]);
+    assert_eq!(next(), ("opened".into(), "r1-1".into()));
+    does(&["answer", &worker, "r1-1", "allow"]);
+    assert_eq!(next(), ("gone".into(), "r1-1".into()));
+    assert_eq!(next(), ("opened".into(), "r1-2".into()));
+    // The gateway goes, and its own runtime with it.
+    server.signal("KILL");
+    server.ended();
+    assert!(notes.any(|note| note.contains("trying again")));
+    let _server = agents(directory.path(), url.trim_start_matches("http://"));
+    assert_eq!(next(), ("gone".into(), "r1-2".into()));
+    assert!(notes.next().unwrap().contains("answered again after"), "the outage is told once");
+    // The output is no longer read once the next line has come.
+    drop(lines);
+    does(&["send", &create(&url, "embedded"), "ask"]);
+    let status = eventually("it ends", || watching.try_wait().unwrap());
+    assert!(status.success(), "{status}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use anstyle::Style;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Signal, kill_current_process_group};
 use sekisho_core::browser_api::Action;
-use sekisho_core::id::WorkerRef;
+use sekisho_core::id::{RequestId, WorkerRef};
 use sekisho_core::runtime_api::{Input, InputKind, WorkerEnd};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use signal_hook::iterator::Signals;
@@ -19,6 +19,7 @@ use signal_hook::iterator::Signals;
 use super::keys::{Key, Keys};
 use super::line::MAX_LINE;
 use super::mailbox::{Mailbox, Message, Sender, mailbox};
+use super::open_requests::{OpenRequests, told};
 use super::output_queue::due;
 use super::screen::{Screen, View};
 use super::session::{Question, Sending, Sent, Session, UserAction};
@@ -28,7 +29,7 @@ use super::{Ending, HELP};
 use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::render::{RenderOptions, Renderer};
-use crate::requests::{acknowledgement, cancel, input, interrupt, stop};
+use crate::requests::{acknowledgement, answer, cancel, input, interrupt, stop};
 use crate::show::Show;
 use crate::text::{BAD, FAINT, STRONG, WARNING, painted};
 
@@ -71,6 +72,8 @@ pub(super) struct EventLoop {
     reachable: bool,
     /// Messages that were acknowledged, and are not shown yet.
     acknowledged: VecDeque<String>,
+    /// The open questions, where what tells of them is not shown yet.
+    unshown_requests: Option<OpenRequests>,
     /// When the rest of a key is overdue.
     escape: Option<Instant>,
     leaving: bool,
@@ -115,6 +118,7 @@ impl EventLoop {
             mailbox,
             reachable: true,
             acknowledged: VecDeque::new(),
+            unshown_requests: None,
             escape: None,
             leaving: false,
             ended: None,
@@ -159,7 +163,15 @@ impl EventLoop {
         if self.leaving && self.sending.len() + self.unanswered == 0 {
             return Ok(Some(Ending::Left));
         }
-        if self.wait(now)? {
+        let has_key = self.wait(now)?;
+        // Before the keys, which are meant for what is shown: questions are told of before what follows them is.
+        let messages: Vec<Message> = self.mailbox.messages().collect();
+        for message in messages {
+            if let Some(ending) = self.handle(message) {
+                return Ok(Some(ending));
+            }
+        }
+        if has_key {
             let mut buffer = [0; 4096];
             match self.terminal.read(&mut buffer) {
                 Ok([]) => return Ok(Some(Ending::TerminalGone)),
@@ -179,12 +191,6 @@ impl EventLoop {
         if self.escape.is_some_and(|until| until <= Instant::now()) {
             self.keys.give_up();
             self.escape = None;
-        }
-        let messages: Vec<Message> = self.mailbox.messages().collect();
-        for message in messages {
-            if let Some(ending) = self.handle(message) {
-                return Ok(Some(ending));
-            }
         }
         Ok(None)
     }
@@ -228,14 +234,17 @@ impl EventLoop {
         let waiting = self.output.queue.len();
         let output = waiting > 0 && due(waiting, self.shown).is_none_or(|due| due <= now);
         let slow = self.sent.is_some_and(|sent| sent + SLOW <= now);
-        let state = match (self.reachable, slow) {
-            (false, _) => " (away)",
-            (true, true) => " (sending)",
-            (true, false) => "",
+        let mut state = match (self.reachable, slow) {
+            (false, _) => " (away)".to_owned(),
+            (true, true) => " (sending)".to_owned(),
+            (true, false) => String::new(),
         };
+        if let Some(request) = self.session.asked() {
+            state.push_str(&format!(" ({})", request.hint()));
+        }
         let prompt = match self.session.is_secret() {
             true => "secret (not shown)> ".into(),
-            false => prompt(&self.worker, self.session.question(), state),
+            false => prompt(&self.worker, self.session.question(), &state),
         };
         let (style, line, at) = match self.session.question() {
             Some(_) => (WARNING, "", 0),
@@ -257,12 +266,18 @@ impl EventLoop {
         };
         self.stale = false;
         self.unwritten = text.into_bytes();
+        self.requests_shown();
     }
 
     fn key(&mut self, key: Key) -> Option<Ending> {
         match self.session.key(key)? {
             UserAction::Say(line) => self.say(Sent::Line(line)),
             UserAction::SaySecret(secret) => self.say(Sent::Secret(secret)),
+            UserAction::Answer { request_id, option_id } => self.answer(request_id, option_id),
+            UserAction::NoSuchOption(request) => {
+                let text = format!("{}; a space before a digit sends it as a message", request.hint());
+                self.tell(WARNING, &text);
+            }
             UserAction::Eof => self.say(Sent::Eof),
             UserAction::Interrupt => match interrupt(&self.worker) {
                 Ok(action) => self.ask(action),
@@ -332,6 +347,10 @@ impl EventLoop {
                 if reachable && self.sent.is_none() {
                     self.send_first();
                 }
+            }
+            Message::Requests(requests) => {
+                self.unshown_requests = Some(requests);
+                self.requests_shown();
             }
             Message::Sent(Ok(())) => {
                 if let Some(Sent::Line(line)) = self.sending.sent() {
@@ -410,6 +429,26 @@ impl EventLoop {
             let answer = backend.ask(&action).map_err(Failure::from);
             Message::Answered(answer.and_then(|body| acknowledgement(&worker, &body)))
         });
+    }
+
+    /// Answers a question of the worker.
+    fn answer(&mut self, request_id: RequestId, option_id: String) {
+        self.unanswered += 1;
+        let (backend, worker) = (self.backend.clone(), self.worker.clone());
+        self.sender.spawn(move || {
+            let action = answer(&worker, request_id.clone(), Some(option_id.clone()));
+            Message::Answered(action.and_then(|action| told(&request_id, &option_id, backend.ask(&action))))
+        });
+    }
+
+    /// A question can be answered from when it is shown until its end is: what is typed is meant for what is seen.
+    fn requests_shown(&mut self) {
+        if self.output.queue.len() == 0
+            && let Some(requests) = self.unshown_requests.take()
+        {
+            self.session.set_requests(requests);
+            self.stale = true;
+        }
     }
 
     /// Gives the terminal back for a while.

@@ -10,6 +10,7 @@ use std::thread;
 
 use sekisho_core::runtime_api::WorkerEnd;
 
+use super::open_requests::OpenRequests;
 use crate::failure::Failure;
 
 /// How many messages may wait for the loop. A thread that has one more waits until there is room.
@@ -23,6 +24,8 @@ pub(super) enum Message {
     Reachable(bool),
     /// Whether the worker says that it is at work.
     Busy(bool),
+    /// The questions of the worker that are open.
+    Requests(OpenRequests),
     /// The first of the lines was taken, or not.
     Sent(Result<(), Failure>),
     /// A stop, a cancel or the like was answered.

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
+use sekisho_core::id::RequestId;
+
 use super::keys::Key;
 use super::line::{History, Line};
+use super::open_requests::{Choice, OpenRequest, OpenRequests};
 
 /// How many lines may wait for those before them to be taken.
 const MAX_WAITING: usize = 64;
@@ -15,6 +18,13 @@ pub(super) enum UserAction {
     Say(String),
     /// Send this to the worker, and keep it nowhere.
     SaySecret(String),
+    /// Answer a question of the worker.
+    Answer {
+        request_id: RequestId,
+        option_id: String,
+    },
+    /// Say that the question has no such option.
+    NoSuchOption(OpenRequest),
     /// Send the end of input.
     Eof,
     /// Interrupt what the worker is doing.
@@ -56,6 +66,11 @@ pub(super) struct Session {
     sent: bool,
     /// Whether the line that is being written is a secret, and the line that it interrupted.
     secret: Option<String>,
+    /// The questions of the worker that are shown and open.
+    requests: OpenRequests,
+    /// The question that was the oldest one when the line was begun: a number is meant for it alone, and never for one
+    /// that came to be the oldest while the number was typed.
+    meant: Option<OpenRequest>,
 }
 
 impl Session {
@@ -73,8 +88,27 @@ impl Session {
         said.iter().for_each(|line| self.history.add(line));
     }
 
+    /// The questions of the worker that are shown and open now.
+    pub(super) fn set_requests(&mut self, requests: OpenRequests) {
+        self.requests = requests;
+    }
+
+    /// The question that a number on the line answers.
+    pub(super) fn asked(&self) -> Option<&OpenRequest> {
+        if self.line.is_empty() { self.requests.oldest() } else { self.meant.as_ref() }
+    }
+
     /// What a key means.
     pub(super) fn key(&mut self, key: Key) -> Option<UserAction> {
+        let was_empty = self.line.is_empty();
+        let action = self.meaning_of(key);
+        if was_empty && !self.line.is_empty() && self.secret.is_none() {
+            self.meant = self.requests.oldest().cloned();
+        }
+        action
+    }
+
+    fn meaning_of(&mut self, key: Key) -> Option<UserAction> {
         let prefixed = std::mem::take(&mut self.prefixed);
         let interrupted = std::mem::take(&mut self.interrupted);
         if let Some(question) = self.question.take() {
@@ -168,6 +202,15 @@ impl Session {
 
     fn enter(&mut self) -> Option<UserAction> {
         let line = self.line.take();
+        if let Some(request) = self.meant.take() {
+            match request.choice(&line) {
+                Choice::Option(option_id) => {
+                    return Some(UserAction::Answer { request_id: request.request_id, option_id });
+                }
+                Choice::NoSuchOption => return Some(UserAction::NoSuchOption(request)),
+                Choice::Nothing => {}
+            }
+        }
         self.history.add(&line);
         let action = meaning(line);
         self.sent |= matches!(action, UserAction::Say(_));

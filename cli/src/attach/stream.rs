@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::mailbox::{Message, Sender};
+use super::open_requests::OpenRequests;
 use super::output_queue::OutputQueue;
 use crate::backend::{Backend, read};
 use crate::failure::Failure;
@@ -92,11 +93,17 @@ impl StreamThread {
         let mut introduced = false;
         let mut begun = false;
         let mut history = History::default();
+        let mut requests = OpenRequests::default();
         until_the_end(&*self.backend, &self.worker, None, |moment| {
             match moment {
                 Moment::Event(envelope) => {
                     let first = !std::mem::replace(&mut begun, true) && envelope.is_snapshot();
-                    self.event(&envelope.payload, first, introduced, &mut history);
+                    let value: Value = payload_value(&envelope.payload);
+                    self.event(&envelope.payload, &value, (first, introduced), &mut history);
+                    // Behind what shows them: a question is answered once it is shown.
+                    if requests.handle(&value) {
+                        self.sender.send(Message::Requests(requests.clone()));
+                    }
                 }
                 Moment::Unreachable => self.sender.send(Message::Reachable(false)),
                 Moment::Reachable | Moment::Lost => {
@@ -118,19 +125,25 @@ impl StreamThread {
         })
     }
 
-    fn event(&self, payload: &Bytes, first: bool, introduced: bool, history: &mut History) {
-        let value: Value = payload_value(payload);
+    /// Shows an event: the first snapshot, or another one, before or after the introduction.
+    fn event(
+        &self,
+        payload: &Bytes,
+        value: &Value,
+        (first, introduced): (bool, bool),
+        history: &mut History,
+    ) {
         if let (Some("status"), Some(status)) = (value["event"].as_str(), value["data"]["status"].as_str()) {
             self.sender.send(Message::Busy(status == "running"));
         }
         if !introduced {
-            self.remember(message(&value));
+            self.remember(message(value));
         }
         if first {
             let tells_history = || is_told_by_snapshots(&*self.backend, &self.worker.runtime_id);
-            let said = history.snapshot(&value, tells_history);
+            let said = history.snapshot(value, tells_history);
             self.remember(said.iter().filter(is_users).map(|entry| entry.content.clone()));
-            return self.put(|renderer| renderer.entries(&said));
+            return self.put(|renderer| renderer.entries(&said) + &renderer.open_requests(value));
         }
         self.put(|renderer| history.pass(renderer.event(payload)));
     }

@@ -1,23 +1,33 @@
-//! `requests`, `answer` and `resume`: the questions of workers that wait for a person.
+//! `requests`: the questions of workers that wait for an answer.
+
+mod watch;
 
 use sekisho_core::browser_api::{Action, RequestView, RequestsReply};
-use sekisho_core::id::{RequestId, WorkerRef};
-use sekisho_core::runtime_api::{Answer, Command};
+use sekisho_core::runtime_api::Command;
 
 use super::list::tell;
+use crate::args::Watched;
 use crate::backend::{Backend, read};
 use crate::failure::Failure;
-use crate::requests::{fresh_key, of};
+use crate::requests::of;
+use crate::resolve::{with_runtime, with_worker};
 use crate::show::{Show, Table};
 use crate::text::{STRONG, WARNING, safe_line};
 
-/// Lists what waits for an answer: of one worker, or of all on all runtimes.
-pub(crate) fn list(backend: &dyn Backend, worker: Option<&WorkerRef>, show: Show) -> Result<(), Failure> {
-    let action = match worker {
-        Some(worker) => of(worker, Command::Requests(worker.worker_id.clone())),
-        None => Action::AllRequests,
+pub(super) use watch::watch;
+
+/// Lists what waits for an answer: of one worker, of one runtime, or of all on all runtimes.
+pub(crate) fn list(backend: &dyn Backend, scope: Option<Watched>, show: Show) -> Result<(), Failure> {
+    let ask = |scope: Option<&Watched>| Ok(backend.ask(&action(scope))?);
+    let body = match scope {
+        None => ask(None)?,
+        Some(Watched::Runtime(runtime_id)) => {
+            with_runtime(backend, &runtime_id, |id| ask(Some(&Watched::Runtime(id.clone()))))?
+        }
+        Some(Watched::Worker(worker)) => {
+            with_worker(backend, &worker, |worker| ask(Some(&Watched::Worker(worker.clone()))))?
+        }
     };
-    let body = backend.ask(&action)?;
     if show.json {
         return show.json_text(&body);
     }
@@ -39,18 +49,13 @@ pub(crate) fn list(backend: &dyn Backend, worker: Option<&WorkerRef>, show: Show
     Ok(())
 }
 
-/// An answer to a request, under a random key: with an option, or without one to dismiss it.
-pub(crate) fn answer(
-    worker: &WorkerRef,
-    request_id: RequestId,
-    option_id: Option<String>,
-) -> Result<Action, Failure> {
-    let answer = option_id.map_or(Answer::Dismiss, Answer::Option);
-    let key = Some(fresh_key()?);
-    Ok(of(worker, Command::Answer { worker_id: worker.worker_id.clone(), request_id, answer, key }))
-}
-
-/// Takes up a worker again whose runtime went away.
-pub(crate) fn resume(worker: &WorkerRef) -> Action {
-    of(worker, Command::Resume(worker.worker_id.clone()))
+/// What reads the open questions.
+fn action(scope: Option<&Watched>) -> Action {
+    match scope {
+        None => Action::AllRequests,
+        Some(Watched::Runtime(runtime_id)) => {
+            Action::Command { runtime_id: runtime_id.clone(), command: Command::AllRequests }
+        }
+        Some(Watched::Worker(worker)) => of(worker, Command::Requests(worker.worker_id.clone())),
+    }
 }

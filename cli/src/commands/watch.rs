@@ -204,7 +204,7 @@ impl<'a> WatchView<'a> {
             let payload = sekisho_core::frame::payload_value(&envelope.payload);
             let tells_history = || is_told_by_snapshots(backend, &self.worker.runtime_id);
             let entries = self.history.snapshot(&payload, tells_history);
-            return self.renderer.entries(&entries);
+            return self.renderer.entries(&entries) + &self.renderer.open_requests(&payload);
         }
         self.renderer.event(&envelope.payload)
     }
