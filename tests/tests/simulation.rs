@@ -28,6 +28,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
         75936,
         "a quote behind a token that ends with a backslash went with it, in one guise and not in another",
     ),
+    (22_600, "how far a host is from a port was measured over the secrets between them"),
     (148_898, "the token before the last was forgotten when the same change was heard of twice"),
     (
         661_016,

@@ -143,20 +143,20 @@ impl Patterns {
     /// Finds what is secret in the source and in everything that it decodes to.
     fn search(&self, source: Source<'_>, layers: usize, spans: &mut Vec<Range<usize>>) {
         let (mut hosts, mut ports) = (Vec::new(), Vec::new());
-        let mut secret = |span: Range<usize>| {
-            spans.push(source.origin(span.start) as usize..source.origin(span.end) as usize);
-        };
+        let mut secrets = Vec::new();
         for found in self.automaton().find_overlapping_iter(source.bytes) {
             let span = found.start()..found.end();
             match self.kinds[found.pattern().as_usize()] {
-                Kind::Secret => secret(span),
-                Kind::ColonPort if !continues(source.bytes.get(span.end)) => secret(span),
+                Kind::Secret => secrets.push(span),
+                Kind::ColonPort if !continues(source.bytes.get(span.end)) => secrets.push(span),
                 Kind::Port(runtime) if stands_alone(source.bytes, &span) => ports.push((runtime, span)),
                 Kind::Host(runtime) if stands_alone(source.bytes, &span) => hosts.push((runtime, span)),
                 Kind::ColonPort | Kind::Port(_) | Kind::Host(_) => {}
             }
         }
-        near_each_other(&hosts, &ports).into_iter().for_each(secret);
+        secrets.extend(near_each_other(&hosts, &ports, &secrets));
+        let origin = |offset| source.origin(offset) as usize;
+        spans.extend(secrets.into_iter().map(|span| origin(span.start)..origin(span.end)));
         if layers == 0 {
             return;
         }
@@ -186,19 +186,61 @@ fn stands_alone(text: &[u8], span: &Range<usize>) -> bool {
 /// A runtime's number, and where its host or port stands.
 type Part = (usize, Range<usize>);
 
-/// Each host and port of one runtime with at most [`MAX_BETWEEN`] bytes between them. Both are in the order of the text.
-fn near_each_other(hosts: &[Part], ports: &[Part]) -> Vec<Range<usize>> {
+/// Each host and port of one runtime with at most [`MAX_BETWEEN`] bytes between them that are no part of a secret, a
+/// host or a port. Both are in the order of the text.
+fn near_each_other(hosts: &[Part], ports: &[Part], secrets: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut near = Vec::new();
+    if hosts.is_empty() || ports.is_empty() {
+        return near;
+    }
+    let parts = hosts.iter().chain(ports).map(|(_, span)| span);
+    let distances = Distances::without(parts.chain(secrets).cloned().collect());
+    let at = |offset| distances.position(offset);
     let mut first = 0;
     for (host_of, host) in hosts {
+        let (start, end) = (at(host.start), at(host.end));
         // Ports that are too far before this host are so for all that follow.
-        first += ports[first..].iter().take_while(|(_, port)| port.end + MAX_BETWEEN < host.start).count();
-        let within = ports[first..].iter().take_while(|(_, port)| port.start <= host.end + MAX_BETWEEN);
+        first += ports[first..].iter().take_while(|(_, port)| at(port.end) + MAX_BETWEEN < start).count();
+        let within = ports[first..].iter().take_while(|(_, port)| at(port.start) <= end + MAX_BETWEEN);
         for (_, port) in within.filter(|(port_of, _)| port_of == host_of) {
             near.push(host.start.min(port.start)..host.end.max(port.end));
         }
     }
     near
+}
+
+/// Distances in a text in which secrets have no length: how far two things are apart must not depend on how long the
+/// secrets between them are, or what is replaced would tell it.
+struct Distances {
+    /// The secrets in order and apart from each other, each with the bytes of those before it.
+    secrets: Vec<(Range<usize>, usize)>,
+}
+
+impl Distances {
+    fn without(mut spans: Vec<Range<usize>>) -> Self {
+        spans.sort_by_key(|span| span.start);
+        let mut secrets: Vec<(Range<usize>, usize)> = Vec::with_capacity(spans.len());
+        for span in spans {
+            match secrets.last_mut() {
+                Some((last, _)) if span.start <= last.end => last.end = last.end.max(span.end),
+                Some((last, before)) => {
+                    let before = *before + last.len();
+                    secrets.push((span, before));
+                }
+                None => secrets.push((span, 0)),
+            }
+        }
+        Self { secrets }
+    }
+
+    /// Where an offset of the text stands. Within a secret all offsets are one.
+    fn position(&self, offset: usize) -> usize {
+        let after = self.secrets.partition_point(|(span, _)| span.start <= offset);
+        match after.checked_sub(1).map(|last| &self.secrets[last]) {
+            Some((span, before)) => offset - before - (offset.min(span.end) - span.start),
+            None => offset,
+        }
+    }
 }
 
 /// How long a JSON string is whose opening quote has just been read.
@@ -467,6 +509,25 @@ mod tests {
         let both = Scrubber::new([(Some(&first), &[token][..]), (Some(&other), &[][..])]);
         assert_eq!(both.text("(127.0.0.1, 8800)"), "(127.0.0.1, 8800)", "of two runtimes");
         assert_eq!(both.text("(localhost, 8800) x1x"), format!("({REDACTED}) {REDACTED}"));
+    }
+
+    #[test]
+    fn how_long_a_secret_is_does_not_tell_what_is_near() {
+        let shown = |base_url: &str, token: &str| {
+            let (host, port) = base_url.split_once("//").unwrap().1.split_once(':').unwrap();
+            let port = port.split_once('/').map_or(port, |(port, _)| port);
+            let text = format!(
+                "{base_url} and more 100% {base_url}; {host} {token} port {port}; {host} {host} {host}, all of it: {port}"
+            );
+            scrubber(base_url, token).text(&text).into_owned()
+        };
+        let short = shown("http://10.0.0.5:7700", "s3cret");
+        let long = shown(
+            "https://machine-of-a-long-name.example:65001/a/path/that/goes/on/for/quite/a/while",
+            "a-token-that-is-longer-than-what-may-be-between",
+        );
+        assert_eq!(short, long);
+        assert_eq!(short.matches(REDACTED).count(), 1 + short.matches(';').count());
     }
 
     #[test]
