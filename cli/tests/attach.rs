@@ -1,4 +1,4 @@
-//! `sekisho attach` on a terminal of its own, as somebody who sits at one uses it.
+//! `sekisho attach` on a terminal of its own, as a person who sits at one uses it.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::fs::File;
@@ -137,7 +137,7 @@ impl Seat {
 
     /// Closes the terminal.
     fn hang_up(&mut self) {
-        // Whoever reads the screen lets go of it with the next thing that nobody wants to see.
+        // The thread that reads the screen lets go of it with the next thing that no test waits for.
         self.shown = mpsc::channel().1;
         self.press("x");
         self.keyboard = File::open("/dev/null").unwrap();

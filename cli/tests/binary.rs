@@ -135,7 +135,7 @@ impl Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (read, lines) = mpsc::channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        // Ends with the output, or with whoever reads it.
+        // Ends with the output, or when its reader ends.
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| read.send(line)));
         Self { child, lines }
     }
@@ -263,8 +263,8 @@ fn what_exit_statuses_say() {
         fs::write(&path, format!("[embedded]\nenabled = false\n{table}")).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let gone = config("gone", format!("[[remote]]\nruntime_id = 'gone'\nbase_url = 'http://{nobody}'"));
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = config("gone", format!("[[remote]]\nruntime_id = 'gone'\nbase_url = 'http://{closed}'"));
     let silent = Upstream::identified("slow", |_| Act::SendAndStall(String::new()));
     let slow = config(
         "slow",
@@ -274,11 +274,11 @@ fn what_exit_statuses_say() {
         ),
     );
     let red = config("red", "[[remote]]\nruntime_id = 'x'\nbase_url = 'http://h'\ncolour = 'red'".into());
-    let (gone, slow, red, url) = (gone.as_str(), slow.as_str(), red.as_str(), format!("http://{nobody}"));
+    let (gone, slow, red, url) = (gone.as_str(), slow.as_str(), red.as_str(), format!("http://{closed}"));
 
     for (status, code, arguments) in [
-        (3, "unknown_runtime", &["runtime", "nobody"][..]),
-        (3, "worker_not_found", &["worker", "build-box/nobody"]),
+        (3, "unknown_runtime", &["runtime", "missing"][..]),
+        (3, "worker_not_found", &["worker", "build-box/missing"]),
         (2, "cursor_malformed", &["watch", &worker, "--cursor", "x"]),
     ] {
         for mut command in [scene.through(arguments), scene.direct(arguments)] {
@@ -295,7 +295,7 @@ fn what_exit_statuses_say() {
     ] {
         let said = run(sekisho(&["--json"]).args(arguments));
         assert_eq!((said.status, said.problem("code")), (status, code.into()), "{said:?}");
-        assert!(!said.err.contains(&nobody.port().to_string()), "{said:?}");
+        assert!(!said.err.contains(&closed.port().to_string()), "{said:?}");
     }
     let unsent = run(&mut sekisho(&["--json", "--config", gone, "send", "gone/w", "x"]));
     assert_eq!(unsent.problem("outcome"), "not_applied");
@@ -423,11 +423,11 @@ fn a_transcript_is_followed_to_its_end() {
 #[test]
 fn the_doctor_looks_at_each_phase() {
     let scene = Scene::new();
-    let nobody: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let path = scene.directory.path().join("sekisho.toml");
     let here = scene.runtime.address();
     let configuration = format!(
-        "{}\n[[remote]]\nruntime_id = 'gone'\nbase_url = 'http://{nobody}'\n\
+        "{}\n[[remote]]\nruntime_id = 'gone'\nbase_url = 'http://{closed}'\n\
          [[remote]]\nruntime_id = 'locked'\nbase_url = 'http://{here}'\n\
          [[remote]]\nruntime_id = 'other'\nbase_url = 'http://{here}'\ntoken_file = 'token'\n",
         fs::read_to_string(&path).unwrap()
@@ -447,7 +447,7 @@ fn the_doctor_looks_at_each_phase() {
         assert!(all.out.contains(expected), "{expected} in {}", all.out);
     }
     let shown = run(&mut scene.direct(&["doctor", "--show-endpoints"]));
-    for address in [nobody, here] {
+    for address in [closed, here] {
         assert!(!all.out.contains(&address.port().to_string()), "{}", all.out);
         assert!(shown.out.contains(&format!("http://{address}")), "{}", shown.out);
     }
@@ -610,7 +610,7 @@ fn what_workers_are_told_and_how_they_are_told_apart() {
     assert_eq!((running.status, running.problem("code")), (4, "worker_running".into()), "{running:?}");
     assert_eq!(done(&["prune", "--dry-run"]), format!("{worker}\n"));
     assert_eq!(done(&["prune", "--older-than", "1h", "--dry-run"]), "");
-    assert_eq!(run(&mut scene.through(&["prune"])).status, 2, "nobody is there to be asked");
+    assert_eq!(run(&mut scene.through(&["prune"])).status, 2, "there is no terminal to ask on");
     assert_eq!(done(&["prune", "--yes"]), format!("{worker}\n"));
     assert_eq!(run(&mut scene.through(&["worker", &worker])).status, 3);
     done(&["cancel", &other]);

@@ -1,14 +1,14 @@
 //! Sealed cursors: a runtime's place in a worker's stream, for browsers to keep and not to read.
 //!
 //! A cursor is the place under deterministic authenticated encryption (AES-SIV, RFC 5297) with the names of runtime and
-//! worker as associated data. There is no table of cursors: whoever has the key can open them, on any replica, before
+//! worker as associated data. There is no table of cursors: any replica that has the key can open them, before
 //! and after a restart. The same place gives the same cursor everywhere.
 //!
 //! ```text
 //! base64url( version 1 │ key's number 4 │ synthetic IV 16 │ sealed place n │ checksum 4 )
 //! ```
 //!
-//! The checksum keeps apart what was damaged on its way, which nobody can ever open, from what was sealed under another
+//! The checksum keeps apart what was damaged on its way, which no key can ever open, from what was sealed under another
 //! key, which another gateway might.
 
 use std::fmt;
@@ -52,7 +52,7 @@ impl fmt::Debug for UpstreamCursor {
     }
 }
 
-/// The gateway's key: 64 bytes that gateways behind one door share. Prints nothing.
+/// The gateway's key: 64 bytes that replicas of a gateway share. Prints nothing.
 #[derive(Clone)]
 pub struct CursorKey([u8; CursorKey::LENGTH]);
 

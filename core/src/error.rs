@@ -133,7 +133,7 @@ impl Error {
         self.0.runtime_code.as_deref()
     }
 
-    /// How long to wait before another try, where somebody said.
+    /// How long to wait before another try, where the runtime or the gateway said so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

@@ -42,7 +42,7 @@ fn right_runtime() -> Response<Bytes> {
 
 /// A watch's first connect, which it says once it knows who is there.
 fn first_connect(watch: &mut Watch, now: Instant) -> Connect {
-    let WatchOutput::Send(question) = watch.poll(now) else { panic!("nobody is asked") };
+    let WatchOutput::Send(question) = watch.poll(now) else { panic!("the runtime is not asked") };
     watch.handle(now, WatchInput::Response(question.id, right_runtime()));
     match watch.poll(now) {
         WatchOutput::Connect(connect) => connect,

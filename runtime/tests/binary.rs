@@ -356,7 +356,7 @@ fn a_request_that_is_under_way_is_finished() {
     assert!(line.contains("100 Continue"), "{line}");
     reader.read_line(&mut line).unwrap();
     server.signal(Signal::TERM);
-    until("the door to close", || TcpStream::connect(server.url.strip_prefix("http://").unwrap()).is_err());
+    until("the port to close", || TcpStream::connect(server.url.strip_prefix("http://").unwrap()).is_err());
     stream.write_all(br#"{"intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"}}"#).unwrap();
     let mut answer = String::new();
     reader.read_to_string(&mut answer).unwrap();

@@ -1,4 +1,4 @@
-//! The real binaries, as somebody who tries them would use them.
+//! The real binaries, used as a new user would.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::net::SocketAddr;
@@ -233,7 +233,7 @@ fn no_worker_survives_its_server() {
     }
 }
 
-/// A process that has ended and that nobody has waited for is no longer running.
+/// A process that has ended and has not been waited for is no longer running.
 fn is_running(pid: &str) -> bool {
     let listed = Command::new("ps").args(["-o", "stat=", "-p", pid]).stderr(Stdio::null()).output().unwrap();
     let state = String::from_utf8_lossy(&listed.stdout).trim().to_owned();

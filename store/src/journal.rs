@@ -22,7 +22,7 @@
 //! # When the disk does not take it
 //!
 //! While writing fails, [`Journal::failing`] tells why, and [`Journal::wait`] ends with that error. What was noted is
-//! kept in memory up to a bound and written as soon as that is possible again, with nobody's help. Beyond the bound,
+//! kept in memory up to a bound and written as soon as that is possible again, by itself. Beyond the bound,
 //! output is given up from its oldest on, together with what is stored before it, so that what is stored has a
 //! beginning that is gone and never a hole.
 

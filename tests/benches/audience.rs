@@ -149,7 +149,7 @@ async fn connect(address: SocketAddr, path: &str) -> io::Result<(TcpStream, Vec<
 async fn view(stream: TcpStream, rest: Vec<u8>, tally: Rc<Tally>) -> io::Result<Infallible> {
     let mut frames = Frames::default();
     let mut texts = 0;
-    // Nobody stays for so long that an answer to a ping would be due.
+    // No viewer stays for so long that an answer to a ping would be due.
     let mut found = |opcode| {
         if opcode == TEXT {
             tally.show(texts);

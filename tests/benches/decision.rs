@@ -51,7 +51,7 @@ fn nanoseconds<S, T, U>(state: &mut S, prepare: impl Fn(&mut S) -> T, run: impl 
 
 /// All that a server has at hand when a request comes.
 struct Server {
-    door: AccessGuard,
+    guard: AccessGuard,
     registry: Registry,
     head: Parts,
     now: Now,
@@ -87,8 +87,8 @@ impl Server {
             .header("user-agent", "curl/8.0")
             .header("accept", "*/*");
         let (head, ()) = request.body(())?.into_parts();
-        let door = AccessGuard::new(Vec::new(), Vec::new(), None);
-        Ok(Self { door, registry, head, now: Now { instant: Instant::now(), wall: SystemTime::now() } })
+        let guard = AccessGuard::new(Vec::new(), Vec::new(), None);
+        Ok(Self { guard, registry, head, now: Now { instant: Instant::now(), wall: SystemTime::now() } })
     }
 
     fn action(&self) -> Result<Action, CallError> {
@@ -117,7 +117,7 @@ impl Server {
     }
 
     fn all(&mut self, response: Response<Bytes>) -> Result<Response<Bytes>, CallError> {
-        let admission = self.door.examine(&self.head);
+        let admission = self.guard.examine(&self.head);
         if !matches!(admission.decision, Decision::Admitted) {
             return Err(CallError::new(ErrorKind::HostNotAllowed));
         }
@@ -153,7 +153,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         ("the reply read into a tree of JSON", tree),
         (
             "AccessGuard::examine",
-            nanoseconds(&mut server, |_| (), |server, ()| server.door.examine(black_box(&server.head))),
+            nanoseconds(&mut server, |_| (), |server, ()| server.guard.examine(black_box(&server.head))),
         ),
         ("Route::parse, Route::action", nanoseconds(&mut server, |_| (), |server, ()| server.action())),
         ("Registry::call", decided),
@@ -177,7 +177,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             ),
         ),
         (
-            "all together, door included",
+            "all together, access guard included",
             nanoseconds(&mut server, |_| recorded(), |server, response| server.all(response)),
         ),
     ];

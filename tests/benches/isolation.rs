@@ -42,7 +42,7 @@ const PARTS: [(&str, &[&str]); 3] =
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let Some(mut bars) = Bars::of_this_run() else { return Ok(ExitCode::SUCCESS) };
     let directory = tempfile::tempdir()?;
-    // Bound and not listening: nobody else can come to listen there, and every connection is refused.
+    // Bound and not listening: no other process can listen there, and every connection is refused.
     let gone = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     gone.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     let refusing = gone.local_addr()?.as_socket().ok_or("no address")?;

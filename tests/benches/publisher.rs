@@ -54,7 +54,7 @@ impl Publisher {
             let run = || {
                 let event_loop =
                     Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-                // Whoever starts it waits for this.
+                // The benchmark waits for this.
                 let _ = running.send(Thread::current()?);
                 event_loop.block_on(async {
                     let streams = Streams::default();
@@ -115,12 +115,12 @@ async fn obey(mut orders: UnboundedReceiver<Order>, streams: Streams) {
                 Ok(instants)
             });
         }
-        // Whoever ordered it may have given up.
+        // The caller may have given up.
         let _ = published.send(instants);
     }
 }
 
-/// There is room for a frame, unless somebody does not read.
+/// There is room for a frame, unless a viewer does not read.
 fn send(stream: &TcpStream, frame: &[u8]) -> io::Result<()> {
     match stream.try_write(frame)? {
         sent if sent == frame.len() => Ok(()),

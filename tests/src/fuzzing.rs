@@ -62,7 +62,7 @@ fn right_runtime() -> http::Response<bytes::Bytes> {
 
 /// A watch's first connect, which it says once it knows who is there.
 fn first_connect(now: Instant, watch: &mut Watch) -> Connect {
-    let WatchOutput::Send(question) = watch.poll(now) else { panic!("nobody is asked") };
+    let WatchOutput::Send(question) = watch.poll(now) else { panic!("the runtime is not asked") };
     watch.handle(now, WatchInput::Response(question.id, right_runtime()));
     match watch.poll(now) {
         WatchOutput::Connect(connect) => connect,

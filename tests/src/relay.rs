@@ -29,7 +29,7 @@ impl Relay {
             for near in listener.incoming().flatten() {
                 let mut state = passing.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(to) = state.to else { return };
-                // Where nobody listens, the connection is closed at once.
+                // Where nothing listens, the connection is closed at once.
                 let Ok(far) = TcpStream::connect(to) else { continue };
                 for (from, into) in [(&near, &far), (&far, &near)] {
                     let (from, into) = (from.try_clone().unwrap(), into.try_clone().unwrap());

@@ -18,11 +18,11 @@ pub const NEW_TOKEN: &str = "token-2";
 pub enum Way {
     /// A host whose name does not resolve.
     Unresolved,
-    /// A port where nobody listens.
+    /// A port where nothing listens.
     Refused,
     /// A unix socket that is not there.
     NoSocket,
-    /// A port whose listener accepts nobody, and whose backlog is full.
+    /// A port whose listener accepts no connection, and whose backlog is full.
     Full,
     /// The same with a unix socket.
     FullSocket,

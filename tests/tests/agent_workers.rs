@@ -223,7 +223,7 @@ fn an_agent_that_asks_before_it_writes() {
     assert_eq!((&request["kind"], &request["title"]), (&json!("permission"), &json!("Write notes.txt")));
     second.wait_for_item("request");
 
-    // Whoever comes now is shown the question, the plan, and what is being said.
+    // A viewer that joins now is shown the question, the plan, and what is being said.
     let late = bench.watch(&worker_id);
     let snapshot = &late.seen[0]["data"];
     assert_eq!(snapshot["status"], "paused");

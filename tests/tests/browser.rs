@@ -203,7 +203,7 @@ fn a_page_follows_a_worker_and_comes_back() {
 fn a_page_of_another_origin_stays_outside() {
     let Some(chromium) = chromium() else { return };
     let (allowed, other) = (Page::start(KNOCK), Page::start(KNOCK));
-    // The second is what somebody has who tries it out: nothing but the origin keeps pages outside.
+    // The second is how a new user starts it: nothing but the origin keeps pages outside.
     let gateways = [Gateway::start(&allowed, true), Gateway::start(&allowed, false)];
     let workers = || gateways.each_ref().map(Gateway::workers);
 
@@ -291,7 +291,7 @@ impl Page {
             if head.starts_with("GET / ") {
                 with_headers(200, "content-type: text/html; charset=utf-8\r\n", &page)
             } else if head.starts_with("POST /report ") {
-                // A report that comes after the test has given up is nobody's.
+                // A report that comes after the test has given up is dropped.
                 let _ = report.send(serde_json::from_str(body).unwrap());
                 json(200, "{}")
             } else {

@@ -145,7 +145,7 @@ fn a_certificate_of_somebody_elses() {
     let fault =
         Fault { code: "network_error", status: 502, origin: "network", phase: "tls", outcome: "not_applied" };
     check(&trusting(&other.cert.pem(), "other"), Some(upstream.address()), &fault);
-    assert_eq!(upstream.asked(), 0, "nothing is sent to whom nobody vouches for");
+    assert_eq!(upstream.asked(), 0, "nothing is sent to a runtime whose certificate is not trusted");
     assert_eq!(ask(&trusting(&own.cert.pem(), "own"), GET).status, 200);
 }
 

@@ -155,7 +155,7 @@ fn http2(site: &Site) {
     }
 }
 
-/// A viewer is told to come back, and whoever asks is told that the gateway is not ready.
+/// A viewer is told to come back, and a readiness probe that the gateway is not ready.
 fn drain(mut site: Site, worker: &str) {
     let mut socket = site.client.websocket(&format!("{worker}/events/ws"));
     while socket.frame()["diagnostic"]["code"] != "caught_up" {}

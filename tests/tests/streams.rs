@@ -311,7 +311,7 @@ fn what_keeps_a_viewer_out() {
         Viewer::open_with(guarded.local_addr(), worker, None, headers)
     };
     let known = ("sec-websocket-protocol", "sekisho.v1, bearer.open-sesame");
-    // What protects the door is told as plain HTTP.
+    // What protects the gateway is answered as plain HTTP.
     assert_eq!(open("rt/w", &[]).err(), Some(401));
     assert_eq!(open("rt/w", &[known, ("host", "evil.example")]).err(), Some(403));
     assert_eq!(open("rt/w", &[known, ("origin", "http://evil.example")]).err(), Some(403));
@@ -320,7 +320,7 @@ fn what_keeps_a_viewer_out() {
         let (mut codes, code) = open(worker, &[known]).unwrap().end();
         (codes.pop().unwrap(), code)
     };
-    assert_eq!(end("nobody/w"), ("unknown_runtime".into(), 4504));
+    assert_eq!(end("missing/w"), ("unknown_runtime".into(), 4504));
     assert_eq!(end("rt/a%2Fb"), ("invalid_identifier".into(), 4504));
     let _one = open("rt/w", &[known]).unwrap();
     let _two = open("rt/w", &[("authorization", "Bearer open-sesame")]).unwrap();

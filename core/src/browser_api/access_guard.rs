@@ -78,7 +78,7 @@ impl AllowedHost {
         self.host == asked.host && (self.port.is_none() || self.port == asked.port)
     }
 
-    /// Names of this machine cannot be pointed here by somebody else's name server.
+    /// No name server of a third party can point names of this machine here.
     fn is_loopback(&self) -> bool {
         let address = self.host.trim_start_matches('[').trim_end_matches(']');
         self.host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -94,7 +94,7 @@ pub struct AccessGuard {
     https_only: bool,
 }
 
-/// What became of a request at the door, and what its response must carry.
+/// What the access guard decided about a request, and what its response must carry.
 #[derive(Debug)]
 pub struct Admission {
     /// Whether it came in.
@@ -115,7 +115,7 @@ pub enum Decision {
 }
 
 impl AccessGuard {
-    /// A door for a gateway that may be spoken to under `hosts`, besides all names of loopback, by pages of
+    /// A guard for a gateway that may be reached under `hosts`, besides all names of loopback, by pages of
     /// `origins`, besides its own, and where `access_token` is given, by those alone who have it.
     pub fn new(hosts: Vec<AllowedHost>, origins: Vec<AllowedOrigin>, access_token: Option<Token>) -> Self {
         Self { hosts, origins, access_token, https_only: false }
@@ -278,7 +278,7 @@ impl fmt::Debug for AccessGuard {
 mod tests {
     use super::*;
 
-    fn door(token: Option<&str>) -> AccessGuard {
+    fn guard(token: Option<&str>) -> AccessGuard {
         let hosts = vec!["gate.example".parse().unwrap(), "10.0.0.1:8787".parse().unwrap()];
         let origins = vec!["https://app.example".parse().unwrap()];
         AccessGuard::new(hosts, origins, token.map(|token| token.parse().unwrap()))
@@ -293,12 +293,12 @@ mod tests {
     }
 
     fn decision(
-        door: &AccessGuard,
+        guard: &AccessGuard,
         method: &str,
         uri: &str,
         headers: &[(&str, &str)],
     ) -> Result<(), ErrorKind> {
-        match door.examine(&head(method, uri, headers)).decision {
+        match guard.examine(&head(method, uri, headers)).decision {
             Decision::Refused(error) => Err(error.kind()),
             Decision::Admitted | Decision::Preflight(_) => Ok(()),
         }
@@ -306,8 +306,8 @@ mod tests {
 
     #[test]
     fn hosts() {
-        let door = door(None);
-        let asked = |host| decision(&door, "GET", "/api/runtimes", &[("host", host)]);
+        let guard = guard(None);
+        let asked = |host| decision(&guard, "GET", "/api/runtimes", &[("host", host)]);
         for host in [
             "localhost",
             "localhost:9",
@@ -335,27 +335,27 @@ mod tests {
         ] {
             assert_eq!(asked(host), Err(ErrorKind::HostNotAllowed), "{host}");
         }
-        let none = decision(&door, "GET", "/metrics", &[]);
+        let none = decision(&guard, "GET", "/metrics", &[]);
         assert_eq!(none, Err(ErrorKind::HostNotAllowed));
-        let twice = decision(&door, "GET", "/metrics", &[("host", "localhost"), ("host", "localhost")]);
+        let twice = decision(&guard, "GET", "/metrics", &[("host", "localhost"), ("host", "localhost")]);
         assert_eq!(twice, Err(ErrorKind::HostNotAllowed));
-        let absolute = decision(&door, "GET", "http://evil.example/metrics", &[("host", "localhost")]);
+        let absolute = decision(&guard, "GET", "http://evil.example/metrics", &[("host", "localhost")]);
         assert_eq!(absolute, Err(ErrorKind::HostNotAllowed));
     }
 
     #[test]
     fn probes_are_answered_whatever_the_host_is() {
-        let door = door(Some("s3cret"));
+        let guard = guard(Some("s3cret"));
         for path in PROBES {
             for headers in [&[][..], &[("host", "10.1.2.3:8787")], &[("host", "a"), ("host", "b")]] {
-                assert_eq!(decision(&door, "GET", path, headers), Ok(()), "{path} {headers:?}");
+                assert_eq!(decision(&guard, "GET", path, headers), Ok(()), "{path} {headers:?}");
             }
         }
     }
 
     #[test]
     fn a_refusal_names_what_came_and_the_key_that_allows_it() {
-        let door = door(None);
+        let guard = guard(None);
         let long = format!("{}.example", "x".repeat(300));
         for (headers, detail) in [
             (&[("host", "Evil.example")][..], "The Host `Evil.example` is not in `allowed_hosts`".to_owned()),
@@ -365,7 +365,7 @@ mod tests {
             ),
             (&[("host", &long)], format!("The Host `{}` is not in `allowed_hosts`", "x".repeat(MAX_NAME))),
         ] {
-            let Decision::Refused(error) = door.examine(&head("GET", "/api/x", headers)).decision else {
+            let Decision::Refused(error) = guard.examine(&head("GET", "/api/x", headers)).decision else {
                 panic!("{headers:?}")
             };
             assert_eq!(error.detail(), detail);
@@ -374,8 +374,8 @@ mod tests {
 
     #[test]
     fn the_same_origin_has_the_same_scheme_where_it_is_known() {
-        let asked = |door: &AccessGuard, host, origin| {
-            decision(door, "GET", "/api/x", &[("host", host), ("origin", origin)]).is_ok()
+        let asked = |guard: &AccessGuard, host, origin| {
+            decision(guard, "GET", "/api/x", &[("host", host), ("origin", origin)]).is_ok()
         };
         for (host, origin, behind_anything, https_only) in [
             ("gate.example", "https://gate.example", true, true),
@@ -387,27 +387,27 @@ mod tests {
             ("gate.example", "ftp://gate.example", false, false),
             ("gate.example", "tauri://gate.example", false, false),
         ] {
-            assert_eq!(asked(&door(None), host, origin), behind_anything, "{origin} at {host}");
-            assert_eq!(asked(&door(None).https_only(), host, origin), https_only, "{origin} at {host}");
+            assert_eq!(asked(&guard(None), host, origin), behind_anything, "{origin} at {host}");
+            assert_eq!(asked(&guard(None).https_only(), host, origin), https_only, "{origin} at {host}");
         }
     }
 
     #[test]
     fn applications_have_schemes_of_their_own() {
         let origins = vec!["tauri://localhost".parse().unwrap(), "vscode-webview://0k3nv2".parse().unwrap()];
-        let door = AccessGuard::new(Vec::new(), origins, None);
+        let guard = AccessGuard::new(Vec::new(), origins, None);
         for (origin, allowed) in
             [("tauri://localhost", true), ("vscode-webview://0k3nv2", true), ("tauri://elsewhere", false)]
         {
             let headers = [("host", "localhost:8787"), ("origin", origin)];
-            assert_eq!(decision(&door, "GET", "/api/x", &headers).is_ok(), allowed, "{origin}");
+            assert_eq!(decision(&guard, "GET", "/api/x", &headers).is_ok(), allowed, "{origin}");
         }
     }
 
     #[test]
     fn origins() {
-        let door = door(None);
-        let asked = |host, origin| decision(&door, "POST", "/api/x", &[("host", host), ("origin", origin)]);
+        let guard = guard(None);
+        let asked = |host, origin| decision(&guard, "POST", "/api/x", &[("host", host), ("origin", origin)]);
         for (host, origin) in [
             ("localhost:8787", "http://localhost:8787"),
             ("gate.example", "https://gate.example"),
@@ -430,11 +430,11 @@ mod tests {
 
     #[test]
     fn the_access_token_guards_the_api_alone() {
-        let door = door(Some("s3cret"));
+        let guard = guard(Some("s3cret"));
         let asked = |uri, authorization: &[(&str, &str)]| {
             let mut headers = vec![("host", "localhost")];
             headers.extend(authorization);
-            decision(&door, "GET", uri, &headers)
+            decision(&guard, "GET", uri, &headers)
         };
         assert_eq!(asked("/healthz", &[]), Ok(()));
         assert_eq!(asked("/readyz", &[]), Ok(()));
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_page_offers_the_token_as_a_subprotocol() {
-        let door = door(Some("s3cret"));
+        let guard = guard(Some("s3cret"));
         let mut headers = vec![
             ("host", "localhost"),
             ("connection", "upgrade"),
@@ -458,7 +458,7 @@ mod tests {
         ];
         let mut asked = |protocols| {
             headers.push(("sec-websocket-protocol", protocols));
-            let decision = decision(&door, "GET", "/api/x", &headers);
+            let decision = decision(&guard, "GET", "/api/x", &headers);
             headers.pop();
             decision
         };
@@ -466,28 +466,28 @@ mod tests {
         assert_eq!(asked("sekisho.v1, bearer.other"), Err(ErrorKind::Unauthorized));
         assert_eq!(asked("s3cret"), Err(ErrorKind::Unauthorized));
         let plain = [("host", "localhost"), ("sec-websocket-protocol", "bearer.s3cret")];
-        assert_eq!(decision(&door, "GET", "/api/x", &plain), Err(ErrorKind::Unauthorized));
+        assert_eq!(decision(&guard, "GET", "/api/x", &plain), Err(ErrorKind::Unauthorized));
     }
 
     #[test]
     fn allowed_pages_can_ask_and_read() {
-        let door = door(Some("s3cret"));
+        let guard = guard(Some("s3cret"));
         let origin = ("origin", "https://app.example");
         let preflight = [("host", "localhost"), origin, ("access-control-request-method", "POST")];
-        let passage = door.examine(&head("OPTIONS", "/api/runtimes", &preflight));
-        let Decision::Preflight(answer) = &passage.decision else { panic!("{passage:?}") };
+        let admission = guard.examine(&head("OPTIONS", "/api/runtimes", &preflight));
+        let Decision::Preflight(answer) = &admission.decision else { panic!("{admission:?}") };
         assert_eq!(answer.status(), 204);
         assert_eq!(answer.headers()["access-control-allow-methods"], "GET, POST, DELETE");
         let mut response = Response::new(Bytes::new());
-        passage.add_cors_headers(response.headers_mut());
+        admission.add_cors_headers(response.headers_mut());
         assert_eq!(response.headers()["access-control-allow-origin"], "https://app.example");
 
         for (method, headers) in [("OPTIONS", &preflight[..2]), ("GET", &preflight)] {
-            let passage = door.examine(&head(method, "/api/runtimes", headers));
-            assert!(matches!(passage.decision, Decision::Refused(_)), "{method} is no preflight");
+            let admission = guard.examine(&head(method, "/api/runtimes", headers));
+            assert!(matches!(admission.decision, Decision::Refused(_)), "{method} is no preflight");
         }
 
-        let refused = door.examine(&head("GET", "/api/runtimes", &[("host", "localhost"), origin]));
+        let refused = guard.examine(&head("GET", "/api/runtimes", &[("host", "localhost"), origin]));
         let mut response = Response::new(Bytes::new());
         refused.add_cors_headers(response.headers_mut());
         assert_eq!(
@@ -497,10 +497,10 @@ mod tests {
         );
 
         let stranger = [("host", "localhost"), ("origin", "https://evil.example"), preflight[2]];
-        let passage = door.examine(&head("OPTIONS", "/api/runtimes", &stranger));
-        assert!(matches!(passage.decision, Decision::Refused(_)));
+        let admission = guard.examine(&head("OPTIONS", "/api/runtimes", &stranger));
+        assert!(matches!(admission.decision, Decision::Refused(_)));
         let mut response = Response::new(Bytes::new());
-        passage.add_cors_headers(response.headers_mut());
+        admission.add_cors_headers(response.headers_mut());
         assert!(!response.headers().contains_key("access-control-allow-origin"));
     }
 

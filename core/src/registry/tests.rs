@@ -296,8 +296,8 @@ fn what_befalls_one_runtime_does_not_change_how_long_another_is_paused_for() {
 
 #[test]
 fn who_may_not_see_a_worker_is_told_so() {
-    struct Nobody;
-    impl Policy for Nobody {
+    struct DenyAll;
+    impl Policy for DenyAll {
         fn permits(&self, _: Operation, _: &RuntimeId, _: Option<&crate::id::WorkerId>) -> bool {
             false
         }
@@ -306,7 +306,7 @@ fn who_may_not_see_a_worker_is_told_so() {
     let kind = |policy: &dyn Policy, worker| {
         registry(1).permit_observation(policy, worker).map_err(|error| error.kind())
     };
-    assert_eq!(kind(&Nobody, &worker), Err(ErrorKind::Denied));
+    assert_eq!(kind(&DenyAll, &worker), Err(ErrorKind::Denied));
     assert_eq!(kind(&crate::policy::AllowAll, &worker), Ok(()));
     let nowhere = WorkerRef { runtime_id: id("c"), ..worker.clone() };
     assert_eq!(kind(&crate::policy::AllowAll, &nowhere), Err(ErrorKind::UnknownRuntime));

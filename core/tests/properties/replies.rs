@@ -168,7 +168,7 @@ proptest! {
                 prop_assert_eq!(denied, [401, 403].contains(&status));
                 let redirected = rejection.kind == ErrorKind::UnexpectedRedirect;
                 prop_assert_eq!(redirected, (300..400).contains(&status));
-                prop_assert!(rejection.kind != ErrorKind::WorkerNotFound, "nobody said so");
+                prop_assert!(rejection.kind != ErrorKind::WorkerNotFound, "the reply did not say so");
             }
         }
     }

@@ -316,9 +316,9 @@ proptest! {
 
     #[test]
     fn no_request_upsets_anybody(request in any_request()) {
-        let door = AccessGuard::new(vec!["gate.example".parse().unwrap()], Vec::new(), "token".parse().ok());
+        let guard = AccessGuard::new(vec!["gate.example".parse().unwrap()], Vec::new(), "token".parse().ok());
         let (head, body) = request.into_parts();
-        if let Decision::Refused(error) = door.examine(&head).decision {
+        if let Decision::Refused(error) = guard.examine(&head).decision {
             is_refusal(&error, &head.method);
         }
         let routed = Route::parse(&head);

@@ -60,7 +60,7 @@ fn lists_are_in_the_order_of_creation() {
     // A page goes on where it was, although the worker that it ended with is gone.
     records.remove(&id("a"));
     assert_eq!(names(records.after(records.place(&id("a")).unwrap())), ["m"]);
-    assert_eq!((records.place(&id("nobody")), records.is_known(&id("a"))), (None, true));
+    assert_eq!((records.place(&id("missing")), records.is_known(&id("a"))), (None, true));
 }
 
 #[test]

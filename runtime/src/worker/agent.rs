@@ -347,7 +347,7 @@ impl<'a, S: AgentSink> Attendant<'a, S> {
     }
 
     fn turn(&mut self, process: Option<&Process>, at_most: Option<Duration>) -> Turn {
-        // What is not read makes the process wait, as in any pipe. When it is gone there is nobody to wait.
+        // What is not read makes the process wait, as in any pipe. When it is gone there is no process to wait.
         let has_room = process.is_none() || self.sink.has_room();
         let mut turn = Turn::Nothing;
         for (watched, flags) in self.poll(process, at_most, has_room) {

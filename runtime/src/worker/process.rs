@@ -75,7 +75,7 @@ impl Process {
             Ok(Some((Message::Started(pid), _))) => Ok((Self { control }, pid)),
             Ok(Some((Message::NotStarted(refusal), _))) => Err(Some(refusal)),
             Ok(_) => match sent {
-                // Nobody can have read it, so that nothing was started.
+                // It cannot have been read, so that nothing was started.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(None),
                 Err(error) => Err(helper(error)),
                 Ok(()) => Err(Some(NotStarted { step: Step::Helper, errno: 0 })),

@@ -12,7 +12,7 @@ use tungstenite::{HandshakeError, Message, WebSocket};
 
 use super::{Server, TCP, exchange};
 
-/// For longer than this nobody would wait.
+/// How long a test waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Stream(WebSocket<TcpStream>);

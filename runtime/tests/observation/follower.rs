@@ -11,7 +11,7 @@ use sekisho_core::id::WorkerId;
 use sekisho_runtime::{Runtime, Subscription};
 use serde_json::Value;
 
-/// For longer than this nobody would wait.
+/// How long a test waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Unpark(Thread);

@@ -22,7 +22,7 @@ use crate::archive::{Archive, FoundItems, StoredPage, StoredRuntime, StoredWorke
 use crate::problem::{Problem, WorkerProblem};
 use crate::request::RequestRecord;
 
-/// How long a reader waits while the owner does what nobody may see half done.
+/// How long a reader waits while the owner does what must not be seen half done.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How often a reading begins anew because the owner has come or gone meanwhile.
@@ -43,7 +43,7 @@ impl std::fmt::Debug for ForeignStore {
     }
 }
 
-/// How a file that belongs to somebody else is read.
+/// How a file of another process is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Manner {
     /// This process is the owner: its index of the log is shared.

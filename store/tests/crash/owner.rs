@@ -28,7 +28,7 @@ pub(crate) fn options() -> Options {
     Options { retention, ..Options::default() }
 }
 
-/// What the item of a sequence says: whoever reads it can tell whether it is the right one.
+/// What the item of a sequence says: a reader can tell from it whether it is the right one.
 pub(crate) fn content(worker: WorkerNo, sequence: u64) -> String {
     let length = usize::try_from((sequence * 7919) % 600).expect("small");
     format!("{worker}:{sequence}:{}", "x".repeat(length))

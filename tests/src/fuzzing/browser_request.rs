@@ -27,7 +27,7 @@ pub fn browser_request(data: &[u8]) {
                     assert_eq!(head.method, Method::GET);
                     let cursor = viewed.cursor.is_some();
                     let asked = head.uri.query().is_some() || form == Form::ServerSentEvents;
-                    assert!(!cursor || asked, "nobody wrote a cursor");
+                    assert!(!cursor || asked, "the request has no cursor");
                 }
             }
         }
@@ -58,18 +58,18 @@ fn read(data: &[u8]) -> Option<Request<Bytes>> {
     Some(request)
 }
 
-/// Whether the door lets it in.
+/// Whether the access guard admits it.
 fn examine(head: &Parts) -> bool {
     let hosts = vec!["gate.example".parse().unwrap()];
     let origins = vec!["https://app.example".parse().unwrap()];
-    let door = AccessGuard::new(hosts, origins, "gate-token".parse().ok());
-    match door.examine(head).decision {
+    let guard = AccessGuard::new(hosts, origins, "gate-token".parse().ok());
+    match guard.examine(head).decision {
         Decision::Admitted => {
             let guarded = head.uri.path().starts_with("/api/");
             let shown = head.headers.iter().any(|(_, value)| {
                 value.as_bytes().windows(b"gate-token".len()).any(|part| part == b"gate-token")
             });
-            assert!(!guarded || shown, "nobody showed the token");
+            assert!(!guarded || shown, "the request does not carry the token");
             true
         }
         Decision::Preflight(response) => {

@@ -106,25 +106,29 @@ pub fn all() -> Vec<Scenario> {
 }
 
 fn connecting() -> Vec<Scenario> {
-    let nobody = || vec![vec![]];
+    let no_connection = || vec![vec![]];
     vec![
-        scenario("the name does not resolve", nobody(), &[Stopped("network_error", Some("resolve"))])
+        scenario("the name does not resolve", no_connection(), &[Stopped("network_error", Some("resolve"))])
             .over(&[Way::Unresolved])
             .gives_up(),
         scenario(
             "the connection is refused, or there is no such socket",
-            nobody(),
+            no_connection(),
             &[Stopped("network_error", Some("connect"))],
         )
         .over(&[Way::Refused, Way::NoSocket, Way::FullSocket])
         .gives_up(),
-        scenario("nobody answers the connection", nobody(), &[Stopped("runtime_timeout", Some("connect"))])
-            .over(&[Way::Full])
-            .short()
-            .gives_up(),
+        scenario(
+            "the connection is not answered",
+            no_connection(),
+            &[Stopped("runtime_timeout", Some("connect"))],
+        )
+        .over(&[Way::Full])
+        .short()
+        .gives_up(),
         scenario(
             "the certificate is not trusted, or is of another name",
-            nobody(),
+            no_connection(),
             &[Stopped("network_error", Some("tls"))],
         )
         .over(&[Way::Untrusted, Way::Misnamed])

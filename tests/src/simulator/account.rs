@@ -15,7 +15,7 @@ use super::ledger::At;
 use super::scripted::worker_name;
 use super::world::Site;
 
-/// A cursor that somebody has seen.
+/// A cursor that a viewer has seen.
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) cursor: String,
@@ -114,7 +114,7 @@ impl Account {
             return Err((Invariant::FramesInOrder, "a frame without anything in it".to_owned()));
         };
         if envelope.runtime_id != site.runtime_id.as_str() || envelope.worker_id != worker_name(worker) {
-            return Err((Invariant::FramesInOrder, "an event of somebody else's".to_owned()));
+            return Err((Invariant::FramesInOrder, "an event of another worker".to_owned()));
         }
         let id = (key, runtime, envelope.event_id.to_string());
         let (text, is_honest) = (text.clone(), site.plan.kind.is_honest());
@@ -151,7 +151,7 @@ impl Account {
             }
             "upstream_disconnected" | "upstream_resumed" => {}
             _ if is_the_end => return Ok(()),
-            _ => return Err((Invariant::TypedEnd, format!("nobody knows {code}"))),
+            _ => return Err((Invariant::TypedEnd, format!("{code} is not a known close code"))),
         }
         census.count_code("viewer", &code.replace("caught_up", "caught up"));
         Ok(())

@@ -83,7 +83,7 @@ impl Embedded {
         }
     }
 
-    /// Something happens in a worker: somebody else speaks to it.
+    /// Something happens in a worker: another client speaks to it.
     pub(super) fn publish(&mut self, worker: usize, text: &str) {
         let Ok(worker_id) = worker_name(worker).parse() else { return };
         let input = Input::new(InputKind::System, text);

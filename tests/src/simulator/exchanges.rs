@@ -36,7 +36,7 @@ pub(super) struct Parcel {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Comes,
-    /// The transport has given up, or nobody ever asks it.
+    /// The transport has given up, or is never asked.
     Unheard,
     Fails(FailureCause),
     /// A proxy that lost the runtime half-way answers instead.

@@ -174,7 +174,7 @@ impl World<'_> {
         self.sites[runtime].machine.set_known_tokens(known);
     }
 
-    /// A gateway starts over. Whatever it was doing is not done any more, and nobody is told.
+    /// A gateway starts over. Whatever it was doing is not done any more, and no client is told.
     pub(super) fn crash(&mut self, gateway: usize) {
         self.census.count("gateway", "crash");
         self.drop_calls(gateway);

@@ -23,7 +23,7 @@ pub(super) struct Hostile {
     runtime_id: String,
     chance: Chance,
     secrets: Secrets,
-    /// What it was shown, and which tokens every gateway knows: nobody can keep in what he has never heard of.
+    /// What it was shown, and which tokens every gateway knows: a gateway cannot hide what it has never been told.
     tokens: VecDeque<String>,
     known: Vec<usize>,
     paths: VecDeque<String>,

@@ -27,7 +27,7 @@ pub(super) struct Conn {
     /// When the last thing on its way arrives: nothing overtakes it.
     free_at: Time,
     in_transit: usize,
-    /// Nothing gets through for the time being; or never, and nobody is told.
+    /// Nothing gets through for the time being; or never, without an error at either end.
     held: bool,
     broken: bool,
     waiting: VecDeque<Wire>,

@@ -225,7 +225,7 @@ pub enum With {
     Earlier(usize),
     /// With the last cursor, a character of which has changed.
     Damaged,
-    /// With a cursor that somebody saw of another worker.
+    /// With a cursor that a viewer saw of another worker.
     Foreign,
 }
 
@@ -240,7 +240,7 @@ pub enum Weather {
     Unresolved,
     /// Its certificate is not trusted.
     Untrusted,
-    /// Nothing gets through in either direction, and nobody is told.
+    /// Nothing gets through in either direction, without an error at either end.
     Partition,
     /// Requests are lost on their way.
     LosesRequests,
@@ -273,7 +273,7 @@ pub enum Breakage {
     Orderly,
     /// What is on its way is lost.
     Abrupt,
-    /// Nobody is told.
+    /// Without an error at either end.
     Silent,
     /// With something that is not WebSocket.
     Garbled,

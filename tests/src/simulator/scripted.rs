@@ -364,7 +364,7 @@ impl Scripted {
         }
         if cursor.is_some() {
             subscription.next = place.index;
-            // Whoever subscribes before reading the backlog hears the end of it twice.
+            // A runtime that subscribes before it reads the backlog sends the end of it twice.
             let repeats = std::mem::take(&mut self.repeats).min(head.index - place.index);
             if let (true, Some(life)) = (repeats > 0, self.workers[worker].lives.last()) {
                 let frames = |from: u32| life[from as usize..].iter().map(|told| told.frame.clone());

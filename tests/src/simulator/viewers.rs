@@ -15,14 +15,14 @@ use super::scripted::worker_name;
 use super::sessions::SessionRun;
 use super::world::{Event, World, runtime_name};
 
-/// How long somebody stays away who was sent away and comes back.
+/// How long a viewer that was sent away stays away before it comes back.
 const AWAY: Time = Time::from_millis(700);
 
-/// How long before the end somebody must have come to have seen everything by then: long enough to notice a
+/// How long before the end a viewer must have joined to have seen everything by then: long enough to notice a
 /// connection that is gone, and to make another.
 const SETTLED: Time = Time::from_secs(45);
 
-/// Somebody who comes and goes.
+/// A viewer that comes and goes.
 pub(super) struct Person {
     pub(super) runtime: usize,
     pub(super) worker: usize,
@@ -205,7 +205,7 @@ impl World<'_> {
         }
     }
 
-    /// All viewers of a gateway lose their connections, and nobody tells them why.
+    /// All viewers of a gateway lose their connections, without a close frame.
     pub(super) fn drop_viewers(&mut self, gateway: usize) {
         for viewer in 0..self.viewers.len() {
             let stay = self.viewers[viewer].stay.take_if(|stay| stay.gateway == gateway);

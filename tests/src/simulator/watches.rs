@@ -34,7 +34,7 @@ pub(super) struct WatchRun {
     /// Names the wake-up that still counts.
     wake: u64,
     why: Option<WatchWait>,
-    /// When something good was last heard, or somebody began to listen.
+    /// When something good was last heard, or a viewer began to listen.
     good_at: Time,
     /// Where the last event that it passed on stands.
     at: Option<At>,
@@ -211,7 +211,7 @@ impl World<'_> {
         Advance::Waiting
     }
 
-    /// Whoever wants to hear from a watch begins to listen now.
+    /// The caller begins to listen to a watch now.
     pub(super) fn begin_to_listen(&mut self, number: usize) {
         self.watches[number].good_at = self.now();
     }
@@ -248,7 +248,7 @@ impl World<'_> {
                 WatchInput::Refused(id, response)
             }
             Wire::Lost(loss) => {
-                // Where nobody tells the truth anything is a reason.
+                // Where the runtime does not tell the truth anything is a reason.
                 self.watches[number].excused |= loss == Loss::TooLarge;
                 WatchInput::Lost(id, loss)
             }
@@ -345,7 +345,7 @@ impl World<'_> {
         }
     }
 
-    /// A stream that is neither good nor tried again in vain for too long is one that nobody looks after.
+    /// A stream that is neither good nor tried again in vain for too long is one that is not looked after.
     fn check_progress(&mut self, number: usize) {
         let run = &self.watches[number];
         let limits = self.sites[run.runtime].plan.limits();
@@ -358,7 +358,7 @@ impl World<'_> {
         }
     }
 
-    /// Lets go of a watch that nobody wants any more.
+    /// Lets go of a watch that no viewer wants any more.
     pub(super) fn drop_watch(&mut self, number: usize) {
         self.hang_up(number);
         self.watches[number].over = true;

@@ -85,7 +85,7 @@ pub(super) struct Site {
     pub(super) stalled: VecDeque<Parcel>,
     /// Streams that are open.
     pub(super) conns: Vec<usize>,
-    /// Whether it ever lacked a worker that somebody wants to see.
+    /// Whether it ever lacked a worker that a viewer wants to see.
     pub(super) lacked: bool,
     pub(super) published: u32,
     /// Commands under a key that were sent to it: their numbers and workers.

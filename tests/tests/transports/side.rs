@@ -37,7 +37,7 @@ pub(crate) trait Side {
     fn watch(&self, watch: Watch, hear: &mut dyn FnMut(Next) -> Wish);
 }
 
-/// What somebody who hears of a stream wants to happen.
+/// What the receiver of a stream wants to happen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// To hear more.

@@ -243,7 +243,7 @@ fn acks_and_transcripts() {
     assert_eq!(body(&response), expected);
 }
 
-/// Shows runtime `one` to nobody and no content at all.
+/// Shows runtime `one` to no client, and no content at all.
 struct Strict;
 
 impl Policy for Strict {

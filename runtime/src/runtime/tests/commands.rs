@@ -201,7 +201,7 @@ fn lists_come_in_pages_and_by_what_workers_are() {
     // A page goes on although what it ended with is gone.
     assert_eq!(delete(&runtime, &format!("{WORKERS}/{}", made[3])).0, 204);
     assert_eq!(list(&format!("limit=2&after={}", made[3])), (vec![4, 5], next(5)));
-    assert_eq!(refused(get(&runtime, "/v1/workers?after=nobody")), (400, "invalid_query".into()));
+    assert_eq!(refused(get(&runtime, "/v1/workers?after=missing")), (400, "invalid_query".into()));
 }
 
 #[test]

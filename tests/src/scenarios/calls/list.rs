@@ -13,24 +13,24 @@ pub(super) fn all() -> Vec<Scenario> {
 }
 
 fn connecting() -> Vec<Scenario> {
-    let nobody = || vec![vec![]];
+    let no_connection = || vec![vec![]];
     vec![
-        scenario("the name does not resolve", nobody()).over(&[Way::Unresolved]).fails_in(
+        scenario("the name does not resolve", no_connection()).over(&[Way::Unresolved]).fails_in(
             "resolve",
             "network_error",
             "not_applied",
             Always,
         ),
-        scenario("the connection is refused, or there is no such socket", nobody())
+        scenario("the connection is refused, or there is no such socket", no_connection())
             .over(&[Way::Refused, Way::NoSocket, Way::FullSocket])
             .fails_in("connect", "network_error", "not_applied", Always),
-        scenario("nobody answers the connection", nobody()).over(&[Way::Full]).short().fails_in(
+        scenario("the connection is not answered", no_connection()).over(&[Way::Full]).short().fails_in(
             "connect",
             "runtime_timeout",
             "not_applied",
             Never,
         ),
-        scenario("the certificate is not trusted, or is of another name", nobody())
+        scenario("the certificate is not trusted, or is of another name", no_connection())
             .over(&[Way::Untrusted, Way::Misnamed])
             .fails_in("tls", "network_error", "not_applied", Never),
         scenario(
@@ -39,12 +39,9 @@ fn connecting() -> Vec<Scenario> {
         )
         .over(&[Way::Plaintext])
         .fails_in("tls", "network_error", "not_applied", Never),
-        scenario("TLS is expected, and the connection is closed", nobody()).over(&[Way::Plaintext]).fails_in(
-            "tls",
-            "network_error",
-            "not_applied",
-            Never,
-        ),
+        scenario("TLS is expected, and the connection is closed", no_connection())
+            .over(&[Way::Plaintext])
+            .fails_in("tls", "network_error", "not_applied", Never),
         scenario("TLS is expected, and nothing is said", vec![vec![Stall]])
             .over(&[Way::Plaintext])
             .short()
@@ -425,10 +422,8 @@ fn reuse() -> Vec<Scenario> {
         )
         .over(EVERY_WAY)
         .twice(),
-        answered("a connection that the runtime closed while nobody used it", [ANSWER])
-            .over(EVERY_WAY)
-            .twice(),
-        answered("a TLS session that the runtime ended while nobody used it", [ANSWER, EndSession, Stall])
+        answered("a connection that the runtime closed while it was idle", [ANSWER]).over(EVERY_WAY).twice(),
+        answered("a TLS session that the runtime ended while it was idle", [ANSWER, EndSession, Stall])
             .over(&[Way::Tls])
             .twice(),
         answered(

@@ -1,4 +1,4 @@
-//! The way in, as a client from outside sees it: identifiers, hosts, origins, tokens, media types and sizes.
+//! What a client is asked for before anything is routed: identifiers, hosts, origins, tokens, media types and sizes.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::io::{Read, Write};
