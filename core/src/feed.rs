@@ -12,6 +12,7 @@
 //! [needs a snapshot](Join::NeedsSnapshot), and gets it in the same way.
 
 mod encoder;
+mod index;
 
 use std::collections::VecDeque;
 
@@ -21,6 +22,7 @@ pub use encoder::{
 };
 
 use crate::cursor::UpstreamCursor;
+use index::Index;
 
 /// The bounds of a feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +47,9 @@ impl Default for FeedLimits {
 pub struct Feed {
     limits: FeedLimits,
     ring: VecDeque<Item>,
+    /// The number of the newest frame in the ring with each cursor, so that the search for one takes as long in a full
+    /// ring as in an empty one: a replay asks after each of its frames.
+    numbers: Index,
     /// The number of the ring's first frame.
     first: u64,
     bytes: usize,
@@ -91,7 +96,8 @@ pub enum Next {
 impl Feed {
     /// A feed that has nothing yet.
     pub fn new(limits: FeedLimits) -> Self {
-        Self { limits, ring: VecDeque::new(), first: 0, bytes: 0, snapshot: None, newest: None }
+        let (ring, numbers) = Default::default();
+        Self { limits, ring, numbers, first: 0, bytes: 0, snapshot: None, newest: None }
     }
 
     /// Takes the next frame.
@@ -101,6 +107,7 @@ impl Feed {
         }
         if let Some(cursor) = item.upstream_cursor() {
             self.newest = Some(cursor.clone());
+            self.numbers.insert(cursor, self.end());
         }
         self.bytes += item.text().len();
         self.ring.push_back(item);
@@ -110,6 +117,9 @@ impl Feed {
         {
             let Some(oldest) = self.ring.pop_front() else { break };
             self.bytes -= oldest.text().len();
+            if let Some(cursor) = oldest.upstream_cursor() {
+                self.numbers.remove(cursor, self.first);
+            }
             self.first += 1;
         }
     }
@@ -134,8 +144,8 @@ impl Feed {
         match cursor {
             None if retained => ready(after_snapshot, Some(snapshot.clone())),
             None => Join::NeedsSnapshot,
-            Some(cursor) => match self.ring.iter().rposition(|item| item.upstream_cursor() == Some(cursor)) {
-                Some(index) => ready(self.first + index as u64 + 1, None),
+            Some(cursor) => match self.numbers.get(cursor) {
+                Some(number) => ready(number + 1, None),
                 None if retained && snapshot.upstream_cursor() == Some(cursor) => ready(after_snapshot, None),
                 None if is_newest(Some(cursor)) => ready(self.first, None),
                 None => Join::NeedsReplay,

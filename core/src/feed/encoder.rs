@@ -1,6 +1,7 @@
 //! The frames that viewers are shown, encoded.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,16 +26,25 @@ pub const UPSTREAM_RESUMED: &str = "upstream_resumed";
 /// The code of the notice that what lies between here and the snapshot that follows is lost.
 pub const RESYNCHRONIZED: &str = "resynchronized";
 
+/// How the text of an event begins.
+const BEFORE_CURSOR: &str = r#"{"kind":"event","envelope":{"cursor":""#;
+
+/// Where the cursor stands in it.
+const CURSOR_AT: usize = BEFORE_CURSOR.len();
+
 /// A frame for viewers: encoded once, however many it goes to. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct Item(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
     kind: ItemKind,
-    /// The sealed cursor, where the frame has one.
-    cursor: Bytes,
+    /// Where in the text the sealed cursor stands; nowhere where the frame has none.
+    cursor: Range<usize>,
     text: Bytes,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 enum ItemKind {
     Snapshot(UpstreamCursor),
     Event(UpstreamCursor),
@@ -49,17 +59,18 @@ enum ItemKind {
 impl Item {
     /// The WebSocket text message: JSON in a single line.
     pub fn text(&self) -> &Bytes {
-        &self.text
+        &self.0.text
     }
 
     /// The cursor that a viewer may come back with, where the frame has one.
     pub fn cursor(&self) -> Option<&str> {
-        std::str::from_utf8(&self.cursor).ok().filter(|cursor| !cursor.is_empty())
+        let cursor = self.0.text.get(self.0.cursor.clone())?;
+        std::str::from_utf8(cursor).ok().filter(|cursor| !cursor.is_empty())
     }
 
     /// The runtime's own cursor behind it, if it has one.
     pub fn upstream_cursor(&self) -> Option<&UpstreamCursor> {
-        match &self.kind {
+        match &self.0.kind {
             ItemKind::Snapshot(cursor) | ItemKind::Event(cursor) => Some(cursor),
             ItemKind::Away | ItemKind::Notice | ItemKind::Gap => None,
         }
@@ -67,17 +78,17 @@ impl Item {
 
     /// Whether it tells of an outage, to viewers that are live.
     pub fn is_notice(&self) -> bool {
-        matches!(self.kind, ItemKind::Away | ItemKind::Notice)
+        matches!(self.0.kind, ItemKind::Away | ItemKind::Notice)
     }
 
     /// Whether it tells that the runtime is away.
     pub(super) fn is_away(&self) -> bool {
-        self.kind == ItemKind::Away
+        self.0.kind == ItemKind::Away
     }
 
     /// Whether it is a snapshot.
     pub fn is_snapshot(&self) -> bool {
-        matches!(self.kind, ItemKind::Snapshot(_))
+        matches!(self.0.kind, ItemKind::Snapshot(_))
     }
 }
 
@@ -137,7 +148,7 @@ impl Encoder {
             Vec::with_capacity(payload.len().min(self.max_event) + cursor.len() + event_id.len() + 400);
         // Both ids and the cursor are made of characters that JSON has no need to escape.
         for part in [
-            r#"{"kind":"event","envelope":{"cursor":""#,
+            BEFORE_CURSOR,
             &cursor,
             r#"","event_id":"#,
             &event_id,
@@ -161,7 +172,8 @@ impl Encoder {
             text.extend(payload.iter().map(in_one_line));
         }
         text.extend_from_slice(b"}}");
-        Item { kind: kind(upstream_cursor), cursor: cursor.into(), text: text.into() }
+        let at = CURSOR_AT..CURSOR_AT + cursor.len();
+        Item(Arc::new(Encoded { kind: kind(upstream_cursor), cursor: at, text: text.into() }))
     }
 }
 
@@ -173,7 +185,7 @@ impl fmt::Debug for Encoder {
 
 fn diagnostic_frame(kind: ItemKind, diagnostic: Diagnostic) -> Item {
     let text = diagnostic_text(&diagnostic);
-    Item { kind, cursor: Bytes::new(), text }
+    Item(Arc::new(Encoded { kind, cursor: 0..0, text }))
 }
 
 fn notice(diagnostic: Diagnostic) -> Item {

@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cursor::CursorKey;
+use crate::cursor::{COMPARISONS, CursorKey};
 use crate::error::{Error, ErrorKind};
 use crate::id::WorkerRef;
 use crate::policy::AllowAll;
@@ -266,5 +267,40 @@ fn outages_push_nobody_out_who_has_seen_everything() {
         let (mut viewer, opening) = ready(&after_snapshot, from);
         assert_eq!(opening.is_some(), from.is_none());
         assert_eq!(given(&after_snapshot, &mut viewer), ["upstream_disconnected", "caught_up"]);
+    }
+}
+
+#[test]
+fn a_place_is_found_as_fast_in_a_full_ring_as_in_a_small_one() {
+    let full = feed(8192, (0..8192).map(|number| event(&format!("c{number}"))).chain([snapshot("d0")]));
+    for (at, is_there) in [("c1", true), ("c5000", true), ("d0", true), ("c0", false), ("b9", false)] {
+        let at = place(at);
+        let before = COMPARISONS.get();
+        let joined = full.join(Some(&at));
+        let comparisons = COMPARISONS.get() - before;
+        assert_eq!(matches!(joined, Join::Ready(..)), is_there, "{at:?}");
+        // One in the index, one with the snapshot, two with the newest.
+        assert!(comparisons <= 8, "{comparisons} comparisons among {} frames", full.retained().0);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_place_is_where_the_ring_has_it_last(
+        cursors in prop::collection::vec(0..12u8, 0..60),
+        max_frames in 1..10usize,
+    ) {
+        let items = cursors.iter().map(|number| event(&format!("c{number}")));
+        let feed = feed(max_frames, [snapshot("s")].into_iter().chain(items));
+        for number in 0..12u8 {
+            let wanted = place(&format!("c{number}"));
+            let last = feed.ring.iter().rposition(|item| item.upstream_cursor() == Some(&wanted));
+            let after = |position: FeedPosition| position.next - feed.first;
+            match feed.join(Some(&wanted)) {
+                Join::Ready(position, None) => prop_assert_eq!(last.map(|last| last as u64 + 1), Some(after(position))),
+                other => prop_assert!(last.is_none() && matches!(other, Join::NeedsReplay)),
+            }
+        }
+        prop_assert!(feed.numbers.len() <= feed.ring.len(), "the index holds nothing that the ring does not");
     }
 }
