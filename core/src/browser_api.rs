@@ -12,6 +12,68 @@
 //! A request that [`Observation::parse`] makes something of wants a stream instead: [`viewer`](super::viewer) says how.
 //!
 //! Every step may end in an [`Error`](crate::error::Error), of which [`problem`] makes the response.
+//!
+//! ```
+//! use std::time::{Instant, SystemTime};
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use sekisho_core::browser_api::{AccessGuard, Decision, Exchange, Now, Route, problem};
+//! use sekisho_core::call::{Call, CallInput, CallOutput};
+//! use sekisho_core::error::Error;
+//! use sekisho_core::policy::AllowAll;
+//! use sekisho_core::registry::{Registry, RuntimeSpec};
+//! use sekisho_core::runtime_api::Reply;
+//!
+//! /// Drives a call with a transport that has one answer for everything.
+//! fn drive(call: &mut Call) -> Result<Reply, Error> {
+//!     loop {
+//!         match call.poll(Instant::now()) {
+//!             CallOutput::Send(attempt) => {
+//!                 let response = Response::new(r#"{"workers":[]}"#.into());
+//!                 call.handle(Instant::now(), CallInput::Response(attempt.id, response));
+//!             }
+//!             CallOutput::RefreshCredential => call.handle(Instant::now(), CallInput::Credential(None)),
+//!             CallOutput::Wait { until, .. } => std::thread::sleep(until - Instant::now()),
+//!             CallOutput::Done(result) => return result,
+//!         }
+//!     }
+//! }
+//!
+//! /// Steps 2 to 6.
+//! fn perform(registry: &mut Registry, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+//!     let (head, body) = request.into_parts();
+//!     let action = Route::parse(&head)?.action(&body)?;
+//!     let (exchange, mut calls) = Exchange::begin(registry, &AllowAll, Instant::now(), false, action);
+//!     let results = calls.iter_mut().map(drive).collect();
+//!     for call in calls {
+//!         registry.finish(Instant::now(), call);
+//!     }
+//!     let now = Now { instant: Instant::now(), wall: SystemTime::now() };
+//!     Ok(exchange.response(registry, &AllowAll, now, results)?)
+//! }
+//!
+//! let spec = RuntimeSpec::remote("box".parse()?, "https://10.0.0.5:7700".parse()?, None);
+//! let mut registry = Registry::new(vec![spec], 1)?;
+//! let guard = AccessGuard::new(Vec::new(), Vec::new(), None);
+//! let mut serve = |uri: &str| {
+//!     let request = Request::get(uri).header("host", "localhost").body(Bytes::new()).unwrap();
+//!     let (head, body) = request.into_parts();
+//!     let mut admission = guard.examine(&head);
+//!     let mut response = match std::mem::replace(&mut admission.decision, Decision::Admitted) {
+//!         Decision::Admitted => perform(&mut registry, Request::from_parts(head, body))
+//!             .unwrap_or_else(|error| problem(&error)),
+//!         Decision::Preflight(response) => response,
+//!         Decision::Refused(error) => problem(&error),
+//!     };
+//!     admission.add_cors_headers(response.headers_mut());
+//!     response
+//! };
+//! let list = serve("/api/runtimes/box/workers");
+//! assert_eq!((list.status().as_u16(), &list.body()[..]), (200, &br#"{"items":[],"diagnostics":[]}"#[..]));
+//! assert_eq!(serve("/api/runtimes/other/workers").status(), 404);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod access_guard;
 mod exchange;

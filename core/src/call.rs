@@ -40,7 +40,7 @@ use bytes::Bytes;
 use http::Response;
 
 use crate::backoff::{Jitter, doubled};
-use crate::error::{Error, ErrorKind, NetworkPhase, Outcome, TimeoutPhase};
+use crate::error::{Error, ErrorKind, Misuse, NetworkPhase, Outcome, TimeoutPhase};
 use crate::id::RuntimeId;
 use crate::runtime_api::{Command, Feature, Operation, Reply, RuntimeSummary};
 use crate::secret::{SharedAccess, Token};
@@ -99,7 +99,7 @@ pub enum CallOutput {
         /// What for.
         why: CallWait,
     },
-    /// The end. It is said once.
+    /// The end. It is reported once: a call that is polled after it says that this is a [`Misuse`].
     Done(Result<Reply, Error>),
 }
 
@@ -266,10 +266,7 @@ impl Call {
             State::Pausing { until } => CallOutput::Wait { until, why: CallWait::Backoff },
             State::Attempting { until, .. } => CallOutput::Wait { until, why: CallWait::Attempt },
             State::Refreshing(_) => CallOutput::Wait { until: self.deadline, why: CallWait::Credential },
-            State::Ended => {
-                let detail = "the call was polled past its end";
-                CallOutput::Done(Err(Error::with_detail(ErrorKind::Internal, detail)))
-            }
+            State::Ended => CallOutput::Done(Err(Misuse::PolledAfterEnd.into())),
         }
     }
 

@@ -4,6 +4,7 @@
 //! type is ever part of one; what a runtime wrote is scrubbed and bounded before it gets here.
 
 mod kind;
+mod misuse;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{RuntimeId, WorkerId};
 pub use kind::{ErrorKind, NetworkPhase, TimeoutPhase};
+pub use misuse::Misuse;
 
 /// The longest text of a runtime that is repeated in an error, in characters.
 pub const MAX_RUNTIME_TEXT: usize = 512;
@@ -55,6 +57,7 @@ struct Facts {
     outcome: Option<Outcome>,
     runtime_code: Option<String>,
     retry_after: Option<Duration>,
+    misuse: Option<Misuse>,
 }
 
 impl Error {
@@ -75,6 +78,7 @@ impl Error {
             outcome: None,
             runtime_code: None,
             retry_after: None,
+            misuse: None,
         }))
     }
 
@@ -136,6 +140,11 @@ impl Error {
     /// How long to wait before another try, where the runtime or the gateway said so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// The mistake of the embedding program that caused it, where it was one.
+    pub fn misuse(&self) -> Option<Misuse> {
+        self.0.misuse
     }
 
     /// For a refusal by the gateway, made before anything left it: a command that would have changed something

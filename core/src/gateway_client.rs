@@ -8,6 +8,60 @@
 //! A program that goes to the runtimes by itself needs neither [`Gateway`] nor [`GatewayStream`]. It reads the responses of
 //! [`Exchange::response`](crate::browser_api::Exchange::response) and the frames of a
 //! [`Feed`](crate::feed::Feed) with the same [`answer`] and [`Frame`].
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use bytes::Bytes;
+//! use http::Response;
+//! use sekisho_core::browser_api::{Action, Items, WorkerView};
+//! use sekisho_core::gateway_client::{
+//!     Gateway, GatewayEvent, GatewayStreamInput, GatewayStreamOutput, answer,
+//! };
+//! use sekisho_core::id::WorkerRef;
+//! use sekisho_core::runtime_api::Command;
+//!
+//! let gateway = Gateway::new("https://gate.example".parse()?, None);
+//!
+//! // A command: one attempt, which a transport sends. This one has the answer at hand.
+//! let action = Action::Command { runtime_id: "box".parse()?, command: Command::workers() };
+//! let attempt = gateway.attempt(Instant::now(), &action);
+//! assert_eq!(attempt.request.uri(), "/api/runtimes/box/workers");
+//! let response = Response::new(Bytes::from_static(br#"{"items":[],"diagnostics":[]}"#));
+//! let body = answer(&action, Ok(response)).map_err(|problem| problem.code)?;
+//! let workers: Items<WorkerView> = serde_json::from_slice(&body)?;
+//! assert!(workers.items.is_empty());
+//!
+//! // A worker's stream. The connection of this example has one message, and is closed because the worker is gone.
+//! let worker = WorkerRef { runtime_id: "box".parse()?, worker_id: "w".parse()? };
+//! let mut stream = gateway.open_stream(Instant::now(), &worker, None, 1);
+//! let message = r#"{"kind":"event","envelope":{"cursor":"AQ","event_id":"e1","payload":{}}}"#;
+//! let mut messages = vec![Some(message), None].into_iter();
+//! let (mut now, mut open, mut events) = (Instant::now(), None, 0);
+//! loop {
+//!     match stream.poll(now) {
+//!         GatewayStreamOutput::Connect(connect) => {
+//!             open = Some(connect.id);
+//!             stream.handle(now, GatewayStreamInput::Opened(connect.id));
+//!         }
+//!         GatewayStreamOutput::Ping(_) => {}
+//!         GatewayStreamOutput::Close(_) => open = None,
+//!         GatewayStreamOutput::Event(GatewayEvent::Event(_)) => events += 1,
+//!         GatewayStreamOutput::Event(_) => {}
+//!         GatewayStreamOutput::Wait { until, .. } => match (open, messages.next()) {
+//!             (Some(id), Some(Some(text))) => stream.handle(now, GatewayStreamInput::Frame(id, text.into())),
+//!             (Some(id), _) => {
+//!                 open = None;
+//!                 stream.handle(now, GatewayStreamInput::Closed(id, Some(4504)));
+//!             }
+//!             (None, _) => now = until,
+//!         },
+//!         GatewayStreamOutput::Stopped(end) => break assert!(end.is_err()),
+//!     }
+//! }
+//! assert_eq!(events, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod end_detector;
 mod problem;

@@ -68,13 +68,11 @@
 //! ```
 //! use std::time::Instant;
 //!
-//! use sekisho_core::call::{Call, CallInput, CallLimits, CallOutput};
-//! use sekisho_core::error::{ErrorKind, NetworkPhase};
-//! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
+//! use sekisho_core::call::{CallInput, CallOutput};
+//! use sekisho_core::error::NetworkPhase;
+//! use sekisho_core::registry::{Registry, RuntimeSpec};
 //! use sekisho_core::runtime_api::{Command, Reply};
-//! use sekisho_core::secret::Access;
 //! use sekisho_core::transport::{Attempt, Failure, FailureCause};
-//! use sekisho_core::watch::GIVE_UP_AFTER;
 //!
 //! /// A transport of the simplest kind: the network is down, but for the second attempt.
 //! fn send(attempt: &Attempt, count: u32) -> CallInput {
@@ -84,18 +82,9 @@
 //!     }
 //! }
 //!
-//! let mut registry = Registry::new(
-//!     vec![RuntimeSpec {
-//!         runtime_id: "build-box".parse()?,
-//!         display_name: None,
-//!         kind: RuntimeKind::Remote,
-//!         access: Access::remote("https://10.0.0.5:7700".parse()?, Some("token".parse()?)),
-//!         limits: CallLimits::default(),
-//!         max_in_flight: 64,
-//!         give_up_after: GIVE_UP_AFTER,
-//!     }],
-//!     1,
-//! )?;
+//! let base_url = "https://10.0.0.5:7700".parse()?;
+//! let spec = RuntimeSpec::remote("build-box".parse()?, base_url, Some("token".parse()?));
+//! let mut registry = Registry::new(vec![spec], 1)?;
 //!
 //! // Time is an argument: here it jumps to wherever the call wants to be.
 //! let mut now = Instant::now();

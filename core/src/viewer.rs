@@ -45,25 +45,14 @@
 //! use sekisho_core::feed::FeedLimits;
 //! use sekisho_core::id::WorkerRef;
 //! use sekisho_core::policy::AllowAll;
-//! use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
-//! use sekisho_core::secret::Access;
+//! use sekisho_core::registry::{Registry, RuntimeSpec};
 //! use sekisho_core::viewer::{
 //!     SharedStream, SharedStreamInput, StreamContext, ViewerInput, ViewerOutput, ViewerSession,
 //! };
-//! use sekisho_core::watch::{GIVE_UP_AFTER, Observed, WatchEvent};
+//! use sekisho_core::watch::{Observed, WatchEvent};
 //!
-//! # let registry = Registry::new(
-//! #     vec![RuntimeSpec {
-//! #         runtime_id: "box".parse()?,
-//! #         display_name: None,
-//! #         kind: RuntimeKind::Remote,
-//! #         access: Access::remote("https://10.0.0.5:7700".parse()?, None),
-//! #         limits: Default::default(),
-//! #         max_in_flight: 64,
-//! #         give_up_after: GIVE_UP_AFTER,
-//! #     }],
-//! #     1,
-//! # )?;
+//! # let spec = RuntimeSpec::remote("box".parse()?, "https://10.0.0.5:7700".parse()?, None);
+//! # let registry = Registry::new(vec![spec], 1)?;
 //! let now = Instant::now();
 //! let key = CursorKey::from_bytes([7; CursorKey::LENGTH]);
 //! let context = Arc::new(StreamContext::new(key, Arc::new(AllowAll), FeedLimits::default(), 4096));

@@ -48,7 +48,7 @@ use http::Response;
 use crate::backoff::{Jitter, doubled};
 use crate::call::CallLimits;
 use crate::cursor::UpstreamCursor;
-use crate::error::{Error, ErrorKind, NetworkPhase, TimeoutPhase};
+use crate::error::{Error, ErrorKind, Misuse, NetworkPhase, TimeoutPhase};
 use crate::heartbeat::{Beat, Heartbeat};
 pub use crate::heartbeat::{PING_EVERY, PONG_WITHIN};
 use crate::id::WorkerRef;
@@ -279,10 +279,7 @@ impl Watch {
             State::Connecting { until, .. } => (*until, WatchWait::Connection),
             State::Refreshing { until, .. } => (*until, WatchWait::Credential),
             State::Connected(connection) => connection.wait(now),
-            State::Stopped => {
-                let detail = "the watch was polled past its end";
-                return WatchOutput::Stopped(Err(Error::with_detail(ErrorKind::Internal, detail)));
-            }
+            State::Stopped => return WatchOutput::Stopped(Err(Misuse::PolledAfterEnd.into())),
         };
         WatchOutput::Wait { until, why }
     }

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::browser_api::{Action, Exchange, Now, StreamRequest};
+use sekisho_core::browser_api::{Action, Exchange, Now, StreamRequest, problem};
 use sekisho_core::error::Error;
 use sekisho_core::policy::Policy;
 use sekisho_core::viewer::ViewerSession;
@@ -46,7 +46,8 @@ impl Gateway {
         };
         let ends = self.upstreams.drive_all(calls).await;
         let now = Now { instant: Instant::now(), wall: SystemTime::now() };
-        exchange.response(&self.upstreams.registry(), policy, now, ends)
+        let response = exchange.response(&self.upstreams.registry(), policy, now, ends);
+        response.unwrap_or_else(|misuse| problem(&misuse.into()))
     }
 
     /// Lets a viewer in.

@@ -113,7 +113,7 @@ impl Server {
             return Err(CallError::new(ErrorKind::Internal));
         };
         self.registry.finish(self.now.instant, call);
-        Ok(exchange.response(&self.registry, &AllowAll, self.now, vec![end]))
+        exchange.response(&self.registry, &AllowAll, self.now, vec![end]).map_err(CallError::from)
     }
 
     fn all(&mut self, response: Response<Bytes>) -> Result<Response<Bytes>, CallError> {

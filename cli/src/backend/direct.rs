@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use sekisho_config as config;
-use sekisho_core::browser_api::{Action, Exchange, Now};
+use sekisho_core::browser_api::{Action, Exchange, Now, problem};
 use sekisho_core::call::Call;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::FeedLimits;
@@ -133,6 +133,7 @@ impl Backend for Direct {
         let ends = runtimes.drive_all(calls);
         let now = Now { instant: Instant::now(), wall: SystemTime::now() };
         let response = exchange.response(&runtimes.registry(), &AllowAll, now, ends);
+        let response = response.unwrap_or_else(|misuse| problem(&misuse.into()));
         gateway_client::answer(action, Ok(response))
     }
 

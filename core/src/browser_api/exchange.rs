@@ -17,7 +17,7 @@ use super::view::{
 };
 use crate::call::Call;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::error::{Error, ErrorKind, Misuse, Outcome};
 use crate::id::RuntimeId;
 use crate::policy::Policy;
 use crate::registry::{OVERVIEW_TIMEOUT, Registry};
@@ -123,24 +123,26 @@ impl Exchange {
     }
 
     /// The response, from how the calls ended, in the order in which [`Exchange::begin`] gave them out.
+    ///
+    /// # Errors
+    /// A [`Misuse`] where `ends` are not the results of just those calls.
     pub fn response(
         self,
         registry: &Registry,
         policy: &dyn Policy,
         now: Now,
         ends: Vec<Result<Reply, Error>>,
-    ) -> Response<Bytes> {
+    ) -> Result<Response<Bytes>, Misuse> {
         let mut ends = ends.into_iter();
-        let unfinished = || Err(Error::with_detail(ErrorKind::Internal, "a call was not driven to its end"));
-        let mut results = self.asked.into_iter().map(|(runtime_id, refusal)| {
-            let end = match refusal {
-                Some(error) => Err(error),
-                None => ends.next().unwrap_or_else(unfinished),
-            };
-            (runtime_id, end)
+        if self.asked.iter().filter(|(_, refusal)| refusal.is_none()).count() != ends.len() {
+            return Err(Misuse::ResultCount);
+        }
+        let mut results = self.asked.into_iter().map_while(|(runtime_id, refusal)| {
+            let end = refusal.map_or_else(|| ends.next(), |error| Some(Err(error)))?;
+            Some((runtime_id, end))
         });
         let one = |end: Option<End>, show: &dyn Fn(End) -> Result<Response<Bytes>, Error>| {
-            end.map_or_else(|| Err(Error::new(ErrorKind::Internal)), show)
+            show(end.ok_or(Misuse::ResultCount)?)
         };
         let shown = match &self.subject {
             Subject::Gateway(status, word) => {
@@ -154,7 +156,10 @@ impl Exchange {
             Subject::Runtime => one(results.next(), &|end| runtime(registry, now, end)),
             Subject::Command(command) => one(results.next(), &|end| reply(registry, policy, command, end)),
         };
-        shown.unwrap_or_else(|error| problem(&error))
+        shown.or_else(|error| match error.misuse() {
+            Some(misuse) => Err(misuse),
+            None => Ok(problem(&error)),
+        })
     }
 }
 
@@ -244,7 +249,7 @@ fn reply(
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }
-        _ => return Err(Error::new(ErrorKind::Internal).of_runtime(&runtime_id)),
+        _ => return Err(Misuse::ForeignResult.into()),
     })
 }
 

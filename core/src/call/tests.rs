@@ -153,7 +153,7 @@ fn a_reply_ends_it() {
     let mut scene = Scene::new(list());
     scene.answers(200, NO_WORKERS);
     assert_eq!(scene.done(), Ok(Reply::Workers(vec![].into())));
-    assert_eq!(scene.done().unwrap_err().kind(), ErrorKind::Internal, "the end is said once");
+    assert_eq!(scene.done().unwrap_err().misuse(), Some(Misuse::PolledAfterEnd), "the end is reported once");
 }
 
 #[test]
@@ -304,7 +304,11 @@ fn a_silent_transport_ends_in_a_timeout() {
     assert_eq!(error.kind(), ErrorKind::RuntimeTimeout(TimeoutPhase::Response));
     assert_eq!(error.outcome(), Some(Outcome::Unknown));
     scene.call.handle(scene.now, CallInput::Failed(attempt.id, REFUSED));
-    assert_eq!(scene.done().unwrap_err().kind(), ErrorKind::Internal, "late input changes nothing");
+    assert_eq!(
+        scene.done().unwrap_err().misuse(),
+        Some(Misuse::PolledAfterEnd),
+        "late input changes nothing"
+    );
 }
 
 #[test]

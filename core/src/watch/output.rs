@@ -32,7 +32,8 @@ pub enum WatchOutput {
         /// What the watch waits for.
         why: WatchWait,
     },
-    /// The end: `Ok` after [`WatchInput::Stop`](super::WatchInput::Stop), else the reason. It is reported once.
+    /// The end: `Ok` after [`WatchInput::Stop`](super::WatchInput::Stop), else the reason. It is reported once: a
+    /// watch that is polled after it says that this is a [`Misuse`](crate::error::Misuse).
     Stopped(Result<(), Error>),
 }
 

@@ -2,7 +2,7 @@
 
 use sekisho_core::browser_api::{Action, Exchange, Now};
 use sekisho_core::call::{Call, CallInput, CallOutput, MAX_ATTEMPTS};
-use sekisho_core::error::{Error, ErrorKind};
+use sekisho_core::error::Error;
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::OVERVIEW_TIMEOUT;
 use sekisho_core::runtime_api::Reply;
@@ -200,9 +200,9 @@ impl World<'_> {
         let Some(asking) = self.askings[number].take_if(is_done) else { return };
         let now = Now { instant: self.instant(), wall: wall(self.now()) };
         let registry = &self.gateways[asking.gateway].loops[asking.of_loop];
-        let internal = || Err(Error::new(ErrorKind::Internal));
-        let ends = asking.ends.into_iter().map(|end| end.unwrap_or_else(internal)).collect();
-        let response = asking.exchange.response(registry, &AllowAll, now, ends);
+        let ends = asking.ends.into_iter().flatten().collect();
+        let response =
+            asking.exchange.response(registry, &AllowAll, now, ends).expect("one result for each call");
         self.show_response(asking.command, &response);
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::browser_api::MAX_LISTED_TEXT;
 use crate::call::{CallInput, CallLimits, CallOutput};
-use crate::error::NetworkPhase;
+use crate::error::{Misuse, NetworkPhase};
 use crate::policy::AllowAll;
 use crate::registry::{RuntimeKind, RuntimeSpec};
 use crate::runtime_api::{
@@ -99,7 +99,7 @@ fn carry_out_at(
         });
         registry.finish(instant, call);
     }
-    exchange.response(registry, policy, Now { instant, wall }, ends)
+    exchange.response(registry, policy, Now { instant, wall }, ends).unwrap()
 }
 
 fn asks_who_is_there(call: &Call, attempt: &Attempt) -> bool {
@@ -282,7 +282,32 @@ fn health_and_readiness_ask_nobody() {
         let (exchange, calls) = Exchange::begin(&mut registry, &AllowAll, instant, draining, action);
         assert!(calls.is_empty());
         let now = Now { instant, wall: SystemTime::UNIX_EPOCH };
-        assert_eq!(exchange.response(&registry, &AllowAll, now, vec![]).status(), status);
+        assert_eq!(exchange.response(&registry, &AllowAll, now, vec![]).unwrap().status(), status);
+    }
+}
+
+#[test]
+fn results_that_are_not_those_of_the_calls_are_a_misuse() {
+    let mut registry = registry();
+    #[expect(clippy::disallowed_methods, reason = "an instant has no other origin")]
+    let instant = Instant::now();
+    let now = Now { instant, wall: SystemTime::UNIX_EPOCH };
+    let workers = || Ok(Reply::Workers(vec![].into()));
+    let cases = [
+        (vec![], Misuse::ResultCount),
+        (vec![workers(), workers()], Misuse::ResultCount),
+        (vec![Ok(Reply::Removed), workers()], Misuse::ResultCount),
+        (vec![workers()], Misuse::ForeignResult),
+    ];
+    for (ends, misuse) in cases {
+        let action = Action::Command {
+            runtime_id: "one".parse().unwrap(),
+            command: Command::Worker("w".parse().unwrap()),
+        };
+        let (exchange, calls) = Exchange::begin(&mut registry, &AllowAll, instant, false, action);
+        assert_eq!(calls.len(), 1);
+        assert_eq!(exchange.response(&registry, &AllowAll, now, ends).unwrap_err(), misuse);
+        calls.into_iter().for_each(|call| drop(registry.finish(instant, call)));
     }
 }
 
