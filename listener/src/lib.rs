@@ -42,6 +42,15 @@ use unix::SocketFile;
 /// How many connections may wait to be accepted.
 pub const BACKLOG: i32 = 1024;
 
+/// How much the kernel holds of what was written to one TCP connection and is not acknowledged yet, in bytes
+/// (`SO_SNDBUF`; Linux takes twice that for the same payload). By itself it would let this grow to 4 MiB, for each client that
+/// does not read, and beyond the end of the connection.
+pub const SEND_BUFFER: usize = 192 << 10;
+
+/// How much of it may wait to be sent, in bytes (`TCP_NOTSENT_LOWAT`): what a client does not read waits where its
+/// stream is shared with others.
+pub const UNSENT: u32 = 32 << 10;
+
 /// Why a server has nothing to accept connections from.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -175,9 +184,22 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     // A server that is started again need not wait for the last connections of the one before it.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    bound_sending(&socket)?;
     socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Bounds what the kernel holds of a connection, and for how long. Connections have the options of the socket that they
+/// are accepted from.
+fn bound_sending(listener: &Socket) -> io::Result<()> {
+    listener.set_send_buffer_size(SEND_BUFFER)?;
+    #[cfg(target_os = "linux")]
+    {
+        listener.set_tcp_notsent_lowat(UNSENT)?;
+        listener.set_tcp_user_timeout(Some(sekisho_core::browser_api::WRITE_TIMEOUT))?;
+    }
+    Ok(())
 }
 
 /// Takes connections from a [`Listener`], within one tokio runtime.

@@ -10,6 +10,8 @@ use tokio_rustls::TlsConnector;
 
 use super::*;
 
+mod sending;
+
 fn loopback() -> Listen {
     "127.0.0.1:0".parse().unwrap()
 }

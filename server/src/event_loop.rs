@@ -18,7 +18,6 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::respond::Service;
-use crate::stall::StallGuard;
 
 /// How many connections a loop holds; further ones wait in the listener's backlog.
 const MAX_CONNECTIONS: usize = 8192;
@@ -77,7 +76,7 @@ async fn serve(service: Rc<Service>, stream: Connection) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_REQUEST_HEAD)
-        .serve_connection(TokioIo::new(StallGuard::new(stream)), answer);
+        .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection.with_upgrades());
     // A client that connects while the server drains has one request answered, if only that it is not ready.
     let last_request = async {

@@ -25,7 +25,6 @@ mod hub;
 mod reply_body;
 mod respond;
 mod server;
-mod stall;
 mod upstreams;
 mod viewer;
 

@@ -11,5 +11,8 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest time for the body of a request.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest time in which a client takes no byte of its response.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest time in which a client takes nothing of what is written to it, a response or a stream.
+///
+/// A client's system says that there is room again in steps of up to its receive buffer, 128 KiB on Linux. One that
+/// reads 2 KiB a second takes such a step in 64 s: it is slow, and stays.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(90);

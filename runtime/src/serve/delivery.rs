@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use sekisho_core::browser_api::WRITE_TIMEOUT;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
@@ -22,9 +23,6 @@ use crate::frame::Diagnostic;
 
 /// How often a client is asked for a sign of life, and how long it may take to give one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-
-/// How long a client may leave untaken what is written to it. It is looked at with every heartbeat.
-const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// How long the last words and the client's answer to them may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -132,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Delivery<S> {
     /// Asks for a sign of life, if there was one since the last time.
     fn beat(&mut self) -> Result<(), Ending> {
         match self.stalled {
-            Some(since) if since.elapsed() >= WRITE_STALL => Err(Ending::Lost),
+            Some(since) if since.elapsed() >= WRITE_TIMEOUT => Err(Ending::Lost),
             // The question would not reach it, or has not yet.
             Some(_) => Ok(()),
             None if !self.heard => Err(Ending::Lost),
