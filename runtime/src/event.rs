@@ -83,10 +83,10 @@ pub struct Snapshot {
     pub greeting: Greeting,
     /// What the worker does.
     pub status: Activity,
-    /// Its questions that wait for an answer, oldest first.
+    /// Its questions that wait for an answer, oldest first; as many as [`MAX_SNAPSHOT_EXTRAS`] has room for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<WorkerRequest>,
-    /// The newest of each kind of item of which only the newest counts.
+    /// The newest of each kind of item of which only the newest counts; as many as there is room for after the questions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<SystemItem>,
 }
@@ -96,6 +96,11 @@ pub const MAX_SNAPSHOT_ITEMS: usize = 256;
 
 /// The most text in a [`Snapshot`], in bytes of JSON: it is sent to each viewer that comes.
 pub const MAX_SNAPSHOT_BYTES: usize = 512 * 1024;
+
+/// The most that requests and items take in a [`Snapshot`], in bytes of JSON. What goes beyond it is left out, the newest
+/// questions first: the questions of a worker can also be asked for. Together with the text a snapshot is within the 1 MiB
+/// that gateways pass on.
+pub const MAX_SNAPSHOT_EXTRAS: usize = 384 * 1024;
 
 /// What clients of v1 expect to be told of a worker's surroundings.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

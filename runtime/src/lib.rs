@@ -124,8 +124,8 @@ mod worker_ids;
 
 pub use config::{RuntimeConfig, Simulation, StartError};
 pub use event::{
-    Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, RunResult, Segment,
-    Snapshot, SystemItem,
+    Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_EXTRAS, MAX_SNAPSHOT_ITEMS,
+    RunResult, Segment, Snapshot, SystemItem,
 };
 pub use limits::{EVENT_COST, ITEM_COST, Limits, STOP_GRACE};
 pub use profile::{

@@ -158,15 +158,21 @@ fn a_subscriber_that_does_not_keep_up_is_told() {
 
 #[test]
 fn snapshots_are_bounded() {
-    for (content, count, expected) in
-        [("x".to_owned(), 200, 256), ("x".repeat(100 * 1024), 4, 5), ("x".repeat(600 * 1024), 1, 0)]
-    {
+    for (content, count, expected) in [
+        ("x".to_owned(), 200, 256),
+        ("x".repeat(100 * 1024), 4, 5),
+        ("x".repeat(600 * 1024), 1, 0),
+        // Six bytes of JSON each.
+        ("\0".repeat(20 * 1000), 10, 4),
+        ("\0".repeat(200 * 1000), 1, 0),
+    ] {
         let (runtime, worker_id) = echo();
         for _ in 0..count {
             say(&runtime, &worker_id, &content);
         }
         let snapshot = Follower::of(&runtime, &worker_id, None).next().unwrap();
         assert_eq!(contents(&snapshot).len(), expected);
+        assert!(snapshot.to_string().len() < 1024 * 1024, "what a gateway passes on");
     }
 }
 

@@ -29,10 +29,10 @@ fn held(port: u16) -> Option<BTreeMap<u16, u64>> {
         && told.status.success()
     {
         let row = |line: &str| {
-            let addresses = line.split_ascii_whitespace().filter(|word| word.starts_with("127.0.0.1:"));
+            let mut addresses = line.split_ascii_whitespace().filter(|word| word.starts_with("127.0.0.1:"));
             let written =
                 line.split_once("skmem:(")?.1.split([',', ')']).find_map(|item| item.strip_prefix('w'))?;
-            Some((port_of(addresses.last()?, 10)?, written.parse().ok()?))
+            Some((port_of(addresses.next_back()?, 10)?, written.parse().ok()?))
         };
         return Some(String::from_utf8_lossy(&told.stdout).lines().filter_map(row).collect());
     }

@@ -4,13 +4,16 @@ use bytes::Bytes;
 use http::Response;
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{Observe, WorkerRequest};
+use serde::Serialize;
 
 use super::create::full;
 use super::state::State;
 use super::{Shared, store_fault};
 use crate::agent::AgentState;
 use crate::cursor::Cursor;
-use crate::event::{Activity, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_ITEMS, Snapshot, SystemItem};
+use crate::event::{
+    Activity, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_EXTRAS, MAX_SNAPSHOT_ITEMS, Snapshot, SystemItem,
+};
 use crate::frame::{self, Diagnostic};
 use crate::record::WorkerRecord;
 use crate::store::{StoreError, StoredItem};
@@ -74,20 +77,21 @@ impl Shared {
     fn parts(&self, state: &State, record: &WorkerRecord, place: u64) -> Result<Parts, StoreError> {
         let worker_id = &record.worker_id;
         let mut entries = self.store.newest(worker_id, place, MAX_SNAPSHOT_ITEMS, MAX_SNAPSHOT_BYTES)?;
-        // The bound is on what is sent: JSON may make six bytes of one.
-        let mut room = MAX_SNAPSHOT_BYTES;
-        let fits = |item: &&StoredItem| match room.checked_sub(json_length(&item.content)) {
-            Some(rest) => {
-                room = rest;
-                true
-            }
-            None => false,
-        };
-        let kept = entries.iter().rev().take_while(fits).count();
-        entries.drain(..entries.len() - kept);
         let agent = state.agents.get(worker_id).map(|slot| &slot.state);
         let is_closed = record.closed_by().is_some_and(|event_id| event_id <= place);
         let unfinished = agent.filter(|_| place >= record.last_event_id).and_then(AgentState::run);
+        let open = record.open_requests().filter(|open| open.opened_by <= place);
+        let mut requests: Vec<WorkerRequest> = open.map(|open| open.request.clone()).collect();
+        let mut items = agent.map(|agent| agent.items_at(place)).unwrap_or_default();
+        // The bounds are on what is sent: JSON may make six bytes of one.
+        let mut room = Room(MAX_SNAPSHOT_EXTRAS);
+        requests.retain(|request| room.takes(encoded_length(request)));
+        items.retain(|item| room.takes(encoded_length(item)));
+        let mut room = Room(MAX_SNAPSHOT_BYTES);
+        // It is bounded to less than that.
+        unfinished.iter().for_each(|(_, text)| room.0 = room.0.saturating_sub(json_length(text)));
+        let kept = entries.iter().rev().take_while(|item| room.takes(json_length(&item.content))).count();
+        entries.drain(..entries.len() - kept);
         Ok(Parts {
             entries,
             unfinished: unfinished.map(|(role, text)| StoredItem {
@@ -103,12 +107,8 @@ impl Shared {
                 (false, Some(agent)) => agent.status_at(place),
                 (false, None) => Activity::Idle,
             },
-            requests: record
-                .open_requests()
-                .filter(|open| open.opened_by <= place)
-                .map(|open| open.request.clone())
-                .collect(),
-            items: agent.map(|agent| agent.items_at(place)).unwrap_or_default(),
+            requests,
+            items,
         })
     }
 
@@ -118,6 +118,23 @@ impl Shared {
         let entries = entries.into_iter().chain(unfinished).map(|item| item.to_wire(&worker_ref)).collect();
         Snapshot { entries, greeting: Greeting::of(worker_id), status, requests, items }
     }
+}
+
+/// What is left of a bound, in bytes of JSON.
+struct Room(usize);
+
+impl Room {
+    /// Whether so much more is within the bound, where it then is counted.
+    fn takes(&mut self, length: usize) -> bool {
+        let rest = self.0.checked_sub(length);
+        self.0 = rest.unwrap_or(self.0);
+        rest.is_some()
+    }
+}
+
+/// How long a value is in JSON, in bytes.
+fn encoded_length(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |text| text.len())
 }
 
 /// How long a text is in JSON, in bytes, without its quotes.
@@ -132,7 +149,15 @@ fn json_length(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::json_length;
+    use super::{Room, encoded_length, json_length};
+
+    #[test]
+    fn what_is_over_a_bound_takes_nothing_of_it() {
+        let mut room = Room(10);
+        let taken = [4, 7, 6, 1].map(|length| room.takes(length));
+        assert_eq!((taken, room.0), ([true, false, true, false], 0));
+        assert_eq!(encoded_length(&"\0"), 8);
+    }
 
     #[test]
     fn escapes_are_counted() {
