@@ -76,14 +76,20 @@
 //! ```
 
 mod access_guard;
+#[cfg(feature = "pages")]
+mod asset;
 mod exchange;
 mod limits;
 mod observation;
+#[cfg(feature = "pages")]
+pub mod openapi;
 mod problem;
 mod request;
 mod view;
 
 pub use access_guard::{AccessGuard, Admission, AllowedHost, AllowedOrigin, Decision, InvalidAllowance};
+#[cfg(feature = "pages")]
+pub use asset::Asset;
 pub use exchange::{Exchange, KEY_NOT_HONOURED, Now};
 pub use limits::{BODY_TIMEOUT, HEAD_TIMEOUT, MAX_REQUEST_HEAD, WRITE_TIMEOUT};
 pub use observation::{

@@ -10,6 +10,7 @@ use crate::id::RuntimeId;
 
 /// How bad it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Something failed.
@@ -24,6 +25,7 @@ pub enum Severity {
 
 /// Something to be told beside a reply or within a stream: about what is missing, or what became of the stream.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct Diagnostic {
     /// What it is: the [code](crate::error::ErrorKind::code) of an error, or one of its own. Programs may rely on it.
     pub code: Cow<'static, str>,

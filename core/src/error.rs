@@ -21,6 +21,7 @@ pub const MAX_RUNTIME_TEXT: usize = 512;
 
 /// Whose error it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The client's: another request is needed.
@@ -35,6 +36,7 @@ pub enum Origin {
 
 /// Whether a failed command that changes something took effect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It certainly did not: safe to send again.

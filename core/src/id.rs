@@ -35,6 +35,11 @@ pub enum IdError {
     PathStep,
 }
 
+/// The form of an identifier as a regular expression, but for its greatest length. Without look-ahead, which not every
+/// reader of a JSON schema knows: one with another character than dots, or at least three dots.
+#[cfg(feature = "pages")]
+const PATTERN: &str = r"^(\.*[A-Za-z0-9_:~-][A-Za-z0-9._:~-]*|\.{3,})$";
+
 fn check(text: &[u8]) -> Result<(), IdError> {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:~-".contains(byte);
     match text {
@@ -69,6 +74,17 @@ macro_rules! identifier {
             fn from_str(text: &str) -> Result<Self, IdError> {
                 check(text.as_bytes())?;
                 Ok(Self(text.into()))
+            }
+        }
+
+        #[cfg(feature = "pages")]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": PATTERN, "maxLength": MAX_ID_LENGTH })
             }
         }
 

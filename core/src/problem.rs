@@ -9,6 +9,7 @@ use crate::error::{Error, Origin, Outcome, whole_seconds};
 /// What went wrong: what a gateway told, or what a client knows of its own. A gateway adds `type`, which follows from
 /// the code.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// One sentence about the code.
     pub title: Cow<'static, str>,
@@ -43,6 +44,7 @@ pub struct Problem {
     pub runtime_code: Option<String>,
     /// In how many seconds it is worth to ask again. A gateway tells it as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "pages", schemars(skip))]
     pub retry_after: Option<u64>,
 }
 

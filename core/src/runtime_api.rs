@@ -26,10 +26,14 @@ mod reply;
 mod scrub;
 mod wire;
 
+#[cfg(feature = "pages")]
+pub(crate) use command::parameters;
 pub use command::{Command, CommandError};
 pub(crate) use command::{Head, HeadError, ReadBody, to_json};
 pub use fault::{Fault, FaultCode};
 pub use feature::Feature;
+#[cfg(feature = "pages")]
+pub(crate) use filter::FILTER;
 pub use filter::{UnknownAfter, WorkerFilter};
 pub use key::{IdempotencyKey, InvalidIdempotencyKey};
 pub(crate) use observation::ask_for_websocket;
@@ -40,6 +44,8 @@ pub use operation::Operation;
 pub(crate) use operation::{OtherMethods, Wire};
 pub use rejection::{MAX_RETRY_AFTER, Rejection};
 pub use reply::Reply;
+#[cfg(feature = "pages")]
+pub(crate) use wire::Nothing;
 pub use wire::{
     Ack, Answer, Capability, ConfigBundle, CreateWorker, EndReason, Input, InputAck, InputKind, Intent,
     NextAfter, Profile, ProfileList, ProfileSummary, Reason, Reference, RequestList, RequestOption,

@@ -10,6 +10,8 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Response, StatusCode};
 
+#[cfg(feature = "pages")]
+use super::asset::Asset;
 use super::observation::{BEARER_SUBPROTOCOL, subprotocols};
 use crate::error::{Error, ErrorKind, bounded};
 use crate::runtime_api::{IdempotencyKey, is_websocket_upgrade};
@@ -201,7 +203,8 @@ impl AccessGuard {
     }
 
     fn knows(&self, head: &Parts) -> bool {
-        let guarded = head.uri.path() == "/api" || head.uri.path().starts_with("/api/");
+        let path = head.uri.path();
+        let guarded = (path == "/api" || path.starts_with("/api/")) && !is_public(path);
         match &self.access_token {
             Some(token) if guarded => {
                 token.admits(only(&head.headers, header::AUTHORIZATION)) || knows_inside(token, head)
@@ -227,6 +230,17 @@ impl Admission {
 
 /// The routes whose answers are constant and read nothing.
 const PROBES: [&str; 3] = ["/livez", "/healthz", "/readyz"];
+
+/// Whether a path is that of a file which anyone may read who may come in at all.
+#[cfg(feature = "pages")]
+fn is_public(path: &str) -> bool {
+    Asset::ALL.into_iter().any(|asset| asset.is_public() && asset.path() == path)
+}
+
+#[cfg(not(feature = "pages"))]
+fn is_public(_path: &str) -> bool {
+    false
+}
 
 /// The longest name that is repeated in an error, in characters.
 const MAX_NAME: usize = 128;
@@ -441,8 +455,18 @@ mod tests {
         assert_eq!(asked("/api/runtimes", &[("authorization", "Bearer s3cret")]), Ok(()));
         for headers in [&[][..], &[("authorization", "Bearer wrong")], &[("authorization", "s3cret")]] {
             assert_eq!(asked("/api/runtimes", headers), Err(ErrorKind::Unauthorized));
-            assert_eq!(asked("/api", headers), Err(ErrorKind::Unauthorized));
+            assert_eq!(asked("/api/openapi.json", headers), Err(ErrorKind::Unauthorized));
             assert_eq!(asked("/api/no-such-route", headers), Err(ErrorKind::Unauthorized));
+            #[cfg(feature = "pages")]
+            for path in ["/api", "/api/reference.js", "/api/reference.css"] {
+                assert_eq!(
+                    asked(path, headers),
+                    Ok(()),
+                    "{path}: a browser that opens a page sends no token"
+                );
+                let other = decision(&guard, "GET", path, &[("host", "evil.example")]);
+                assert_eq!(other, Err(ErrorKind::HostNotAllowed), "{path}");
+            }
         }
     }
 

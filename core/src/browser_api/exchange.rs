@@ -9,6 +9,8 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
 use self::lists::{all_requests, all_workers, left_out, of_end, page, requests, runtimes, wanted};
+#[cfg(feature = "pages")]
+use super::asset::Asset;
 use super::json;
 use super::problem::problem;
 use super::request::{Action, AllWorkers};
@@ -45,6 +47,8 @@ pub struct Exchange {
 enum Subject {
     /// The gateway itself, which asks no runtime.
     Gateway(StatusCode, &'static str),
+    #[cfg(feature = "pages")]
+    Asset(Asset),
     Runtimes,
     Runtime,
     AllWorkers(AllWorkers),
@@ -84,6 +88,8 @@ impl Exchange {
                 return Self::of_gateway(StatusCode::SERVICE_UNAVAILABLE, "draining");
             }
             Action::Ready => return Self::of_gateway(StatusCode::OK, "ready"),
+            #[cfg(feature = "pages")]
+            Action::Asset(asset) => (Subject::Asset(asset), Vec::new(), None),
             Action::Runtimes => {
                 let commands = of_all(permitted(Operation::ReadRuntime), Command::Runtime);
                 (Subject::Runtimes, commands, overview)
@@ -148,6 +154,8 @@ impl Exchange {
             Subject::Gateway(status, word) => {
                 Ok(json(*status, JSON, &HealthReply { status: (*word).into() }))
             }
+            #[cfg(feature = "pages")]
+            Subject::Asset(asset) => Ok(asset.response()),
             Subject::Runtimes => Ok(json(StatusCode::OK, JSON, &runtimes(registry, now, results))),
             Subject::AllWorkers(asked) => {
                 all_workers(registry, policy, asked, results).map(|shown| json(StatusCode::OK, JSON, &shown))

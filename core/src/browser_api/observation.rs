@@ -83,9 +83,20 @@ impl Observation {
 
     /// The route as the documentation writes it.
     pub fn template(&self) -> &'static str {
-        match self.form {
-            Form::WebSocket => "/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws",
-            Form::ServerSentEvents => "/api/runtimes/{runtime_id}/workers/{worker_id}/events",
+        self.form.template()
+    }
+}
+
+impl Form {
+    /// Every form.
+    #[cfg(feature = "pages")]
+    pub(super) const ALL: [Self; 2] = [Self::WebSocket, Self::ServerSentEvents];
+
+    /// The route of streams of this form, as the documentation writes it.
+    pub(super) const fn template(self) -> &'static str {
+        match self {
+            Self::WebSocket => "/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws",
+            Self::ServerSentEvents => "/api/runtimes/{runtime_id}/workers/{worker_id}/events",
         }
     }
 }

@@ -10,7 +10,10 @@ use crate::error::{Error, ErrorKind};
 use crate::problem::Problem;
 
 #[derive(Serialize)]
-struct Typed<'a> {
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema), schemars(rename = "Problem"))]
+/// What went wrong (RFC 9457).
+pub(super) struct Typed<'a> {
+    /// `urn:sekisho:problem:` and the code.
     r#type: String,
     #[serde(flatten)]
     problem: &'a Problem,

@@ -1,6 +1,7 @@
 //! What clients ask.
 
-mod body;
+pub(super) mod body;
+mod overview;
 
 use std::borrow::Cow;
 
@@ -10,9 +11,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 use percent_encoding::percent_decode_str;
 
 use self::body::{BodyOfClient, create_body};
+pub(super) use self::overview::Overview;
+#[cfg(feature = "pages")]
+use super::asset::Asset;
 use crate::error::{Error, ErrorKind, bounded};
 use crate::id::{IdError, RuntimeId, WorkerId, WorkerRef};
-use crate::query::{self, QueryError};
+use crate::query;
 use crate::runtime_api::{
     Command, Head, HeadError, IdempotencyKey, Operation, OtherMethods, Wire, WorkerFilter,
 };
@@ -32,6 +36,9 @@ pub enum Action {
     AllWorkers(AllWorkers),
     /// `GET /api/requests`
     AllRequests,
+    /// A file that is served as it is.
+    #[cfg(feature = "pages")]
+    Asset(Asset),
     /// Everything that is one command to one runtime.
     Command {
         /// To which runtime.
@@ -67,14 +74,16 @@ impl Action {
     pub fn request(&self) -> Request<Bytes> {
         let mut request = Request::new(Bytes::new());
         let path = match self {
-            Self::Health => "/healthz".to_owned(),
-            Self::Ready => "/readyz".to_owned(),
-            Self::Runtimes => "/api/runtimes".to_owned(),
-            Self::AllRequests => "/api/requests".to_owned(),
+            Self::Health => Overview::Health.path().to_owned(),
+            Self::Ready => Overview::Ready.path().to_owned(),
+            Self::Runtimes => Overview::Runtimes.path().to_owned(),
+            Self::AllRequests => Overview::Requests.path().to_owned(),
+            #[cfg(feature = "pages")]
+            Self::Asset(asset) => asset.path().to_owned(),
             Self::Runtime(runtime_id) => Command::Runtime.path(Wire::Gateway, "", Some(runtime_id)),
             Self::AllWorkers(AllWorkers { filter, after }) => {
                 let after = after.as_ref().map(|after| Cow::Owned(after.to_string()));
-                query::with_parameters("/api/workers".to_owned(), filter.parameters(after))
+                query::with_parameters(Overview::Workers.path().to_owned(), filter.parameters(after))
             }
             Self::Command { runtime_id, command } => command.path(Wire::Gateway, "", Some(runtime_id)),
         };
@@ -100,6 +109,8 @@ impl Action {
     pub fn concerns(&self, runtime_id: &RuntimeId) -> bool {
         match self {
             Self::Health | Self::Ready => false,
+            #[cfg(feature = "pages")]
+            Self::Asset(_) => false,
             Self::Runtimes | Self::AllWorkers(_) | Self::AllRequests => true,
             Self::Runtime(asked) | Self::Command { runtime_id: asked, .. } => asked == runtime_id,
         }
@@ -121,8 +132,6 @@ enum Step {
     Command { runtime_id: RuntimeId, head: Head },
 }
 
-const READ: &str = "GET, HEAD";
-
 impl Route {
     /// What the head of a request asks for.
     pub fn parse(head: &Parts) -> Result<Self, Error> {
@@ -130,7 +139,7 @@ impl Route {
     }
 
     fn understand(head: &Parts) -> Result<Self, Error> {
-        let (template, step) = match overview(head) {
+        let (template, step) = match overview::read(head) {
             Some(overview) => overview?,
             None => command(head)?,
         };
@@ -183,41 +192,6 @@ impl Route {
         let detail = "The body did not come to its end, or not in time";
         Error::with_detail(ErrorKind::InvalidRequest, detail).refusing(&Method::POST)
     }
-}
-
-/// What is asked of the gateway itself, or of all runtimes; `None` where the path is none of theirs.
-fn overview(head: &Parts) -> Option<Result<(&'static str, Step), Error>> {
-    let template = match head.uri.path() {
-        "/livez" => "/livez",
-        "/healthz" => "/healthz",
-        "/readyz" => "/readyz",
-        "/api/runtimes" => "/api/runtimes",
-        "/api/workers" => "/api/workers",
-        "/api/requests" => "/api/requests",
-        _ => return None,
-    };
-    if !matches!(head.method, Method::GET | Method::HEAD) {
-        return Some(Err(Error::new(ErrorKind::MethodNotAllowed { allow: READ })));
-    }
-    let query = head.uri.query();
-    let action = match template {
-        "/api/workers" => all_workers(query).map(Action::AllWorkers),
-        _ => query::parameters(query, []).map(|[]| match template {
-            "/api/runtimes" => Action::Runtimes,
-            "/api/requests" => Action::AllRequests,
-            "/readyz" => Action::Ready,
-            _ => Action::Health,
-        }),
-    };
-    Some(action.map(|action| (template, Step::Whole(action))).map_err(invalid))
-}
-
-fn all_workers(query: Option<&str>) -> Result<AllWorkers, QueryError> {
-    let (filter, after) = WorkerFilter::from_query(query)?;
-    let after = after.map(|after| after.parse()).transpose();
-    let expected = "a runtime's id, a slash, and a worker's id";
-    let after = after.map_err(|_| QueryError::Other { name: "after", expected })?;
-    Ok(AllWorkers { filter, after })
 }
 
 /// What is asked of one runtime.

@@ -21,6 +21,7 @@ use crate::runtime_api::{
 
 /// A list, or a page of one.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema), schemars(rename = "{T}Page"))]
 pub struct Items<T> {
     /// What can be shown.
     pub items: Vec<T>,
@@ -58,6 +59,21 @@ impl Capabilities {
     }
 }
 
+#[cfg(feature = "pages")]
+impl schemars::JsonSchema for Capabilities {
+    fn schema_name() -> Cow<'static, str> {
+        "Capabilities".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let description =
+            "What a runtime can do, as far as is known: a truth for each operation, and for `idempotency`.";
+        schemars::json_schema!({
+            "description": description, "type": "object", "additionalProperties": { "type": "boolean" },
+        })
+    }
+}
+
 impl Serialize for Capabilities {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
@@ -92,6 +108,7 @@ impl<'de> Deserialize<'de> for Capabilities {
 
 /// `{"runtime":…}`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct RuntimeReply {
     /// The runtime.
     pub runtime: RuntimeView,
@@ -99,6 +116,7 @@ pub struct RuntimeReply {
 
 /// A runtime as clients see it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct RuntimeView {
     /// Its name.
     pub runtime_id: RuntimeId,
@@ -125,6 +143,7 @@ pub struct RuntimeView {
 
 /// How many workers a runtime has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct WorkerCounts {
     /// In all.
     pub total: u64,
@@ -138,6 +157,7 @@ pub struct WorkerCounts {
 
 /// The bounds of a runtime's replies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct Limits {
     /// How many items of a transcript are in one reply at most.
     pub max_transcript_items: u64,
@@ -181,6 +201,7 @@ impl RuntimeView {
 
 /// `{"worker":…}`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct WorkerReply {
     /// The worker.
     pub worker: WorkerView,
@@ -191,6 +212,7 @@ pub struct WorkerReply {
 
 /// A worker as clients see it. Mount references and configuration bundles stay behind.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct WorkerView {
     /// The runtime's half of its name.
     pub runtime_id: RuntimeId,
@@ -229,6 +251,7 @@ pub const MAX_LISTED_TEXT: usize = 512;
 
 /// What can be done with a worker now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct WorkerCapabilities {
     /// It takes input.
     pub send_input: bool,
@@ -259,6 +282,7 @@ impl WorkerCapabilities {
 
 /// `{"ack":…}`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct AckReply {
     /// The acknowledgement.
     pub ack: AckView,
@@ -269,6 +293,7 @@ pub struct AckReply {
 
 /// That something was done.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct AckView {
     /// The runtime's half of the worker's name.
     pub runtime_id: RuntimeId,
@@ -285,6 +310,7 @@ pub struct AckView {
 
 /// `{"transcript":…}`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct TranscriptReply {
     /// The page.
     pub transcript: TranscriptView,
@@ -295,6 +321,7 @@ pub struct TranscriptReply {
 
 /// A page of a worker's transcript.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct TranscriptView {
     /// The runtime's half of the worker's name.
     pub runtime_id: RuntimeId,
@@ -314,6 +341,7 @@ pub struct TranscriptView {
 
 /// One entry of a transcript.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct ItemView {
     /// Counts the worker's items from one.
     pub sequence: u64,
@@ -333,6 +361,7 @@ pub struct ItemView {
 
 /// `{"requests":…}`
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct RequestsReply {
     /// The open requests, oldest first.
     pub requests: Vec<RequestView>,
@@ -342,6 +371,7 @@ pub struct RequestsReply {
 
 /// A question of a worker that waits for an answer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct RequestView {
     /// The runtime's half of the worker's name.
     pub runtime_id: RuntimeId,
@@ -370,6 +400,7 @@ pub struct RequestView {
 
 /// What the gateway says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct HealthReply {
     /// `ok`, `ready` or `draining`.
     pub status: Cow<'static, str>,

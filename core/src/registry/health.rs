@@ -12,6 +12,7 @@ use crate::runtime_api::{Feature, Operation, RuntimeStatus, RuntimeSummary};
 
 /// Whether a runtime is reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// It answered, whatever it said.

@@ -9,6 +9,8 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "pages")]
+pub(crate) use head::parameters;
 pub(crate) use head::{Head, HeadError, ReadBody};
 
 use super::fault::{Fault, FaultCode};

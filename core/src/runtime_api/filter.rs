@@ -29,6 +29,10 @@ pub struct WorkerFilter {
 #[error("the query parameter \"after\" names no worker of the list")]
 pub struct UnknownAfter;
 
+/// The parameters of a filter; the last may be given several times.
+#[cfg(feature = "pages")]
+pub(crate) const FILTER: [&str; 5] = [STATUS, NAME, LIMIT, AFTER, LABEL];
+
 const STATUS: &str = "status";
 const NAME: &str = "name";
 const LABEL: &str = "label";

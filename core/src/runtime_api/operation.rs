@@ -14,6 +14,8 @@ use super::path::{Captures, Template};
 /// What is the same for every command of an operation.
 struct Row {
     name: &'static str,
+    #[cfg(feature = "pages")]
+    summary: &'static str,
     verb: Verb,
     effect: Effect,
     body: Body,
@@ -59,7 +61,8 @@ enum Key {
 /// Makes [`Operation`] and its facts of the table below.
 macro_rules! operations {
     ($(
-        $(#[$doc:meta])+
+        #[doc = $summary:literal]
+        $(#[$more:meta])*
         $operation:ident = $name:literal, $verb:ident, $effect:ident, body: $body:ident, key: $key:ident,
             feature: $feature:expr,
             $runtime_path:literal, $gateway_path:literal;
@@ -69,7 +72,11 @@ macro_rules! operations {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[non_exhaustive]
         pub enum Operation {
-            $($(#[$doc])+ $operation,)+
+            $(
+                #[doc = $summary]
+                $(#[$more])*
+                $operation,
+            )+
         }
 
         impl Operation {
@@ -80,6 +87,8 @@ macro_rules! operations {
                 match self {
                     $(Self::$operation => const { &Row {
                         name: $name,
+                        #[cfg(feature = "pages")]
+                        summary: $summary.trim_ascii(),
                         verb: Verb::$verb,
                         effect: Effect::$effect,
                         body: Body::$body,
@@ -202,6 +211,12 @@ impl Operation {
     /// The name of the capability, and for a policy.
     pub fn name(self) -> &'static str {
         self.row().name
+    }
+
+    /// One line about it: the first of its documentation.
+    #[cfg(feature = "pages")]
+    pub(crate) fn summary(self) -> &'static str {
+        self.row().summary
     }
 
     /// Whether it changes anything, so that a failure has an [`Outcome`](crate::error::Outcome).

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::feature::Feature;
 use crate::id::{RuntimeId, WorkerId, WorkerRef};
 
-pub(super) use orders::Nothing;
+pub(crate) use orders::Nothing;
 pub use orders::{Ack, Input, InputAck, InputKind, Reason, TerminalSize};
 pub use question::{Answer, RequestList, RequestOption, WorkerRequest};
 pub use worker::{
@@ -79,6 +79,7 @@ impl RuntimeSummary {
 
 /// What a runtime says of its own state.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RuntimeStatus {
     /// It takes commands.
@@ -112,6 +113,7 @@ pub struct RuntimeLimits {
 
 /// A profile that workers can be made of: what its operator says of it, and never a command, a path or a variable.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct ProfileSummary {
     /// What [`Profile::Named`] or [`Profile::Builtin`] calls it.
     pub name: String,

@@ -21,33 +21,54 @@ pub(super) struct BodyOfClient<'a>(pub(super) &'a Bytes);
 
 /// A create: what a runtime takes but for mount references and a configuration bundle.
 #[derive(Deserialize, Serialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[cfg_attr(feature = "pages", schemars(rename = "Create"))]
+pub(in crate::browser_api) struct CreateBody {
+    /// What it is for.
     intent: Intent,
+    /// What it runs.
     #[serde(default)]
     profile: Profile,
+    /// What it is meant to be able to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     requested_capabilities: Vec<Capability>,
+    /// The workspaces that it is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     workspace_refs: Vec<Reference>,
+    /// What to call it; for runtimes with the feature `names`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// What to file it under; for runtimes with the feature `names`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
+    /// In which directory its process starts, if its profile allows that; for runtimes with the feature `placement`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cwd: Option<String>,
+    /// Variables for its process, if its profile allows them; for runtimes with the feature `placement`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     env: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct InputBody {
+#[cfg_attr(feature = "pages", schemars(rename = "Input", extend("oneOf" = [
+    { "required": ["content"], "properties": { "content": { "type": "string" }, "kind": { "enum": ["user", "system"] } } },
+    { "required": ["kind"], "properties": {
+        "content": { "type": "null" }, "kind": { "const": "eof" }, "raw": { "const": false }, "secret": { "const": false },
+    } },
+])))]
+pub(in crate::browser_api) struct InputBody {
+    /// What is said; nothing at the end of input.
     content: Option<String>,
+    /// Whose words it is, or that no more will come.
     #[serde(default)]
     kind: InputKind,
+    /// Whether it goes to the worker's terminal as it is; for runtimes with the feature `raw_input`.
     #[serde(default)]
     raw: bool,
+    /// Whether it is kept out of transcript, events and logs; for runtimes with the feature `secret_input`.
     #[serde(default)]
     secret: bool,
 }

@@ -98,7 +98,6 @@ fn ids_that_are_none() {
 fn routes_that_are_none() {
     for uri in [
         "/",
-        "/api",
         "/api/",
         "/API/runtimes",
         "/api/runtime",

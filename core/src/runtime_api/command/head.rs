@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use super::Command;
 use crate::id::{IdError, RequestId, WorkerId};
 use crate::query::{self, QueryError};
+#[cfg(feature = "pages")]
+use crate::runtime_api::filter::FILTER;
 use crate::runtime_api::filter::WorkerFilter;
 use crate::runtime_api::key::{IdempotencyKey, InvalidIdempotencyKey};
 use crate::runtime_api::operation::Operation;
@@ -40,6 +42,20 @@ pub(crate) enum HeadError {
     RequestId(IdError),
     Query(QueryError),
     Key(InvalidIdempotencyKey),
+}
+
+/// The parameters of a page of a transcript.
+const PAGE: [&str; 2] = ["start", "limit"];
+
+/// The parameters of an operation's query: those that [`Head::read`] takes.
+#[cfg(feature = "pages")]
+pub(crate) fn parameters(operation: Operation) -> &'static [&'static str] {
+    match operation {
+        Operation::ListWorkers => &FILTER,
+        Operation::ReadTranscript => &PAGE,
+        Operation::ObserveEvents => &["cursor"],
+        _ => &[],
+    }
 }
 
 /// How a wire reads bodies, and what it says of those that are not what they should be.
@@ -86,7 +102,7 @@ impl Head {
         let query = match operation {
             Operation::ListWorkers => WorkerFilter::from_query_of_one(query).map(Query::Filter),
             Operation::ReadTranscript => {
-                query::numbers(query, ["start", "limit"]).map(|[start, limit]| Query::Page { start, limit })
+                query::numbers(query, PAGE).map(|[start, limit]| Query::Page { start, limit })
             }
             _ => query::parameters(query, []).map(|[]| Query::None),
         };

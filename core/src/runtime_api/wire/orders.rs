@@ -10,6 +10,7 @@ use super::{WireRef, WorkerStatus};
 
 /// Whose words an input is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InputKind {
     /// The worker's user.
@@ -114,6 +115,7 @@ impl fmt::Debug for Input {
 
 /// The body of a stop or cancel.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
     /// Why the worker ends, for those who look at it later.
@@ -123,6 +125,7 @@ pub struct Reason {
 
 /// The body of a resize: the size of a terminal, in characters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TerminalSize {
     /// How many characters a line has.
@@ -133,6 +136,7 @@ pub struct TerminalSize {
 
 /// The body of an interrupt or a resume, which have nothing to say.
 #[derive(Clone, Copy, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 

@@ -33,6 +33,7 @@ pub struct WorkerRequest {
 
 /// One of the answers to a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct RequestOption {
     /// Names it among the options of the request.
     pub option_id: String,
@@ -54,6 +55,7 @@ pub struct RequestList {
 
 /// The answer to a request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(try_from = "AnswerBody", into = "AnswerBody")]
 pub enum Answer {
     /// One of its [options](RequestOption::option_id).
@@ -63,7 +65,12 @@ pub enum Answer {
 }
 
 #[derive(Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "pages", schemars(rename = "Answer", extend("oneOf" = [
+    { "required": ["option_id"], "properties": { "option_id": { "type": "string" }, "dismiss": { "enum": [false, null] } } },
+    { "required": ["dismiss"], "properties": { "option_id": { "type": "null" }, "dismiss": { "const": true } } },
+])))]
 struct AnswerBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     option_id: Option<String>,

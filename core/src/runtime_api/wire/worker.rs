@@ -10,6 +10,7 @@ mod reading;
 
 /// The state of a worker.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerStatus {
     /// It has not ended.
@@ -44,6 +45,7 @@ impl WorkerStatus {
 
 /// What a worker is doing.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerActivity {
     /// It waits for input.
@@ -59,6 +61,7 @@ pub enum WorkerActivity {
 
 /// How a worker ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct WorkerEnd {
     /// What ended it.
     pub reason: EndReason,
@@ -75,6 +78,7 @@ pub struct WorkerEnd {
 
 /// What ended a worker.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// Its process exited by itself.
@@ -98,6 +102,7 @@ pub enum EndReason {
 
 /// What a worker is for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Intent {
     /// To be talked to.
@@ -123,6 +128,7 @@ pub enum Intent {
 
 /// What a worker runs. Profiles are the runtime operator's: a name never is an executable or a path.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Profile {
     /// The one that the runtime takes for its default.
@@ -136,6 +142,7 @@ pub enum Profile {
 
 /// Something that a worker was meant to be able to do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Capability {
     /// What.
@@ -147,6 +154,7 @@ pub struct Capability {
 
 /// A name for something outside, such as a workspace.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     /// What the worker calls it.
@@ -166,6 +174,7 @@ pub struct ConfigBundle {
 ///
 /// Times are RFC 3339, UTC, with milliseconds.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 pub struct WorkerFacts {
     /// What its creator called it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
