@@ -32,13 +32,13 @@ pub(super) fn kill_children(is_spared: impl Fn(Pid) -> bool) -> usize {
 pub(super) fn ask_to_end(has_terminal: bool) {
     #[cfg(target_os = "linux")]
     if proc::is_ours() {
-        proc::each_descendant(|process| {
+        for process in proc::descendants() {
             process.signal(Signal::TERM);
             if has_terminal && process.ignores_term() {
                 process.signal(Signal::HUP);
             }
             process.signal(Signal::CONT);
-        });
+        }
         return;
     }
     groups::signal(Signal::TERM);

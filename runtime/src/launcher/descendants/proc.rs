@@ -9,6 +9,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 
+/// How often the processes are looked for, until a walk finds none that is new: those whose parent ended meanwhile are
+/// found by the next. What starts one after the other without end must not keep a walk from its end.
+const MAX_WALKS: usize = 4;
+
 /// A process below this one that cannot be mistaken for another.
 pub(super) struct Process {
     pid: Pid,
@@ -53,18 +57,29 @@ pub(super) fn children() -> Vec<Pid> {
     children_of(getpid())
 }
 
-/// Parents before their children.
-pub(super) fn each_descendant(visit: impl Fn(&Process)) {
-    let mut seen = BTreeSet::new();
-    let mut parents = vec![getpid()];
-    while let Some(parent) = parents.pop() {
-        for child in children_of(parent) {
-            if let Some(process) = Process::find(child, parent).filter(|_| seen.insert(child.as_raw_pid())) {
+/// Everything below this process, parents before their children.
+///
+/// All are found before any is signalled. A process that ends leaves its children to this one, so that a walk that signals
+/// on its way passes by the children of what ended of it.
+pub(super) fn descendants() -> Vec<Process> {
+    let mut found: Vec<Process> = Vec::new();
+    for _ in 0..MAX_WALKS {
+        let known = found.len();
+        let mut walked = BTreeSet::from([getpid().as_raw_pid()]);
+        let mut parents = vec![getpid()];
+        while let Some(parent) = parents.pop() {
+            for child in children_of(parent).into_iter().filter(|child| walked.insert(child.as_raw_pid())) {
                 parents.push(child);
-                visit(&process);
+                if found.iter().all(|process| process.pid != child) {
+                    found.extend(Process::find(child, parent));
+                }
             }
         }
+        if found.len() == known {
+            break;
+        }
     }
+    found
 }
 
 fn children_of(parent: Pid) -> Vec<Pid> {
