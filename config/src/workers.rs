@@ -50,6 +50,8 @@ pub struct Profile {
     pub allow_env: Vec<String>,
     /// The size of its terminal: columns and rows.
     pub size: Option<(u16, u16)>,
+    /// Whether its terminal shows what is typed, as a program that sets nothing else would expect.
+    pub echo: bool,
     /// The user that it runs as.
     pub user: Option<String>,
     /// How it is started, where it is an agent; there for the kind [`Agent`](ProfileKind::Agent) alone.
@@ -126,6 +128,8 @@ pub(crate) struct ProfileTable {
     #[serde(default)]
     allow_env: Vec<String>,
     size: Option<String>,
+    #[serde(default)]
+    echo: bool,
     user: Option<String>,
     permissions: Option<AgentPermissions>,
     start_timeout_ms: Option<u64>,
@@ -144,14 +148,14 @@ impl ProfileTable {
             (_, Some(CommandLine(command))) => command,
             (_, None) => return at("command", "is missing"),
         };
-        let size = match (self.kind, &self.size) {
-            (_, None) => None,
-            (ProfileKind::Terminal, Some(size)) => match parse_size(size) {
-                Some(size) => Some(size),
-                None => return at("size", "is not COLUMNSxROWS, as in \"80x24\""),
-            },
-            (_, Some(_)) => return at("size", "is for the kind \"terminal\""),
-        };
+        let of_terminal = self.size.as_ref().map(|_| "size").or(self.echo.then_some("echo"));
+        if let (Some(field), false) = (of_terminal, self.kind == ProfileKind::Terminal) {
+            return at(field, "is for the kind \"terminal\"");
+        }
+        let size = self.size.as_deref().map(parse_size);
+        if size == Some(None) {
+            return at("size", "is not COLUMNSxROWS, as in \"80x24\"");
+        }
         let keys = AgentKeys {
             permissions: self.permissions,
             start_timeout_ms: self.start_timeout_ms,
@@ -179,7 +183,8 @@ impl ProfileTable {
             hide_env: self.hide_env,
             allow_cwd: self.allow_cwd,
             allow_env: self.allow_env,
-            size,
+            size: size.flatten(),
+            echo: self.echo,
             user: self.user,
             agent,
         })

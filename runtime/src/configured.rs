@@ -9,7 +9,7 @@ use sekisho_core::id::RuntimeId;
 use crate::limits::Limits;
 #[cfg(feature = "durable")]
 use crate::store::{DurableOptions, DurableStore, StoreDurability};
-use crate::{AgentSettings, ProfileKind, Program, RuntimeConfig, TerminalSize, WorkerProfile};
+use crate::{AgentSettings, ProfileKind, Program, RuntimeConfig, TerminalProfile, WorkerProfile};
 #[cfg(feature = "durable")]
 use crate::{Runtime, StartError};
 
@@ -82,12 +82,13 @@ impl From<&Profile> for WorkerProfile {
             allow_env: profile.allow_env.clone(),
             user: profile.user.clone(),
         };
-        let size =
-            profile.size.map_or_else(TerminalSize::default, |(cols, rows)| TerminalSize { cols, rows });
+        let usual = TerminalProfile::default();
+        let (cols, rows) = profile.size.unwrap_or((usual.cols, usual.rows));
+        let terminal = TerminalProfile { cols, rows, echo: profile.echo };
         let kind = match profile.kind {
             sekisho_config::ProfileKind::Echo => ProfileKind::Echo,
             sekisho_config::ProfileKind::Lines => ProfileKind::Lines(program),
-            sekisho_config::ProfileKind::Terminal => ProfileKind::Terminal(program, size),
+            sekisho_config::ProfileKind::Terminal => ProfileKind::Terminal(program, terminal),
             sekisho_config::ProfileKind::Agent => {
                 let settings = profile.agent.as_ref().map(AgentSettings::from);
                 ProfileKind::Agent(program, settings.unwrap_or_default())

@@ -129,7 +129,7 @@ pub use event::{
 };
 pub use limits::{EVENT_COST, ITEM_COST, Limits, STOP_GRACE};
 pub use profile::{
-    AgentSettings, BUILTIN_ECHO, ProfileError, ProfileKind, Program, TerminalSize, WorkerProfile,
+    AgentSettings, BUILTIN_ECHO, ProfileError, ProfileKind, Program, TerminalProfile, WorkerProfile,
 };
 pub use runtime::{
     MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME, MAX_PAGE_ROWS,

@@ -31,7 +31,7 @@ pub enum ProfileKind {
     /// A program that reads and writes lines.
     Lines(Program),
     /// A program on a pseudo-terminal of its own.
-    Terminal(Program, TerminalSize),
+    Terminal(Program, TerminalProfile),
     /// A program that speaks the Agent Client Protocol (`docs/agents.md`).
     Agent(Program, AgentSettings),
 }
@@ -57,13 +57,15 @@ pub struct Program {
     pub user: Option<String>,
 }
 
-/// How large a terminal is, in characters.
+/// What the terminal of a profile is like in the beginning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TerminalSize {
+pub struct TerminalProfile {
     /// How many columns it has, at least one.
     pub cols: u16,
     /// How many rows it has, at least one.
     pub rows: u16,
+    /// Whether it shows what is typed. Clients that send lines show them by themselves.
+    pub echo: bool,
 }
 
 /// How an agent is started, beside its program.
@@ -96,9 +98,9 @@ impl Default for AgentSettings {
     }
 }
 
-impl Default for TerminalSize {
+impl Default for TerminalProfile {
     fn default() -> Self {
-        Self { cols: 80, rows: 24 }
+        Self { cols: 80, rows: 24, echo: false }
     }
 }
 
@@ -173,7 +175,7 @@ impl WorkerProfile {
         if !(1..=Self::MAX_NAME).contains(&self.name.len()) || !self.name.bytes().all(is_of_name) {
             return Err(ProfileError::Name);
         }
-        if let ProfileKind::Terminal(_, TerminalSize { cols: 0, .. } | TerminalSize { rows: 0, .. }) =
+        if let ProfileKind::Terminal(_, TerminalProfile { cols: 0, .. } | TerminalProfile { rows: 0, .. }) =
             self.kind
         {
             return Err(ProfileError::Size);

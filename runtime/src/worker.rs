@@ -8,6 +8,7 @@ mod agent;
 mod attendant;
 mod handle;
 mod output;
+mod poll_set;
 mod process;
 mod program;
 mod supervisor;

@@ -78,7 +78,7 @@ impl GatewayStreamDriver {
     fn connect(&mut self, connect: Connect) {
         let id = connect.id;
         let opened = self.client.open(connect).map(|Opened(socket)| self.link = Some((id, Box::new(socket))));
-        self.stream.handle(Instant::now(), GatewayStreamInput::opened(id, opened));
+        self.feed(GatewayStreamInput::opened(id, opened));
     }
 
     fn ping(&mut self, id: ConnId) {
@@ -87,7 +87,7 @@ impl GatewayStreamDriver {
         // The library keeps what could not be written yet, and writes it with the next thing.
         match socket.send(Message::Ping(Bytes::new())) {
             Err(tungstenite::Error::Io(error)) if is_timeout(&error) => {}
-            Err(error) => self.stream.handle(Instant::now(), GatewayStreamInput::Lost(id, loss(&error))),
+            Err(error) => self.feed(GatewayStreamInput::Lost(id, loss(&error))),
             Ok(()) => {}
         }
     }
@@ -109,10 +109,13 @@ impl GatewayStreamDriver {
             Err(tungstenite::Error::Io(error)) if is_timeout(&error) => return,
             Err(error) => GatewayStreamInput::Lost(id, loss(&error)),
         };
-        if let GatewayStreamInput::Closed(..) | GatewayStreamInput::Lost(..) = input {
+        self.feed(input);
+    }
+
+    fn feed(&mut self, input: GatewayStreamInput) {
+        if let Some((_, mut socket)) = self.link.take_if(|_| input.ends_link()) {
             // The answer to a close, for which the gateway may be waiting.
             let _ = socket.flush();
-            self.link = None;
         }
         self.stream.handle(Instant::now(), input);
     }

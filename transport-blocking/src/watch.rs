@@ -111,7 +111,7 @@ impl WatchDriver {
     }
 
     fn hear(&mut self, input: WatchInput) {
-        if let WatchInput::Lost(..) = input {
+        if input.ends_link() {
             self.link = None;
         }
         let now = Instant::now();

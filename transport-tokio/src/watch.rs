@@ -85,7 +85,7 @@ impl WatchDriver {
     }
 
     fn hear(&mut self, input: WatchInput) {
-        if !matches!(input, WatchInput::Opened(_) | WatchInput::Frame(..) | WatchInput::Pong(_)) {
+        if input.ends_link() {
             self.link = Link::None;
         }
         let now = Instant::now();

@@ -175,6 +175,7 @@ fn profiles_have_what_their_programs_need() {
         allow_cwd = ["/srv/*"]
         allow_env = ["BRANCH"]
         size = "120x40"
+        echo = true
         user = "nobody"
         [profiles.echo]
         kind = "builtin:echo"
@@ -192,6 +193,7 @@ fn profiles_have_what_their_programs_need() {
         allow_cwd: vec!["/srv/*".into()],
         allow_env: vec!["BRANCH".into()],
         size: Some((120, 40)),
+        echo: true,
         user: Some("nobody".into()),
         ..profile("shell", &["bash", "-i"])
     };
@@ -203,6 +205,7 @@ fn profiles_have_what_their_programs_need() {
         ("[profiles.a]\ncommand = 'x'\nsize = '80x24'", "profiles.a.size"),
         ("[profiles.a]\nkind = 'terminal'\ncommand = 'x'\nsize = '80'", "profiles.a.size"),
         ("[profiles.a]\nkind = 'terminal'\ncommand = 'x'\nsize = '0x24'", "profiles.a.size"),
+        ("[profiles.a]\ncommand = 'x'\necho = true", "profiles.a.echo"),
         ("[profiles.a]\nkind = 'vt100'\ncommand = 'x'", "profiles.a.kind"),
         ("[limits]\nmax_workers = 0", "limits.max_workers"),
         ("[limits]\nkeep_ended = 'for ever'", "limits.keep_ended"),

@@ -74,6 +74,14 @@ pub enum GatewayStreamInput {
 }
 
 impl GatewayStreamInput {
+    /// Whether the connection that brought this is over: the driver lets go of it before it feeds this.
+    pub fn ends_link(&self) -> bool {
+        match self {
+            Self::Refused(..) | Self::Closed(..) | Self::Lost(..) => true,
+            Self::Opened(_) | Self::Frame(..) | Self::Pong(_) | Self::Stop => false,
+        }
+    }
+
     /// What became of opening a stream.
     pub fn opened(id: ConnId, result: Result<(), Unopened>) -> Self {
         match result {

@@ -40,6 +40,14 @@ impl WatchInput {
         }
     }
 
+    /// Whether what brought this is over: the driver lets go of the attempt or the connection before it feeds it.
+    pub fn ends_link(&self) -> bool {
+        match self {
+            Self::Refused(..) | Self::Lost(..) | Self::Response(..) | Self::Failed(..) => true,
+            Self::Opened(_) | Self::Frame(..) | Self::Pong(_) | Self::Credential(_) | Self::Stop => false,
+        }
+    }
+
     /// The input for the result of opening a stream.
     pub fn opened(id: ConnId, result: Result<(), Unopened>) -> Self {
         match result {

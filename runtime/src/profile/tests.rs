@@ -15,7 +15,7 @@ fn profiles_are_checked() {
     let terminal = |cols, rows| WorkerProfile {
         kind: ProfileKind::Terminal(
             Program { command: vec!["sh".into()], ..Program::default() },
-            TerminalSize { cols, rows },
+            TerminalProfile { cols, rows, echo: false },
         ),
         ..lines("a", &["sh"])
     };

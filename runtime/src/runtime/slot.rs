@@ -111,17 +111,17 @@ impl Shared {
             // Without a program there is nothing to start.
             ProfileKind::Echo => return Err(NotStarted { step: Step::Program, errno: 0 }),
             ProfileKind::Lines(program) | ProfileKind::Agent(program, _) => (program, None),
-            ProfileKind::Terminal(program, size) => (program, Some(*size)),
+            ProfileKind::Terminal(program, terminal) => (program, Some(*terminal)),
         };
         let user = match &program.user {
             None => None,
             Some(user) => Some(User::find(user).map_err(|_| NotStarted { step: Step::User, errno: 0 })?),
         };
         let hidden = program.hide_env.iter().chain(&self.config.hidden_variables);
-        let terminal = terminal.map(|size| TerminalSettings {
-            size: TerminalSize { cols: size.cols, rows: size.rows },
+        let terminal = terminal.map(|terminal| TerminalSettings {
+            size: TerminalSize { cols: terminal.cols, rows: terminal.rows },
             term: TERM.to_owned(),
-            echo: false,
+            echo: terminal.echo,
         });
         Ok(ProgramSpec {
             directory: spec.cwd.as_ref().map(Into::into).or_else(|| program.cwd.clone()),

@@ -4,19 +4,19 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use sekisho_acp::{Agent, AgentConfig, AgentEnd, AgentEvent, AgentInput, AgentOutput};
 
-use super::attendant::{CROWDED_TICK, MAX_SILENCE, READ_SIZE};
+use super::attendant::{MAX_SILENCE, READ_SIZE};
 use super::handle::{Handle, Input, Order};
 use super::output::{Fragment, Pace};
+use super::poll_set::{PollSet, Watched};
 use super::process::{Ends, News, Process, Stream, write_some};
 use super::{End, Launch, StoreFailed};
 use crate::limits::STOP_GRACE;
@@ -139,16 +139,6 @@ pub(crate) fn attend_agent(
     };
     handle.close();
     ends
-}
-
-/// What `poll` watches.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Watched {
-    Waker,
-    News,
-    Input,
-    Output,
-    Error,
 }
 
 /// What has been passed on of the order to end.
@@ -350,7 +340,7 @@ impl<'a, S: AgentSink> Attendant<'a, S> {
         // What is not read makes the process wait, as in any pipe. When it is gone there is no process to wait.
         let has_room = process.is_none() || self.sink.has_room();
         let mut turn = Turn::Nothing;
-        for (watched, flags) in self.poll(process, at_most, has_room) {
+        for (watched, flags) in self.wait(process, at_most, has_room) {
             match watched {
                 Watched::Waker => self.handle.drain(),
                 Watched::News => turn = Turn::News,
@@ -369,49 +359,22 @@ impl<'a, S: AgentSink> Attendant<'a, S> {
         turn
     }
 
-    fn poll(
+    fn wait(
         &self,
         process: Option<&Process>,
         at_most: Option<Duration>,
         has_room: bool,
-    ) -> Vec<(Watched, PollFlags)> {
-        let mut what = Vec::with_capacity(5);
-        let mut fds = Vec::with_capacity(5);
-        let mut watch = |watched, fd, flags| {
-            what.push(watched);
-            fds.push(PollFd::from_borrowed_fd(fd, flags));
-        };
-        if let Some(process) = process {
-            watch(Watched::Waker, self.handle.wake_fd(), PollFlags::IN);
-            watch(Watched::News, process.news_fd(), PollFlags::IN);
-        }
+    ) -> impl Iterator<Item = (Watched, PollFlags)> + use<'a, S> {
+        let mut set = PollSet::new(self.handle, process, &self.output, &self.error, has_room);
         if let Some(input) = &self.input {
-            // Without a flag it still tells when no process can read it any more.
-            let flags = if self.writing.is_some() { PollFlags::OUT } else { PollFlags::empty() };
-            watch(Watched::Input, input.as_fd(), flags);
-        }
-        if let Some(output) = self.output.fd().filter(|_| has_room) {
-            watch(Watched::Output, output, PollFlags::IN);
-        }
-        if let Some(error) = self.error.fd().filter(|_| has_room) {
-            watch(Watched::Error, error, PollFlags::IN);
+            set.watch_input(input, self.writing.is_some());
         }
         let closing = match self.ending {
             Ending::Closing(at, _) => Some(at),
             _ => None,
         };
         let due = [self.until, self.error.output.due(), closing].into_iter().flatten().min();
-        let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let until_looked = (!has_room).then_some(CROWDED_TICK);
-        let at_most = at_most.into_iter().chain(until_due).chain(until_looked).min();
-        // A time that is too long for the system is as good as none.
-        let timeout = at_most.and_then(|time| Timespec::try_from(time).ok());
-        if poll(&mut fds, timeout.as_ref()).is_err() {
-            // Interrupted, or out of memory: the next turn asks again.
-            return Vec::new();
-        }
-        let ready = what.into_iter().zip(fds.iter().map(PollFd::revents));
-        ready.filter(|(_, flags)| !flags.is_empty()).collect()
+        set.wait(due, at_most)
     }
 
     /// Reads once, and tells whether there was anything.

@@ -6,16 +6,16 @@ mod tests;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 use super::handle::{Handle, Input, Order};
 use super::output::{Fragment, Pace};
+use super::poll_set::{PollSet, Watched};
 use super::process::{Ends, News, Process, Stream, write_some};
 use super::supervisor::Supervisor;
 use super::{NotStarted, ProgramSpec, terminal};
@@ -26,9 +26,6 @@ pub(super) const MAX_SILENCE: Duration = Duration::from_secs(1);
 
 /// How much is read at once, in bytes: the most that one event tells, but for the beginning of a line before it.
 pub(super) const READ_SIZE: usize = 16 * 1024;
-
-/// How often it is looked whether those who follow have caught up.
-pub(super) const CROWDED_TICK: Duration = Duration::from_millis(5);
 
 /// What is to be started, and who starts it.
 pub(crate) struct Launch {
@@ -56,7 +53,7 @@ pub(crate) trait OutputSink {
     /// It wrote this.
     fn said(&self, source: Source, fragment: &Fragment) -> Result<(), StoreFailed>;
     /// Whether those who follow can take more now. It is asked before each read while the process runs, and while they
-    /// cannot, every [`CROWDED_TICK`].
+    /// cannot, every [`CROWDED_TICK`](super::poll_set::CROWDED_TICK).
     fn has_room(&self) -> bool;
 }
 
@@ -90,16 +87,6 @@ pub(crate) fn attend(launch: &Launch, handle: &Handle, sink: &impl OutputSink) -
     };
     handle.close();
     end
-}
-
-/// What `poll` watches.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Watched {
-    Waker,
-    News,
-    Input,
-    Output,
-    Error,
 }
 
 /// What has been passed on of the order to end.
@@ -226,9 +213,8 @@ impl<'a, A: OutputSink> Attendant<'a, A> {
     fn turn(&mut self, process: Option<&Process>, at_most: Option<Duration>) -> Turn {
         // What is not read makes the process wait, as in any pipe. When it is gone nothing waits.
         let has_room = process.is_none() || self.sink.has_room();
-        let ready = self.poll(process, at_most, has_room);
         let mut turn = Turn::default();
-        for (watched, flags) in ready {
+        for (watched, flags) in self.wait(process, at_most, has_room) {
             match watched {
                 Watched::Waker => self.handle.drain(),
                 Watched::News => turn.has_news = true,
@@ -248,46 +234,19 @@ impl<'a, A: OutputSink> Attendant<'a, A> {
         turn
     }
 
-    fn poll(
+    fn wait(
         &self,
         process: Option<&Process>,
         at_most: Option<Duration>,
         has_room: bool,
-    ) -> Vec<(Watched, PollFlags)> {
-        let mut what = Vec::with_capacity(5);
-        let mut fds = Vec::with_capacity(5);
-        let mut watch = |watched, fd, flags| {
-            what.push(watched);
-            fds.push(PollFd::from_borrowed_fd(fd, flags));
-        };
-        if let Some(process) = process {
-            watch(Watched::Waker, self.handle.wake_fd(), PollFlags::IN);
-            watch(Watched::News, process.news_fd(), PollFlags::IN);
-        }
-        match &self.input {
-            Some(input) if self.writing.is_some() => watch(Watched::Input, input.as_fd(), PollFlags::OUT),
-            // Without a flag it still tells when no process can read it any more.
-            Some(input) if !self.has_terminal => watch(Watched::Input, input.as_fd(), PollFlags::empty()),
-            _ => {}
-        }
-        if let Some(output) = self.output.fd().filter(|_| has_room) {
-            watch(Watched::Output, output, PollFlags::IN);
-        }
-        if let Some(error) = self.error.fd().filter(|_| has_room) {
-            watch(Watched::Error, error, PollFlags::IN);
+    ) -> impl Iterator<Item = (Watched, PollFlags)> + use<'a, A> {
+        let mut set = PollSet::new(self.handle, process, &self.output, &self.error, has_room);
+        let is_writing = self.writing.is_some();
+        if let Some(input) = self.input.as_ref().filter(|_| is_writing || !self.has_terminal) {
+            set.watch_input(input, is_writing);
         }
         let due = [&self.output, &self.error].into_iter().filter_map(|stream| stream.output.due()).min();
-        let until_due = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let until_looked = (!has_room).then_some(CROWDED_TICK);
-        let at_most = at_most.into_iter().chain(until_due).chain(until_looked).min();
-        // A time that is too long for the system is as good as none.
-        let timeout = at_most.and_then(|time| Timespec::try_from(time).ok());
-        if poll(&mut fds, timeout.as_ref()).is_err() {
-            // Interrupted, or out of memory: the next turn asks again.
-            return Vec::new();
-        }
-        let ready = what.into_iter().zip(fds.iter().map(PollFd::revents));
-        ready.filter(|(_, flags)| !flags.is_empty()).collect()
+        set.wait(due, at_most)
     }
 
     /// Reads once, and tells whether there was anything.

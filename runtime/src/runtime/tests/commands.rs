@@ -1,7 +1,7 @@
 //! The commands that our own runtime has beyond v1.
 
 use super::*;
-use crate::profile::TerminalSize;
+use crate::profile::TerminalProfile;
 
 fn delete(runtime: &Runtime, path: &str) -> (u16, Value) {
     ask(runtime, Method::DELETE, path, &[], "")
@@ -94,7 +94,7 @@ fn a_secret_is_delivered_and_kept_nowhere() {
 #[test]
 fn terminals_have_a_size_and_take_keys() {
     let program = shell("stty -echo; stty size; read line; stty size; read -r line; echo \"<$line>\"");
-    let kind = ProfileKind::Terminal(program, TerminalSize { cols: 100, rows: 30 });
+    let kind = ProfileKind::Terminal(program, TerminalProfile { cols: 100, rows: 30, echo: false });
     let profiles = vec![WorkerProfile { name: "term".into(), kind, description: None }];
     let runtime = Runtime::start(RuntimeConfig { profiles, ..config() }).unwrap();
     let worker = make(&runtime);
@@ -117,6 +117,25 @@ fn terminals_have_a_size_and_take_keys() {
     assert_eq!(refused(input(&lines, &worker, raw)), (400, "invalid_request".into()));
     let resized = post(&lines, &format!("{worker}/resize"), r#"{"cols":80,"rows":25}"#);
     assert_eq!(refused(resized), (400, "invalid_request".into()));
+}
+
+#[test]
+fn a_terminal_shows_what_is_typed_where_its_profile_says_so() {
+    let typed = r#"{"kind":"user","content":"typed\r","raw":true}"#;
+    for echo in [true, false] {
+        let program = shell("echo ready; read -r line; echo done");
+        let kind = ProfileKind::Terminal(program, TerminalProfile { echo, ..TerminalProfile::default() });
+        let profiles = vec![WorkerProfile { name: "term".into(), kind, description: None }];
+        let runtime = Runtime::start(RuntimeConfig { profiles, ..config() }).unwrap();
+        let worker = make(&runtime);
+        let says = |text: &str| contents(&runtime, &worker).iter().any(|(_, content)| content == text);
+        until(|| says("ready"));
+        assert_eq!(input(&runtime, &worker, typed).0, 200);
+        until(|| says("done"));
+        let shown =
+            contents(&runtime, &worker).iter().any(|(role, text)| role == "assistant" && text == "typed");
+        assert_eq!(shown, echo);
+    }
 }
 
 #[test]
@@ -143,7 +162,7 @@ fn a_worker_that_has_ended_can_be_removed() {
 
 #[test]
 fn profiles_are_listed_without_what_they_run() {
-    let kind = ProfileKind::Terminal(shell("true"), TerminalSize::default());
+    let kind = ProfileKind::Terminal(shell("true"), TerminalProfile::default());
     let profiles = vec![
         WorkerProfile { description: Some("a shell".into()), ..WorkerProfile::lines("sh", ["sh"]) },
         WorkerProfile { name: "term".into(), kind, description: None },
