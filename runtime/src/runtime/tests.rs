@@ -336,6 +336,8 @@ fn a_worker_runs_until_it_is_gone() {
         ..Program::default()
     });
     let worker = make(&runtime);
+    // Before that its shell does not ignore anything yet.
+    until(|| get(&runtime, &format!("{worker}/transcript")).1.to_string().contains("ready"));
     let end = |how: &str, body: &str| {
         let ack = post(&runtime, &format!("{worker}/{how}"), body).1;
         (ack["ack"]["status"].clone(), ack["ack"]["event_id"].as_u64().unwrap())
