@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::contract;
+
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -39,7 +41,7 @@ impl Answer {
     }
 }
 
-/// A request to the gateway at `address`, as `curl` would send it.
+/// A request to the gateway at `address`, as `curl` would send it. The answer is one of the OpenAPI document's.
 pub fn request(address: SocketAddr, method: &str, path: &str, body: Option<&str>) -> Answer {
     let headers = [("content-type", "application/json")];
     request_with(address, method, path, if body.is_some() { &headers } else { &[] }, body)
@@ -63,7 +65,9 @@ pub fn request_with(
     if let Some(body) = body {
         head += &format!("content-length: {}\r\n", body.len());
     }
-    raw(address, format!("{head}\r\n{}", body.unwrap_or_default()).as_bytes())
+    let answer = raw(address, format!("{head}\r\n{}", body.unwrap_or_default()).as_bytes());
+    contract::check(method, path, &answer);
+    answer
 }
 
 /// Sends bytes and reads all that comes back.

@@ -1,4 +1,5 @@
-//! What scenarios over real sockets and real processes are made of: a [`client`] that shows every byte, an
+//! What scenarios over real sockets and real processes are made of: a [`client`] that shows every byte, the [`contract`] that its answers are held
+//! against, an
 //! [`upstream`] and a [`stream_runtime`] that misbehave as told, a [`viewer`], a [`relay`], and [`processes`] that leave
 //! nothing behind; the [`scenarios`] of transports, for each of which a [`scripted`] runtime is the other side; what
 //! must hold of any input at all, [`fuzzing`]; a stream under any [schedule](schedules); and the [`simulator`], which has neither sockets nor processes: whole
@@ -7,6 +8,7 @@
 
 pub mod agent_process;
 pub mod client;
+pub mod contract;
 pub mod fuzzing;
 pub mod processes;
 pub mod relay;

@@ -8,6 +8,7 @@ use tungstenite::http::HeaderValue;
 use tungstenite::{Message, WebSocket};
 
 use crate::client::PATIENCE;
+use crate::contract;
 
 /// What a viewer sees.
 #[derive(Clone, PartialEq, Debug)]
@@ -95,6 +96,7 @@ impl Viewer {
 
     fn seen(&mut self, text: &str) -> Seen {
         let frame: Value = serde_json::from_str(text).unwrap();
+        contract::check_frame(&frame);
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         match frame["kind"].as_str().unwrap() {
             "event" => {

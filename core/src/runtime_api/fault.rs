@@ -45,6 +45,8 @@ pub enum FaultCode {
     WorkerNotRunning,
     /// The worker has not ended.
     WorkerRunning,
+    /// The worker is not on a terminal.
+    NoTerminal,
     /// The request was answered otherwise before.
     RequestAlreadyAnswered,
     /// The idempotency key was used with another body.
@@ -82,6 +84,7 @@ impl FaultCode {
         Self::WorkerBusy,
         Self::WorkerNotRunning,
         Self::WorkerRunning,
+        Self::NoTerminal,
         Self::RequestAlreadyAnswered,
         Self::IdempotencyConflict,
         Self::StoreIo,
@@ -114,6 +117,8 @@ impl FaultCode {
             Self::WorkerBusy => ("worker_busy", Status::CONFLICT, Kind::WorkerBusy),
             Self::WorkerNotRunning => ("worker_not_running", Status::CONFLICT, Kind::WorkerNotRunning),
             Self::WorkerRunning => ("worker_running", Status::CONFLICT, Kind::WorkerRunning),
+            // A worker's state for all its life: a conflict that has no kind of its own.
+            Self::NoTerminal => ("no_terminal", Status::CONFLICT, Kind::Conflict),
             Self::RequestAlreadyAnswered => {
                 ("request_already_answered", Status::CONFLICT, Kind::RequestAlreadyAnswered)
             }

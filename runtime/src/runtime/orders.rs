@@ -11,7 +11,7 @@ use super::input::refuse_unless_running;
 use super::once::Keyed;
 use super::pending::Decided;
 use super::publish::Publication;
-use super::{Shared, invalid, store_fault};
+use super::{Shared, store_fault};
 use crate::record::WorkerRecord;
 use crate::worker::TerminalSize;
 
@@ -75,7 +75,10 @@ impl Shared {
         let profile = self.profile(&record.spec.profile).ok().flatten();
         match profile.is_some_and(|profile| profile.has_terminal()) {
             true => Ok(()),
-            false => Err(invalid(format_args!("worker {} has no terminal", record.worker_id))),
+            false => {
+                let message = format!("worker {} has no terminal", record.worker_id);
+                Err(Fault::new(FaultCode::NoTerminal, message))
+            }
         }
     }
 

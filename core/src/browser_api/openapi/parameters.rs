@@ -2,25 +2,33 @@
 
 use serde_json::{Value, json};
 
-use crate::id::RuntimeId;
+use crate::id::{MAX_ID_LENGTH, RuntimeId};
 use crate::runtime_api::IdempotencyKey;
 
-/// The greatest number that a query takes.
-const MAX_NUMBER: u64 = u64::MAX;
+/// How many items of a transcript every runtime gives at a time; deployed ones give no more.
+const TRANSCRIPT_PAGE: u64 = 256;
+
+/// The schema of an id.
+fn id() -> Value {
+    let schema = schemars::SchemaGenerator::default().root_schema_for::<RuntimeId>();
+    let [max, pattern] = ["maxLength", "pattern"].map(|key| schema.get(key));
+    json!({ "type": "string", "minLength": 1, "maxLength": max, "pattern": pattern })
+}
+
+/// The schema of both ids of a worker, with a slash between them.
+fn worker_ref() -> Value {
+    let id = id();
+    let id = id["pattern"].as_str().unwrap_or_default().trim_matches(['^', '$']);
+    json!({ "type": "string", "pattern": format!("^{id}/{id}$"), "maxLength": 2 * MAX_ID_LENGTH + 1 })
+}
 
 /// The parameters of paths, which all routes share.
 pub(super) fn shared() -> Value {
-    let id = |name: &str, description: &str| {
-        let schema = schemars::SchemaGenerator::default().root_schema_for::<RuntimeId>();
-        let schema = json!({
-            "type": "string", "minLength": 1, "maxLength": schema.get("maxLength"), "pattern": schema.get("pattern"),
-        });
-        json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
-    };
+    let parameter = |name: &str, description: &str| json!({ "name": name, "in": "path", "required": true, "description": description, "schema": id() });
     json!({
-        "runtime_id": id("runtime_id", "Names the runtime."),
-        "worker_id": id("worker_id", "Names the worker within its runtime."),
-        "request_id": id("request_id", "Names the request within its worker."),
+        "runtime_id": parameter("runtime_id", "Names the runtime."),
+        "worker_id": parameter("worker_id", "Names the worker within its runtime."),
+        "request_id": parameter("request_id", "Names the request within its worker."),
     })
 }
 
@@ -30,30 +38,43 @@ pub(super) fn of_path(path: &str) -> impl Iterator<Item = Value> {
     names.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") }))
 }
 
-/// A parameter of a query. `after_of_all` is whether the list is of all runtimes.
-pub(super) fn of_query(name: &str, after_of_all: bool) -> Value {
-    let number = |least: u64| json!({ "type": "integer", "format": "uint64", "minimum": least, "maximum": MAX_NUMBER });
-    let (schema, description) = match name {
-        "status" => (json!({ "enum": ["running", "stopped", "cancelled"] }), "Only workers of this status."),
-        "name" => (json!({ "type": "string" }), "Only workers of this name."),
-        "label" => {
-            let label = json!({ "type": "string", "pattern": "=" });
-            let schema = json!({ "type": "array", "items": label, "maxItems": 1 });
-            (
-                schema,
-                "Only workers with this label, `KEY=VALUE`. May be given several times, each time with another KEY.",
-            )
+/// What a query asks for a part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The workers of all runtimes.
+    AllWorkers,
+    /// The workers of a runtime.
+    Workers,
+    /// A transcript.
+    Transcript,
+    /// A stream.
+    Stream,
+}
+
+/// A parameter of a query.
+pub(super) fn of_query(name: &str, part: Part) -> Value {
+    let number = |least: u64, most: u64| json!({ "type": "integer", "minimum": least, "maximum": most });
+    let (schema, description) = match (name, part) {
+        ("status", _) => {
+            (json!({ "enum": ["running", "stopped", "cancelled"] }), "Only workers of this status.")
         }
-        "limit" => (number(1), "So many at most. There is a bound on what one reply holds in any case."),
-        "start" => (number(0), "How many items to skip."),
-        "after" if after_of_all => (
-            json!({ "type": "string" }),
+        ("name", _) => (json!({ "type": "string" }), "Only workers of this name."),
+        ("label", _) => (
+            json!({ "type": "array", "items": { "type": "string", "pattern": "=" }, "uniqueItems": true }),
+            "Only workers with this label, `KEY=VALUE`. May be given several times, each time with another KEY.",
+        ),
+        ("limit", Part::Transcript) => (
+            number(0, TRANSCRIPT_PAGE),
+            "How many items to read. Some runtimes give more at a time: `max_transcript_items` of their `limits`.",
+        ),
+        ("limit", _) => (number(1, u64::MAX), "So many at most. A reply never holds more than 200."),
+        ("start", _) => (number(0, u64::MAX), "How many items to skip."),
+        ("after", Part::AllWorkers) => (
+            worker_ref(),
             "Only what comes after this worker, `RUNTIME_ID/WORKER_ID`: the `next_after` of a page.",
         ),
-        "after" => {
-            (json!({ "type": "string" }), "Only what comes after this worker: the `next_after` of a page.")
-        }
-        "cursor" => (
+        ("after", _) => (id(), "Only what comes after this worker: the `next_after` of a page."),
+        ("cursor", _) => (
             json!({ "type": "string" }),
             "The cursor of the last event that was dealt with. Without it, a stream begins with a snapshot.",
         ),

@@ -38,7 +38,6 @@ fn may_be(kind: ErrorKind, asks: Asks) -> bool {
         _ => None,
     };
     let sse = asks == Asks::Stream(Form::ServerSentEvents);
-    let changes = operation.is_some_and(Operation::changes_something);
     match kind {
         Kind::InvalidRequest => true,
         Kind::UnsupportedMediaType => !matches!(asks, Asks::Stream(_)),
@@ -49,18 +48,20 @@ fn may_be(kind: ErrorKind, asks: Asks) -> bool {
         }
         Kind::CursorMalformed | Kind::CursorUnknown | Kind::CursorExpired => sse,
         Kind::MalformedFrame | Kind::TooManyViewers | Kind::GoingAway => sse,
-        Kind::PayloadTooLarge => operation.is_some_and(Operation::takes_body),
-        Kind::UnknownProfile => operation == Some(Operation::CreateWorker),
-        Kind::RequestGone | Kind::RequestAlreadyAnswered => operation == Some(Operation::AnswerRequest),
-        Kind::WorkerRunning => operation == Some(Operation::RemoveWorker),
-        Kind::IdempotencyConflict => operation.is_some_and(Operation::takes_key),
-        Kind::NotAllowed
+        // A runtime may say any of these to whatever it is asked. Asked about itself alone, what it says, and that it could
+        // not be asked, is told beside the reply.
+        Kind::Internal
+        | Kind::PayloadTooLarge
+        | Kind::NotAllowed
         | Kind::RuntimeStopped
         | Kind::WorkerBusy
         | Kind::WorkerNotRunning
-        | Kind::Conflict => changes,
-        // What a runtime says of itself is told beside the reply, and so is that it could not be asked.
-        Kind::Internal
+        | Kind::Conflict
+        | Kind::UnknownProfile
+        | Kind::RequestGone
+        | Kind::RequestAlreadyAnswered
+        | Kind::WorkerRunning
+        | Kind::IdempotencyConflict
         | Kind::Unsupported
         | Kind::WorkerNotFound
         | Kind::Network(_)

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::bodies;
 use super::frames::FrameView;
-use super::parameters;
+use super::parameters::{self, Part};
 use super::problems::{self, Asks};
 use super::schemas::Schemas;
 use crate::browser_api::asset::Asset;
@@ -101,7 +101,7 @@ fn of_overview(schemas: &mut Schemas, overview: Overview) -> Described {
             _ => "A runtime that fails or is slow costs its own rows and one diagnostic, never the reply."
                 .to_owned(),
         },
-        parameters: query.iter().map(|name| parameters::of_query(name, true)).collect(),
+        parameters: query.iter().map(|name| parameters::of_query(name, Part::AllWorkers)).collect(),
         body: None,
         success,
         problems: problems::of(if tag == "gateway" { Asks::Gateway } else { Asks::All }),
@@ -110,7 +110,11 @@ fn of_overview(schemas: &mut Schemas, overview: Overview) -> Described {
 
 fn of_operation(schemas: &mut Schemas, operation: Operation) -> Described {
     let path = operation.path(Wire::Gateway).as_str();
-    let query = runtime_api::parameters(operation).iter().map(|name| parameters::of_query(name, false));
+    let part = match operation {
+        Operation::ReadTranscript => Part::Transcript,
+        _ => Part::Workers,
+    };
+    let query = runtime_api::parameters(operation).iter().map(|name| parameters::of_query(name, part));
     let key = operation.takes_key().then(parameters::idempotency_key);
     let feature = operation.feature().map(|feature| {
         format!("Needs the feature `{}`: of a runtime without it the answer is `unsupported`, and nothing is sent.", feature.name())
@@ -142,7 +146,7 @@ fn of_stream(schemas: &mut Schemas, form: Form) -> Described {
     let frame = schemas.reply::<FrameView>();
     let query = runtime_api::parameters(Operation::ObserveEvents);
     let mut parameters: Vec<Value> = parameters::of_path(path).collect();
-    parameters.extend(query.iter().map(|name| parameters::of_query(name, false)));
+    parameters.extend(query.iter().map(|name| parameters::of_query(name, Part::Stream)));
     let (operation_id, summary, description, success) = match form {
         Form::WebSocket => (
             Operation::ObserveEvents.name(),

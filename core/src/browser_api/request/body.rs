@@ -16,6 +16,11 @@ use crate::runtime_api::{
 /// The longest name of a field that is repeated in an error, in characters.
 const MAX_NAME: usize = 64;
 
+/// A text without control characters, as a regular expression. The bounds of a create are those of sekisho's own runtime;
+/// a gateway checks none of them.
+#[cfg(feature = "pages")]
+const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
 /// A body that a client wrote.
 pub(super) struct BodyOfClient<'a>(pub(super) &'a Bytes);
 
@@ -38,15 +43,22 @@ pub(in crate::browser_api) struct CreateBody {
     workspace_refs: Vec<Reference>,
     /// What to call it; for runtimes with the feature `names`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "pages", schemars(extend("minLength" = 1, "maxLength" = 128, "pattern" = NO_CONTROL)))]
     name: Option<String>,
     /// What to file it under; for runtimes with the feature `names`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "pages", schemars(extend(
+        "maxProperties" = 16,
+        "propertyNames" = { "pattern": "^[A-Za-z0-9._/-]{1,63}$" },
+        "additionalProperties" = { "type": "string", "maxLength": 128, "pattern": NO_CONTROL },
+    )))]
     labels: BTreeMap<String, String>,
     /// In which directory its process starts, if its profile allows that; for runtimes with the feature `placement`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cwd: Option<String>,
     /// Variables for its process, if its profile allows them; for runtimes with the feature `placement`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "pages", schemars(extend("maxProperties" = 64)))]
     env: BTreeMap<String, String>,
 }
 

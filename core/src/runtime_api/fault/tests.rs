@@ -25,6 +25,7 @@ const TABLE: &[(u16, &[&str])] = &[
             "worker_busy",
             "worker_not_running",
             "worker_running",
+            "no_terminal",
             "request_already_answered",
             "idempotency_conflict",
         ],

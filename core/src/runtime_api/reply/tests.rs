@@ -161,6 +161,7 @@ fn every_status_has_its_kind() {
         (409, typed("idempotency_conflict"), IdempotencyConflict, true),
         (409, typed("worker_not_running"), WorkerNotRunning, true),
         (409, typed("worker_running"), WorkerRunning, true),
+        (409, typed("no_terminal"), Conflict, true),
         (409, typed("request_already_answered"), RequestAlreadyAnswered, true),
         (409, typed("of_tomorrow"), Conflict, true),
         (409, typed("invalid_request"), Conflict, true),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU16;
 
 use serde::ser::SerializeStruct;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{WireRef, WorkerStatus};
 
@@ -129,9 +129,29 @@ pub struct Reason {
 #[serde(deny_unknown_fields)]
 pub struct TerminalSize {
     /// How many characters a line has.
+    #[serde(deserialize_with = "count")]
     pub cols: NonZeroU16,
     /// How many lines there are.
+    #[serde(deserialize_with = "count")]
     pub rows: NonZeroU16,
+}
+
+/// Reads a count. `80.0` is the same number as `80` (RFC 8259, section 6), and some languages know no other kind.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU16, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Whole(NonZeroU16),
+        Float(f64),
+    }
+    let count = match Number::deserialize(deserializer)? {
+        Number::Whole(count) => Some(count),
+        // A cast stops at the bounds, and drops what is behind the point: what is then another number was no count.
+        Number::Float(number) => {
+            NonZeroU16::new(number as u16).filter(|count| f64::from(count.get()) == number)
+        }
+    };
+    count.ok_or_else(|| serde::de::Error::custom("not a whole number of 1 to 65535"))
 }
 
 /// The body of an interrupt or a resume, which have nothing to say.

@@ -74,3 +74,14 @@ fn a_status_of_tomorrow_is_unknown() {
     assert_eq!(serde_json::from_str::<WorkerStatus>(r#""resting""#).unwrap(), WorkerStatus::Unknown);
     assert_eq!(serde_json::from_str::<RuntimeStatus>(r#""resting""#).unwrap(), RuntimeStatus::Unknown);
 }
+
+#[test]
+fn a_size_is_made_of_whole_numbers_however_they_are_written() {
+    let read = |cols| serde_json::from_str::<TerminalSize>(&format!(r#"{{"cols":{cols},"rows":24}}"#));
+    for cols in ["80", "80.0", "8e1"] {
+        assert_eq!(read(cols).unwrap().cols.get(), 80, "{cols}");
+    }
+    for cols in ["0", "0.0", "80.5", "65536", "65536.0", "-1", "1e400", "\"80\"", "null"] {
+        assert!(read(cols).is_err(), "{cols}");
+    }
+}

@@ -114,9 +114,9 @@ fn terminals_have_a_size_and_take_keys() {
     let lines = quiet();
     let worker = make(&lines);
     let raw = r#"{"kind":"user","content":"x","raw":true}"#;
-    assert_eq!(refused(input(&lines, &worker, raw)), (400, "invalid_request".into()));
+    assert_eq!(refused(input(&lines, &worker, raw)), (409, "no_terminal".into()));
     let resized = post(&lines, &format!("{worker}/resize"), r#"{"cols":80,"rows":25}"#);
-    assert_eq!(refused(resized), (400, "invalid_request".into()));
+    assert_eq!(refused(resized), (409, "no_terminal".into()));
 }
 
 #[test]
