@@ -6,7 +6,7 @@
 //! [lagged](Next::Lagged), which concerns no other viewer.
 //!
 //! A viewer whose cursor is not in the ring [needs a replay](Join::NeedsReplay): a second, short-lived
-//! [`Watch`](crate::watch::Watch) from its cursor, whose frames go to that viewer alone, until one of them stands where
+//! [`Watch`](crate::watch::Watch) from its cursor, with a feed of its own, until a frame of that stands where
 //! the ring has one, too: from [there](Feed::join) it goes on with the feed. Places are compared for equality, and
 //! nothing is assumed about their order. A viewer without a cursor, when the snapshot's successors have left the ring,
 //! [needs a snapshot](Join::NeedsSnapshot), and gets it in the same way.
@@ -93,6 +93,18 @@ pub enum Next {
     Lagged,
 }
 
+impl FeedPosition {
+    /// At the first frame that a feed has taken, to be shown all of it: outages, too, and not where it is live.
+    pub(crate) fn of_first() -> Self {
+        Self { next: 0, live_from: None }
+    }
+
+    /// The number of the frame that is next.
+    pub(crate) fn number(self) -> u64 {
+        self.next
+    }
+}
+
 impl Feed {
     /// A feed that has nothing yet.
     pub fn new(limits: FeedLimits) -> Self {
@@ -129,8 +141,22 @@ impl Feed {
         (self.ring.len(), self.bytes)
     }
 
-    fn end(&self) -> u64 {
+    /// The number of the frame that will be next.
+    pub(crate) fn end(&self) -> u64 {
         self.first + self.ring.len() as u64
+    }
+
+    /// Whether it has its first frame.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.first == 0
+    }
+
+    /// How many frames it has from that number on, and how many bytes the newest `count` of them have.
+    pub(crate) fn ahead_of(&self, number: u64, count: usize) -> (usize, usize) {
+        let frames =
+            usize::try_from(self.end().saturating_sub(number)).unwrap_or(usize::MAX).min(self.ring.len());
+        let newest = self.ring.iter().rev().take(frames.min(count));
+        (frames, newest.map(|item| item.text().len()).sum())
     }
 
     /// Lets a viewer in, after `cursor` or, without one, with a snapshot.

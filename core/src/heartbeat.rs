@@ -11,10 +11,19 @@ pub const PING_EVERY: Duration = Duration::from_secs(15);
 /// The longest time that the peer may take to answer a ping.
 pub const PONG_WITHIN: Duration = Duration::from_secs(15);
 
+/// The slowest that a peer reads which is there, in bytes a second.
+pub const SLOWEST_READER: usize = 2 << 10;
+
+/// The most that is on its way to a peer, in bytes: what the systems of both sides hold for one that reads slowly.
+pub const MAX_UNDER_WAY: usize = 192 << 10;
+
 /// The pings and pongs of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Heartbeat {
     next_ping: Instant,
+    /// How much was written since the last ping, and how much before it that the peer may not have read, in bytes.
+    written: usize,
+    under_way: usize,
     /// When the oldest ping without an answer is overdue.
     pong_until: Option<Instant>,
 }
@@ -35,12 +44,18 @@ pub enum Beat {
 impl Heartbeat {
     /// For a connection that is open from `now` on.
     pub fn new(now: Instant) -> Self {
-        Self { next_ping: now + PING_EVERY, pong_until: None }
+        Self { next_ping: now + PING_EVERY, written: 0, under_way: 0, pong_until: None }
     }
 
     /// Takes a pong. It answers all pings before it (RFC 6455, 5.5.3).
     pub fn pong(&mut self) {
         self.pong_until = None;
+        self.under_way = 0;
+    }
+
+    /// Takes that so many bytes were written, which the peer reads before the next ping: a slow one is given the time.
+    pub fn wrote(&mut self, bytes: usize) {
+        self.written = self.written.saturating_add(bytes).min(MAX_UNDER_WAY);
     }
 
     /// Gives the peer this much more time for its pong: for a driver that could not read while it was writing.
@@ -55,7 +70,9 @@ impl Heartbeat {
         }
         if self.next_ping <= now {
             self.next_ping = now + PING_EVERY;
-            self.pong_until.get_or_insert(now + PONG_WITHIN);
+            self.under_way = (self.under_way + std::mem::take(&mut self.written)).min(MAX_UNDER_WAY);
+            let reading = Duration::from_secs((self.under_way / SLOWEST_READER) as u64);
+            self.pong_until.get_or_insert(now + PONG_WITHIN + reading);
             return Beat::Ping;
         }
         match self.pong_until {

@@ -50,7 +50,7 @@
 //! | snapshot | an event that tells the state of a worker rather than a change of it |
 //! | cursor | where a viewer goes on, sealed; the runtime's own is an [`UpstreamCursor`](cursor::UpstreamCursor) |
 //! | feed | one worker's frames in a ring, shared by its viewers; [`Feed`](feed::Feed) |
-//! | replay stream | a second watch that brings one viewer up to the feed |
+//! | replay stream | a second watch that brings viewers with one cursor up to the feed |
 //! | view | what clients are shown of a runtime, a worker or a request |
 //! | origin | whose error it is; [`Origin`](error::Origin) |
 //! | outcome | whether a failed command may have happened; [`Outcome`](error::Outcome) |

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sekisho_core::browser_api::{HEAD_TIMEOUT, MAX_REQUEST_HEAD};
+use sekisho_core::browser_api::{ClientAddress, HEAD_TIMEOUT, MAX_REQUEST_HEAD};
 use sekisho_listener::{Acceptor, Connection};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
@@ -62,6 +62,8 @@ async fn accept(service: &Rc<Service>, acceptor: &Acceptor) {
 }
 
 async fn serve(service: Rc<Service>, stream: Connection) {
+    let peer = stream.tcp().and_then(|tcp| tcp.peer_addr().ok());
+    let client = peer.map(|peer| ClientAddress(peer.ip()));
     let carrying = OnceCell::new();
     let first_request = Notify::new();
     let answer = service_fn(|request| {
@@ -70,7 +72,7 @@ async fn serve(service: Rc<Service>, stream: Connection) {
             service.drain().carrying()
         });
         let service = service.clone();
-        async move { Ok::<_, Infallible>(service.respond(request).await) }
+        async move { Ok::<_, Infallible>(service.respond(request, client).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -9,7 +9,7 @@ use http::Response;
 use sekisho_core::browser_api::{Action, Exchange, Now, StreamRequest, problem};
 use sekisho_core::error::Error;
 use sekisho_core::policy::Policy;
-use sekisho_core::viewer::ViewerSession;
+use sekisho_core::viewer::{ReplayOrder, ViewerSession};
 
 use crate::drain::Drain;
 use crate::hub::{Hub, Replica};
@@ -28,10 +28,6 @@ impl Gateway {
         Self { upstreams, hub, policy, drain }
     }
 
-    pub(crate) fn upstreams(&self) -> &Rc<Upstreams> {
-        &self.upstreams
-    }
-
     pub(crate) fn drain(&self) -> &Drain {
         &self.drain
     }
@@ -48,6 +44,11 @@ impl Gateway {
         let now = Now { instant: Instant::now(), wall: SystemTime::now() };
         let response = exchange.response(&self.upstreams.registry(), policy, now, ends);
         response.unwrap_or_else(|misuse| problem(&misuse.into()))
+    }
+
+    /// The feed of a replay stream that a viewer wants.
+    pub(crate) fn open_replay(&self, order: ReplayOrder) -> Rc<Replica> {
+        self.hub.replay(order)
     }
 
     /// Lets a viewer in.

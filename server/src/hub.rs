@@ -1,12 +1,13 @@
-//! One stream per worker, however many viewers there are, on however many loops.
+//! One stream per worker, however many viewers there are, on however many loops, and one for each place that viewers want
+//! a replay from.
 //!
-//! The worker's name says which loop has its [stream](SharedStream). Each loop with viewers of the worker has a
+//! The worker's name says which loop has its [streams](SharedStream). Each loop with viewers of one has a
 //! [replica](Replica) of the feed: it begins with a copy, and gets one message for each frame. The frames are shared.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::BTreeMap;
-use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,8 +16,8 @@ use sekisho_core::error::Error;
 use sekisho_core::feed::Feed;
 use sekisho_core::id::WorkerRef;
 use sekisho_core::viewer::{
-    FeedCopy, FeedReplica, FeedUpdate, MAX_UPDATES_BEHIND, SharedStream, SharedStreamInput,
-    SharedStreamOutput, StreamContext,
+    FeedCopy, FeedReplica, FeedUpdate, MAX_UPDATES_BEHIND, ReplayOrder, SharedStream, SharedStreamInput,
+    SharedStreamOutput, SharedStreamWait, StreamContext,
 };
 use sekisho_core::watch::WatchEvent;
 use sekisho_transport_tokio::WatchDriver;
@@ -29,16 +30,47 @@ use crate::upstreams::Upstreams;
 /// How many loops may wait for an answer of one that has streams.
 pub(crate) const MAX_SUBSCRIBING: usize = 1024;
 
-/// Asks the loop that has a worker's stream for its feed.
+/// Asks the loop that has a stream for its feed.
 pub(crate) struct Subscribe {
-    worker: WorkerRef,
+    source: Source,
     reply: oneshot::Sender<Subscription>,
+}
+
+/// Which stream.
+#[derive(Clone)]
+enum Source {
+    /// A worker's.
+    Worker(WorkerRef),
+    /// A replay.
+    Replay(ReplayOrder),
+}
+
+/// What tells streams apart: the worker, and the number of the replay where it is one.
+type Key = (WorkerRef, Option<u64>);
+
+impl Source {
+    fn worker(&self) -> &WorkerRef {
+        match self {
+            Self::Worker(worker) => worker,
+            Self::Replay(order) => order.worker(),
+        }
+    }
+
+    fn key(&self) -> Key {
+        let number = match self {
+            Self::Worker(_) => None,
+            Self::Replay(order) => Some(order.number()),
+        };
+        (self.worker().clone(), number)
+    }
 }
 
 struct Subscription {
     copy: FeedCopy,
     /// What follows the copy.
     updates: broadcast::Receiver<FeedUpdate>,
+    /// Has the stream looked at.
+    wake: Arc<Notify>,
 }
 
 /// The streams and replicas of one loop.
@@ -47,23 +79,25 @@ pub(crate) struct Hub {
     context: Arc<StreamContext>,
     /// How each loop is asked.
     loops: Arc<[mpsc::Sender<Subscribe>]>,
-    streams: RefCell<BTreeMap<WorkerRef, Rc<Stream>>>,
-    replicas: RefCell<BTreeMap<WorkerRef, Weak<Replica>>>,
+    streams: RefCell<BTreeMap<Key, Rc<Stream>>>,
+    replicas: RefCell<BTreeMap<Key, Weak<Replica>>>,
     generations: Cell<u64>,
 }
 
-/// A worker's stream that this loop has.
+/// A stream that this loop has.
 struct Stream {
     shared: RefCell<SharedStream>,
     updates: broadcast::Sender<FeedUpdate>,
-    /// Says that a replica has come.
-    viewed: Notify,
+    /// Says that a replica has come or gone, or that a replay is waited for.
+    wake: Arc<Notify>,
 }
 
-/// A worker's feed on a loop that has viewers of it.
+/// A stream's feed on a loop that has viewers of it.
 pub(crate) struct Replica {
     state: RefCell<FeedReplica>,
     changed: Notify,
+    /// Has the stream looked at, once there is one.
+    wake: OnceCell<Arc<Notify>>,
     /// Ends the task that copies the feed when the last viewer drops this.
     _viewed: oneshot::Sender<()>,
 }
@@ -79,9 +113,22 @@ impl Replica {
         &self.changed
     }
 
+    /// Has the stream look whether it is to go on.
+    pub(crate) fn wake(&self) {
+        if let Some(stream) = self.wake.get() {
+            stream.notify_one();
+        }
+    }
+
     /// Why it has ended, if it has.
     pub(crate) fn ended(&self) -> Option<Error> {
         self.state.borrow().ended().cloned()
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.wake();
     }
 }
 
@@ -101,20 +148,34 @@ impl Hub {
 
     /// The feed of a worker for viewers on this loop.
     pub(crate) fn replica(self: &Rc<Self>, worker: &WorkerRef) -> Rc<Replica> {
-        let mut replicas = self.replicas.borrow_mut();
-        let known = replicas.get(worker).and_then(Weak::upgrade);
-        if let Some(replica) = known.filter(|replica| replica.ended().is_none()) {
-            return replica;
-        }
+        let known = self.known(&(worker.clone(), None));
+        // One that has ended is followed by another, of a stream that begins anew.
+        let known = known.filter(|replica| replica.ended().is_none());
+        known.unwrap_or_else(|| self.begin(Source::Worker(worker.clone())))
+    }
+
+    /// The feed of a replay for viewers on this loop.
+    pub(crate) fn replay(self: &Rc<Self>, order: ReplayOrder) -> Rc<Replica> {
+        let source = Source::Replay(order);
+        self.known(&source.key()).unwrap_or_else(|| self.begin(source))
+    }
+
+    fn known(&self, key: &Key) -> Option<Rc<Replica>> {
+        self.replicas.borrow().get(key).and_then(Weak::upgrade)
+    }
+
+    fn begin(self: &Rc<Self>, source: Source) -> Rc<Replica> {
         let (viewed, unviewed) = oneshot::channel();
         let state = FeedReplica::new(self.context.limits()).into();
-        let replica = Rc::new(Replica { state, changed: Notify::new(), _viewed: viewed });
+        let (changed, wake) = (Notify::new(), OnceCell::new());
+        let replica = Rc::new(Replica { state, changed, wake, _viewed: viewed });
+        let mut replicas = self.replicas.borrow_mut();
         replicas.retain(|_, replica| replica.strong_count() > 0);
-        replicas.insert(worker.clone(), Rc::downgrade(&replica));
-        let (hub, worker, weak) = (self.clone(), worker.clone(), Rc::downgrade(&replica));
+        replicas.insert(source.key(), Rc::downgrade(&replica));
+        let (hub, weak) = (self.clone(), Rc::downgrade(&replica));
         spawn_local(async move {
             tokio::select! {
-                () = hub.copy(&worker, &weak) => {}
+                () = hub.copy(&source, &weak) => {}
                 _ = unviewed => {}
             }
         });
@@ -122,8 +183,11 @@ impl Hub {
     }
 
     /// Keeps a replica as the stream's feed is, until the stream has ended.
-    async fn copy(&self, worker: &WorkerRef, replica: &Weak<Replica>) {
-        while let Some(mut subscription) = self.subscribe(worker).await {
+    async fn copy(&self, source: &Source, replica: &Weak<Replica>) {
+        while let Some(mut subscription) = self.subscribe(source).await {
+            if let Some(replica) = replica.upgrade() {
+                replica.wake.get_or_init(|| subscription.wake);
+            }
             if has_ended(replica, |state| state.begin(subscription.copy)) {
                 return;
             }
@@ -145,48 +209,52 @@ impl Hub {
         has_ended(replica, FeedReplica::disconnect);
     }
 
-    /// Asks the loop that has a worker's stream; `None` where that loop is gone.
-    async fn subscribe(&self, worker: &WorkerRef) -> Option<Subscription> {
+    /// Asks the loop that has a stream; `None` where that loop is gone.
+    async fn subscribe(&self, source: &Source) -> Option<Subscription> {
         let mut hasher = DefaultHasher::new();
-        worker.hash(&mut hasher);
+        source.worker().hash(&mut hasher);
         let owner = &self.loops[hasher.finish() as usize % self.loops.len()];
         let (reply, subscribed) = oneshot::channel();
-        owner.send(Subscribe { worker: worker.clone(), reply }).await.ok()?;
+        owner.send(Subscribe { source: source.clone(), reply }).await.ok()?;
         subscribed.await.ok()
     }
 
     /// Answers loops that ask for the feeds of this one's streams.
     pub(crate) async fn answer(self: Rc<Self>, mut asked: mpsc::Receiver<Subscribe>) {
-        while let Some(Subscribe { worker, reply }) = asked.recv().await {
+        while let Some(Subscribe { source, reply }) = asked.recv().await {
             // The viewers may have left by now.
-            let _ = reply.send(self.subscription(worker));
+            let _ = reply.send(self.subscription(source));
         }
     }
 
-    fn subscription(self: &Rc<Self>, worker: WorkerRef) -> Subscription {
-        let known = self.streams.borrow().get(&worker).cloned();
-        let stream = known.unwrap_or_else(|| self.open(worker));
+    fn subscription(self: &Rc<Self>, source: Source) -> Subscription {
+        let known = self.streams.borrow().get(&source.key()).cloned();
+        let stream = known.unwrap_or_else(|| self.open(source));
         let updates = stream.updates.subscribe();
         let mut shared = stream.shared.borrow_mut();
         shared.handle(Instant::now(), SharedStreamInput::Viewed);
-        stream.viewed.notify_one();
-        Subscription { copy: shared.copy(), updates }
+        stream.wake.notify_one();
+        Subscription { copy: shared.copy(), updates, wake: stream.wake.clone() }
     }
 
-    fn open(self: &Rc<Self>, worker: WorkerRef) -> Rc<Stream> {
+    fn open(self: &Rc<Self>, source: Source) -> Rc<Stream> {
         let generation = self.generations.get() + 1;
         self.generations.set(generation);
-        let shared = SharedStream::new(Instant::now(), &self.context, worker.clone(), generation);
+        let (now, key) = (Instant::now(), source.key());
+        let shared = match source {
+            Source::Worker(worker) => SharedStream::new(now, &self.context, worker, generation),
+            Source::Replay(order) => SharedStream::replay(now, &self.context, order, generation),
+        };
         let stream = Rc::new(Stream {
             shared: shared.into(),
             updates: broadcast::Sender::new(MAX_UPDATES_BEHIND),
-            viewed: Notify::new(),
+            wake: Arc::default(),
         });
-        self.streams.borrow_mut().insert(worker.clone(), stream.clone());
+        self.streams.borrow_mut().insert(key.clone(), stream.clone());
         let (hub, opened) = (self.clone(), stream.clone());
         spawn_local(async move {
-            hub.drive(&worker, &opened).await;
-            hub.streams.borrow_mut().remove(&worker);
+            hub.drive(&key.0, &opened).await;
+            hub.streams.borrow_mut().remove(&key);
         });
         stream
     }
@@ -195,8 +263,9 @@ impl Hub {
     async fn drive(&self, worker: &WorkerRef, stream: &Stream) {
         let watch = stream.shared.borrow().watch(Instant::now(), &mut self.upstreams.registry_mut());
         let mut watch = watch.and_then(|watch| self.upstreams.carry(watch));
+        let mut timer = pin!(sleep_until(Instant::now().into()));
         loop {
-            let until = loop {
+            let (until, why) = loop {
                 let output = stream.shared.borrow_mut().poll(Instant::now());
                 match output {
                     SharedStreamOutput::Observed(result) => {
@@ -206,24 +275,24 @@ impl Hub {
                         // While it lingers there is no replica.
                         let _ = stream.updates.send(update);
                     }
-                    SharedStreamOutput::Wait { until, .. } => break until,
+                    SharedStreamOutput::Wait { until, why } => break (until, why),
                     SharedStreamOutput::End => return,
                 }
             };
-            let lingering = async {
-                match until {
-                    Some(until) => sleep_until(until.into()).await,
-                    None => pending().await,
-                }
-            };
+            // To be woken too early does no harm; to set a timer for each frame would cost as much as the frame.
+            if let Some(until) =
+                until.filter(|until| timer.is_elapsed() || timer.deadline() > (*until).into())
+            {
+                timer.as_mut().reset(until.into());
+            }
             let input = tokio::select! {
-                event = next_event(&mut watch) => match event {
+                event = next_event(&mut watch), if why != SharedStreamWait::Pace => match event {
                     Ok(event) => SharedStreamInput::Watch(event),
                     Err(end) => SharedStreamInput::WatchEnded(end),
                 },
                 () = stream.updates.closed(), if until.is_none() => SharedStreamInput::Unviewed,
-                () = stream.viewed.notified() => continue,
-                () = lingering => continue,
+                () = stream.wake.notified() => continue,
+                () = timer.as_mut(), if until.is_some() => continue,
             };
             stream.shared.borrow_mut().handle(Instant::now(), input);
         }

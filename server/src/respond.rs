@@ -9,7 +9,9 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
-use sekisho_core::browser_api::{AccessGuard, BODY_TIMEOUT, Decision, Observation, Route, problem};
+use sekisho_core::browser_api::{
+    AccessGuard, BODY_TIMEOUT, ClientAddress, Decision, Observation, Route, problem,
+};
 use sekisho_core::error::Error;
 use tokio::time::timeout;
 use tracing::debug;
@@ -40,7 +42,11 @@ impl Service {
     }
 
     /// Answers one request.
-    pub(crate) async fn respond(&self, mut request: Request<Incoming>) -> Response<ReplyBody> {
+    pub(crate) async fn respond(
+        &self,
+        mut request: Request<Incoming>,
+        client: Option<ClientAddress>,
+    ) -> Response<ReplyBody> {
         let started = Instant::now();
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
@@ -52,7 +58,7 @@ impl Service {
             Decision::Admitted => match Observation::parse(&head) {
                 Some(Ok(observation)) => {
                     template = observation.template();
-                    viewer::respond(self.gateway.clone(), &head, observation, upgrade).await
+                    viewer::respond(self.gateway.clone(), &head, observation.by(client), upgrade).await
                 }
                 Some(Err(error)) => problem(&error).map(ReplyBody::whole),
                 None => match self.answer(&head, body, &mut template).await {

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sekisho_core::call::Call;
-use sekisho_core::cursor::UpstreamCursor;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::registry::{Change, Registry};
 use sekisho_core::runtime_api::Reply;
-use sekisho_core::watch::{OnExpiredCursor, Watch};
+use sekisho_core::watch::Watch;
 use sekisho_transport_tokio::{Transport, WatchDriver, drive};
 use tokio::sync::broadcast;
 use tokio::task::spawn_local;
@@ -116,17 +115,6 @@ impl Upstreams {
         let change = self.registry_mut().finish(Instant::now(), call);
         self.tell(change);
         end
-    }
-
-    /// A stream of a worker of its own.
-    pub(crate) fn open_stream(
-        &self,
-        worker: &WorkerRef,
-        cursor: Option<UpstreamCursor>,
-        on_expired: OnExpiredCursor,
-    ) -> Result<WatchDriver, Error> {
-        let watch = self.registry_mut().watch(Instant::now(), worker, cursor, on_expired)?;
-        self.carry(watch)
     }
 
     /// The loop around a watch, with the transport of its runtime.

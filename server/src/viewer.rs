@@ -3,7 +3,8 @@
 mod events;
 mod websocket;
 
-use std::pin::Pin;
+use std::future::pending;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -14,7 +15,6 @@ use sekisho_core::browser_api::{Form, Observation, StreamRequest, problem};
 use sekisho_core::error::Error;
 use sekisho_core::feed::Item;
 use sekisho_core::viewer::{Closing, ViewerInput, ViewerOutput, ViewerSession};
-use sekisho_transport_tokio::WatchDriver;
 use tokio::time::{Sleep, sleep_until};
 
 use crate::gateway::Gateway;
@@ -44,7 +44,7 @@ struct Viewer {
     gateway: Rc<Gateway>,
     session: ViewerSession,
     replica: Rc<Replica>,
-    replay: Option<Box<WatchDriver>>,
+    replay: Option<Rc<Replica>>,
     /// One timer for all of the viewer's life: to set one for each frame would cost as much as the frame.
     timer: Pin<Box<Sleep>>,
 }
@@ -74,8 +74,13 @@ impl Viewer {
     async fn next(&mut self) -> Step {
         let replica = self.replica.clone();
         loop {
-            let mut changed = std::pin::pin!(replica.changed().notified());
+            let replay = self.replay.clone();
+            let mut changed = pin!(replica.changed().notified());
             changed.as_mut().enable();
+            let mut replayed = pin!(replay.as_deref().map(|replay| replay.changed().notified()));
+            if let Some(replayed) = replayed.as_mut().as_pin_mut() {
+                replayed.enable();
+            }
             if let Some(step) = self.poll(Instant::now()) {
                 return step;
             }
@@ -83,21 +88,28 @@ impl Viewer {
                 self.handle(ViewerInput::StreamEnded(error));
                 continue;
             }
+            match (&replay, &self.replay) {
+                (None, None) => {}
+                (Some(before), Some(replay)) if Rc::ptr_eq(before, replay) => {
+                    if let Some(error) = replay.ended() {
+                        self.handle(ViewerInput::ReplayEnded(error));
+                        continue;
+                    }
+                }
+                // It was opened or closed just now.
+                _ => continue,
+            }
             let replayed = async {
-                match &mut self.replay {
-                    Some(replay) => replay.next().await,
-                    None => std::future::pending().await,
+                match replayed.as_pin_mut() {
+                    Some(replayed) => replayed.await,
+                    None => pending().await,
                 }
             };
-            let input = tokio::select! {
-                event = replayed => match event {
-                    Ok(event) => ViewerInput::Replay(event),
-                    Err(end) => ViewerInput::ReplayEnded(end),
-                },
-                () = changed => continue,
-                () = self.timer.as_mut() => continue,
-            };
-            self.handle(input);
+            tokio::select! {
+                () = changed => {}
+                () = replayed => {}
+                () = self.timer.as_mut() => {}
+            }
         }
     }
 
@@ -110,18 +122,15 @@ impl Viewer {
 
     fn poll(&mut self, now: Instant) -> Option<Step> {
         loop {
-            let output = self.session.poll(now, &self.replica.feed());
+            let replay = self.replay.as_deref().map(Replica::feed);
+            let output = self.session.poll(now, &self.replica.feed(), replay.as_deref());
+            drop(replay);
             match output {
                 ViewerOutput::Frame(item) => return Some(Step::Frame(item)),
                 ViewerOutput::Ping => return Some(Step::Ping),
                 ViewerOutput::End(closing) => return Some(Step::End(closing)),
-                ViewerOutput::OpenReplay { cursor, on_expired } => {
-                    let upstreams = self.gateway.upstreams();
-                    match upstreams.open_stream(self.session.worker(), cursor, on_expired) {
-                        Ok(replay) => self.replay = Some(replay.into()),
-                        Err(error) => self.session.handle(now, ViewerInput::ReplayEnded(Err(error))),
-                    }
-                }
+                ViewerOutput::OpenReplay(order) => self.replay = Some(self.gateway.open_replay(order)),
+                ViewerOutput::WakeReplay => self.replay.iter().for_each(|replay| replay.wake()),
                 ViewerOutput::CloseReplay => self.replay = None,
                 ViewerOutput::Wait { until, .. } => {
                     if self.timer.deadline() != until.into() {

@@ -7,7 +7,9 @@
 mod account;
 mod link;
 mod runtime;
+mod stream;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,21 +24,24 @@ use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::Access;
 use sekisho_core::viewer::{
-    FeedUpdate, SharedStream, SharedStreamInput, SharedStreamOutput, StreamContext, ViewerInput,
-    ViewerOutput, ViewerSession,
+    ReplayLimits, ReplayOrder, SharedStream, SharedStreamInput, StreamContext, ViewerInput, ViewerOutput,
+    ViewerSession, ViewerWait,
 };
 use sekisho_core::watch::{CURSOR_ERROR_GRACE, GIVE_UP_AFTER, LONGEST_BACKOFF, PING_EVERY, PONG_WITHIN};
 
 use account::{Account, Known};
-use link::Link;
 pub use runtime::{Ailment, Answers};
 use runtime::{At, Runtime, Wire};
+use stream::StreamRun;
 
 /// The largest payload that is shown, in bytes.
 const MAX_EVENT: usize = 160;
 
 /// Small enough for a schedule to overrun it by count, by bytes and by the size of an event.
 const RING: FeedLimits = FeedLimits { max_frames: 6, max_bytes: 1300, max_event: MAX_EVENT };
+
+/// So few that people wait for each other.
+const REPLAYS: ReplayLimits = ReplayLimits { of_gateway: 3, of_runtime: 3, of_worker: 1 };
 
 /// The token that the runtime knows, and that viewers must never see.
 const TOKEN: &str = "s3cr3t-t0k3n";
@@ -45,7 +50,7 @@ const TOKEN: &str = "s3cr3t-t0k3n";
 pub const PEOPLE: usize = 6;
 
 /// The most that a session or a shared stream may say before it waits.
-const MAX_OUTPUTS: usize = 6;
+const MAX_OUTPUTS: usize = 8;
 
 fn worker() -> WorkerRef {
     WorkerRef { runtime_id: "rt".parse().unwrap(), worker_id: "w".parse().unwrap() }
@@ -62,6 +67,11 @@ fn registry() -> Registry {
         give_up_after: GIVE_UP_AFTER,
     };
     Registry::new(vec![spec], 1).unwrap()
+}
+
+fn context() -> Arc<StreamContext> {
+    let context = StreamContext::new(key(), Arc::new(AllowAll), RING, PEOPLE);
+    Arc::new(context.with_replays(REPLAYS))
 }
 
 fn key() -> CursorKey {
@@ -133,6 +143,12 @@ pub enum Corner {
     JoinedAfterReplay,
     /// A viewer came to the feed after a snapshot of its own.
     JoinedAfterSnapshot,
+    /// Two viewers had one replay.
+    ReplayShared,
+    /// A viewer waited for its turn to have a replay.
+    ReplayWaited,
+    /// A replay had its turn, and its viewer asked for another.
+    MadeRoom,
     /// A viewer lagged.
     Lagged,
     /// A viewer's cursor expired.
@@ -195,7 +211,8 @@ struct Person {
 struct Stay {
     session: ViewerSession,
     came_with_cursor: bool,
-    replay: Option<Link>,
+    /// The number of its replay.
+    replay: Option<u64>,
     /// A frame that is written, and not read yet.
     unread: Option<Item>,
     until: Instant,
@@ -207,8 +224,10 @@ pub struct World {
     context: Arc<StreamContext>,
     registry: Registry,
     runtime: Runtime,
-    /// The stream that all viewers share, its watch, and when it wants to be woken.
-    shared: Option<(SharedStream, Link, Option<Instant>)>,
+    /// The stream that all viewers share.
+    shared: Option<StreamRun>,
+    /// The replays, by their numbers.
+    replays: BTreeMap<u64, StreamRun>,
     generations: u64,
     /// The newest place in the feed.
     newest: Option<At>,
@@ -222,10 +241,11 @@ impl World {
     fn new() -> Self {
         Self {
             now: Instant::now(),
-            context: Arc::new(StreamContext::new(key(), Arc::new(AllowAll), RING, PEOPLE)),
+            context: context(),
             registry: registry(),
             runtime: Runtime::new(worker()),
             shared: None,
+            replays: BTreeMap::new(),
             generations: 0,
             newest: None,
             people: Default::default(),
@@ -333,15 +353,11 @@ impl World {
     fn pass(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
-            let shared = self.shared.iter().flat_map(|(_, link, until)| until.iter().chain([&link.until]));
+            let streams = self.shared.iter().chain(self.replays.values()).flat_map(StreamRun::wakes);
             let stays = self.people.iter().filter_map(|person| person.stay.as_ref());
-            let own = stays.flat_map(|stay| {
-                let waits = stay.unread.is_none();
-                let replay = stay.replay.as_ref().filter(|_| waits).map(|link| &link.until);
-                replay.into_iter().chain(Some(&stay.until).filter(|_| waits))
-            });
-            match shared.chain(own).min() {
-                Some(until) if *until <= end => self.now = *until,
+            let own = stays.filter(|stay| stay.unread.is_none()).map(|stay| stay.until);
+            match streams.chain(own).min() {
+                Some(until) if until <= end => self.now = until,
                 _ => break,
             }
             self.settle();
@@ -353,59 +369,83 @@ impl World {
 
     /// All machines are obeyed until they wait.
     fn settle(&mut self) {
-        self.drive_shared();
+        self.drive_streams();
         (0..PEOPLE).for_each(|who| self.drive(who));
         // Viewers may have left meanwhile.
+        self.drive_streams();
+    }
+
+    fn drive_streams(&mut self) {
+        let numbers: Vec<u64> = self.replays.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.drive_replay(number));
         self.drive_shared();
     }
 
     fn drive_shared(&mut self) {
-        let Some((shared, link, wake)) = &mut self.shared else { return };
-        let said = link.drain(self.now, &mut self.runtime);
-        for event in said.events {
-            shared.handle(self.now, SharedStreamInput::Watch(event));
-        }
-        if let Some(result) = said.stopped {
-            shared.handle(self.now, SharedStreamInput::WatchEnded(result));
-        }
+        let Some(shared) = &mut self.shared else { return };
         if self.people.iter().all(|person| person.stay.is_none()) {
-            shared.handle(self.now, SharedStreamInput::Unviewed);
+            shared.stream.handle(self.now, SharedStreamInput::Unviewed);
         }
-        loop {
-            match shared.poll(self.now) {
-                SharedStreamOutput::Observed(_) => {}
-                SharedStreamOutput::Update(FeedUpdate::Frame(item)) => {
-                    if let Some(place) = item.upstream_cursor() {
-                        self.newest = self.runtime.locate(place.as_str());
-                    }
-                    let (frames, bytes) = shared.feed().retained();
-                    assert!(frames <= RING.max_frames && (frames == 1 || bytes <= RING.max_bytes));
-                }
-                SharedStreamOutput::Update(FeedUpdate::Ended(error)) => {
-                    self.runtime.corners.insert(Corner::GaveUp);
-                    for person in &mut self.people {
-                        if let Some(stay) = &mut person.stay {
-                            stay.session.handle(self.now, ViewerInput::StreamEnded(error.clone()));
-                        }
-                    }
-                    // The feed is there for them until they have heard of it.
-                    (0..PEOPLE).for_each(|who| self.read_to_the_end(who));
-                    self.shared = None;
-                    return;
-                }
-                SharedStreamOutput::Wait { until, why } => {
-                    assert!(until.is_none_or(|until| until > self.now), "it waits for what is past: {why:?}");
-                    *wake = until;
-                    return;
-                }
-                SharedStreamOutput::End => break,
+        let told = shared.drive(self.now, &mut self.runtime, Some(RING));
+        let is_over = shared.is_over;
+        if let Some(place) = told.newest {
+            self.newest = self.runtime.locate(place.as_str());
+        }
+        if let Some(error) = told.ended {
+            self.runtime.corners.insert(Corner::GaveUp);
+            for stay in self.people.iter_mut().filter_map(|person| person.stay.as_mut()) {
+                stay.session.handle(self.now, ViewerInput::StreamEnded(error.clone()));
             }
+            // The feed is there for them until they have heard of it.
+            (0..PEOPLE).for_each(|who| self.read_to_the_end(who));
+        } else if is_over {
+            self.runtime.corners.insert(Corner::LetGo);
+            assert!(self.people.iter().all(|person| person.stay.is_none()), "it is let go, and has viewers");
         }
-        self.runtime.corners.insert(Corner::LetGo);
-        assert!(self.people.iter().all(|person| person.stay.is_none()), "it is let go, and has viewers");
-        if let Some((_, link, _)) = self.shared.take() {
-            link.stop(self.now, &mut self.runtime);
+        if is_over {
+            self.shared = None;
         }
+    }
+
+    fn drive_replay(&mut self, number: u64) {
+        let Some(replay) = self.replays.get_mut(&number) else { return };
+        let told = replay.drive(self.now, &mut self.runtime, None);
+        let is_over = replay.is_over;
+        let stays = self.people.iter_mut().filter_map(|person| person.stay.as_mut());
+        let mut viewers = stays.filter(|stay| stay.replay == Some(number)).peekable();
+        // Its feed is there for its viewers until they have come to its end.
+        if is_over && viewers.peek().is_none() {
+            self.replays.remove(&number);
+        } else if let Some(error) = told.ended {
+            viewers.for_each(|stay| stay.session.handle(self.now, ViewerInput::ReplayEnded(error.clone())));
+        }
+    }
+
+    fn open_replay(&mut self, who: usize, order: ReplayOrder) {
+        let number = order.number();
+        let others = self.people.iter().filter_map(|person| person.stay.as_ref());
+        if others.filter(|stay| stay.replay == Some(number)).count() > 0 {
+            self.runtime.corners.insert(Corner::ReplayShared);
+        }
+        if !self.replays.contains_key(&number) {
+            let stream = SharedStream::replay(self.now, &self.context, order, number);
+            self.replays.insert(number, StreamRun::new(self.now, stream, &mut self.registry));
+            let open = self.replays.values().filter(|replay| !replay.is_over).count();
+            assert!(open <= REPLAYS.of_worker, "{open} replays at once");
+        }
+        let Some(stay) = &mut self.people[who].stay else { return };
+        assert!(stay.replay.replace(number).is_none(), "two replays at once");
+    }
+
+    fn close_replay(&mut self, who: usize) {
+        let Some(stay) = &mut self.people[who].stay else { return };
+        let number = stay.replay.take().expect("it was opened");
+        self.runtime.corners.insert(match (stay.session.is_following(), stay.came_with_cursor) {
+            (false, _) => Corner::MadeRoom,
+            (true, true) => Corner::JoinedAfterReplay,
+            (true, false) => Corner::JoinedAfterSnapshot,
+        });
+        self.drive_replay(number);
     }
 
     /// The gateway starts over: viewers are told to come back.
@@ -418,10 +458,12 @@ impl World {
         self.pass(sekisho_core::viewer::GOING_AWAY_OVER);
         (0..PEOPLE).for_each(|who| self.read_to_the_end(who));
         assert!(self.people.iter().all(|person| person.stay.is_none()), "told to go, and still there");
-        if let Some((_, link, _)) = self.shared.take() {
-            link.stop(self.now, &mut self.runtime);
+        if let Some(shared) = self.shared.take() {
+            shared.stop(self.now, &mut self.runtime);
         }
-        self.context = Arc::new(StreamContext::new(key(), Arc::new(AllowAll), RING, PEOPLE));
+        self.drive_streams();
+        assert!(self.replays.is_empty(), "a replay without a viewer");
+        self.context = context();
     }
 
     // ---- The viewers.
@@ -435,16 +477,15 @@ impl World {
             self.runtime.locate(place.as_str())
         });
         let came_with_cursor = cursor.is_some();
-        let request = StreamRequest { worker: worker(), cursor };
+        let request = StreamRequest { worker: worker(), cursor, client: None };
         let session = ViewerSession::open(self.now, &self.context, &self.registry, request).unwrap();
-        let (shared, ..) = self.shared.get_or_insert_with(|| {
+        let shared = self.shared.get_or_insert_with(|| {
             self.generations += 1;
             self.newest = None;
-            let shared = SharedStream::new(self.now, &self.context, worker(), self.generations);
-            let watch = shared.watch(self.now, &mut self.registry).unwrap();
-            (shared, Link::new(self.now, watch), None)
+            let stream = SharedStream::new(self.now, &self.context, worker(), self.generations);
+            StreamRun::new(self.now, stream, &mut self.registry)
         });
-        shared.handle(self.now, SharedStreamInput::Viewed);
+        shared.stream.handle(self.now, SharedStreamInput::Viewed);
         let person = &mut self.people[who];
         person.account = Account::new(position);
         person.stay = Some(Stay { session, came_with_cursor, replay: None, unread: None, until: self.now });
@@ -464,17 +505,13 @@ impl World {
                     stay.session.handle(self.now, ViewerInput::Written);
                     stay.session.handle(self.now, ViewerInput::Pong);
                 }
-                ViewerOutput::OpenReplay { cursor, on_expired } => {
-                    let watch = self.registry.watch(self.now, &worker(), cursor, on_expired).unwrap();
-                    assert!(stay.replay.replace(Link::new(self.now, watch)).is_none(), "two replays at once");
+                ViewerOutput::OpenReplay(order) => self.open_replay(who, order),
+                ViewerOutput::WakeReplay => {
+                    if let Some(number) = stay.replay {
+                        self.drive_replay(number);
+                    }
                 }
-                ViewerOutput::CloseReplay => {
-                    stay.replay.take().unwrap().stop(self.now, &mut self.runtime);
-                    self.runtime.corners.insert(match stay.came_with_cursor {
-                        true => Corner::JoinedAfterReplay,
-                        false => Corner::JoinedAfterSnapshot,
-                    });
-                }
+                ViewerOutput::CloseReplay => self.close_replay(who),
                 ViewerOutput::End(closing) => {
                     let closing = closing.expect("the viewer is there");
                     return self.end(who, closing.error());
@@ -482,18 +519,10 @@ impl World {
                 ViewerOutput::Wait { until, why } => {
                     assert!(until > self.now, "it waits for what is past: {why:?}");
                     stay.until = until;
-                    let Some(link) = &mut stay.replay else { return };
-                    let replayed = link.drain(self.now, &mut self.runtime);
-                    if replayed.events.is_empty() && replayed.stopped.is_none() {
-                        return;
+                    if why == ViewerWait::Turn {
+                        self.runtime.corners.insert(Corner::ReplayWaited);
                     }
-                    said = 0;
-                    for event in replayed.events {
-                        stay.session.handle(self.now, ViewerInput::Replay(event));
-                    }
-                    if let Some(result) = replayed.stopped {
-                        stay.session.handle(self.now, ViewerInput::ReplayEnded(result));
-                    }
+                    return;
                 }
             }
         }
@@ -502,9 +531,11 @@ impl World {
     fn poll(&mut self, who: usize) -> Option<ViewerOutput> {
         let person = &mut self.people[who];
         let stay = person.stay.as_mut().filter(|stay| stay.unread.is_none())?;
-        let (shared, ..) = self.shared.as_ref()?;
+        let shared = self.shared.as_ref()?;
         let before = stay.session.is_following();
-        let output = stay.session.poll(self.now, shared.feed());
+        let replay = stay.replay.and_then(|number| self.replays.get(&number));
+        let replay = replay.map(|replay| replay.stream.feed());
+        let output = stay.session.poll(self.now, shared.stream.feed(), replay);
         if !before && stay.session.is_following() {
             person.account.live_from = self.newest;
         }
@@ -548,7 +579,7 @@ impl World {
                 let place =
                     person.cursor.as_ref().map(|cursor| Sealer::new(&key(), worker()).open(cursor).unwrap());
                 let is_newest = person.account.position == self.newest;
-                let feed = self.shared.as_ref().map(|(shared, ..)| shared.feed());
+                let feed = self.shared.as_ref().map(|shared| shared.stream.feed());
                 let has = feed.is_some_and(|feed| matches!(feed.join(place.as_ref()), Join::Ready(..)));
                 assert!(!has || is_newest || place.is_none() || self.runtime.is_foul, "nothing was missed");
                 self.runtime.corners.insert(Corner::Lagged);
@@ -561,33 +592,33 @@ impl World {
             }
             _ => {}
         }
-        if let Some(link) = stay.replay {
-            link.stop(self.now, &mut self.runtime);
-        }
+        let replay = stay.replay;
+        drop(stay);
+        replay.into_iter().for_each(|number| self.drive_replay(number));
     }
 
     fn leave(&mut self, who: usize) {
         let Some(mut stay) = self.people[who].stay.take() else { return };
         stay.session.handle(self.now, ViewerInput::Gone);
-        if let Some(link) = stay.replay {
-            link.stop(self.now, &mut self.runtime);
-        }
+        let replay = stay.replay;
+        drop(stay);
+        replay.into_iter().for_each(|number| self.drive_replay(number));
     }
 
     fn deliver(&mut self) -> bool {
         let moved = match &mut self.shared {
-            Some((_, link, _)) => link.deliver(self.now, &mut self.runtime),
+            Some(shared) => shared.deliver(self.now, &mut self.runtime),
             None => false,
         };
         self.settle();
         moved
     }
 
-    /// A replay is paced by its reader.
     fn deliver_to(&mut self, who: usize) -> bool {
-        let moved = match &mut self.people[who].stay {
-            Some(Stay { replay: Some(link), unread: None, .. }) => link.deliver(self.now, &mut self.runtime),
-            _ => false,
+        let number = self.people[who].stay.as_ref().and_then(|stay| stay.replay);
+        let moved = match number.and_then(|number| self.replays.get_mut(&number)) {
+            Some(replay) => replay.deliver(self.now, &mut self.runtime),
+            None => false,
         };
         self.settle();
         moved

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use sekisho_core::viewer::ReplayLimits;
 use sekisho_server::{Config, Server};
 use sekisho_tests::client::{request, request_with};
 use sekisho_tests::processes::{Process, binary, eventually};
@@ -198,6 +199,40 @@ fn five_hundred_viewers_are_one_stream() {
     seen.dedup();
     assert_eq!(seen.len(), 1, "the same event has the same id and cursor for everybody");
     assert_eq!(runtime.streams(), (1, 1));
+}
+
+#[test]
+fn old_cursors_share_few_replays() {
+    let runtime = StreamRuntime::start(20_000);
+    let gateway = gateway(&runtime, "");
+    let address = gateway.local_addr();
+    let mut first = Follower::new(address);
+    runtime.publish();
+    first.read_to(1, || panic!("sent away"));
+    let old = first.viewer.cursor.clone();
+    // More than the ring has.
+    let events = 9_000;
+    (1..events).for_each(|_| runtime.publish());
+    first.read_to(events, || panic!("sent away"));
+    let viewers: Vec<_> = (0..24)
+        .map(|_| {
+            let old = old.clone();
+            thread::spawn(move || {
+                let viewer = Viewer::open(address, "rt/w", old.as_deref());
+                let mut follower =
+                    Follower { viewer, expected: Some(2), jump_allowed: false, resynchronized: 0 };
+                follower.read_to(events, || panic!("sent away"));
+            })
+        })
+        .collect();
+    viewers.into_iter().for_each(|viewer| viewer.join().unwrap());
+    let most = 1 + ReplayLimits::default().of_worker;
+    assert!((2..=most).contains(&runtime.streams().1), "{:?}", runtime.streams());
+    // The runtime notices as it writes.
+    eventually("the replays are gone", || {
+        runtime.publish();
+        (runtime.streams().0 == 1).then_some(())
+    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Requests to watch a worker, over WebSocket or as server-sent events.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -30,6 +31,10 @@ pub enum Form {
     ServerSentEvents,
 }
 
+/// From where a client speaks to the gateway: the address of its connection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
 /// Which stream is wanted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamRequest {
@@ -37,6 +42,8 @@ pub struct StreamRequest {
     pub worker: WorkerRef,
     /// After which cursor; `None` for a snapshot of the present.
     pub cursor: Option<String>,
+    /// By whom, where the server knows and says so: replay streams are shared out among clients.
+    pub client: Option<ClientAddress>,
 }
 
 /// A request to watch a worker.
@@ -76,9 +83,18 @@ impl Observation {
             let [cursor] = query::parameters(head.uri.query(), ["cursor"]).map_err(invalid)?;
             // A client that reconnects by itself repeats the query, but knows better by now.
             let last = last_event_id(&head.headers).filter(|_| form == Form::ServerSentEvents);
-            Ok(StreamRequest { worker, cursor: last.or_else(|| cursor.map(Cow::into_owned)) })
+            let cursor = last.or_else(|| cursor.map(Cow::into_owned));
+            Ok(StreamRequest { worker, cursor, client: None })
         };
         Some(Ok(Self { form, of: of() }))
+    }
+
+    /// The same by this client.
+    pub fn by(mut self, client: Option<ClientAddress>) -> Self {
+        if let Ok(request) = &mut self.of {
+            request.client = client;
+        }
+        self
     }
 
     /// The route as the documentation writes it.
@@ -191,11 +207,14 @@ mod tests {
         let socket = parse("/api/runtimes/r/workers/w/events/ws?cursor=c%2D1", UPGRADE).unwrap().unwrap();
         assert_eq!(socket.form, Form::WebSocket);
         let worker = WorkerRef { runtime_id: "r".parse().unwrap(), worker_id: "w".parse().unwrap() };
-        assert_eq!(socket.of, Ok(StreamRequest { worker: worker.clone(), cursor: Some("c-1".into()) }));
+        assert_eq!(
+            socket.of,
+            Ok(StreamRequest { worker: worker.clone(), cursor: Some("c-1".into()), client: None })
+        );
         let events = parse("/api/runtimes/r/workers/w/events", &[]).unwrap().unwrap();
         assert_eq!(
             (events.form, events.of),
-            (Form::ServerSentEvents, Ok(StreamRequest { worker, cursor: None }))
+            (Form::ServerSentEvents, Ok(StreamRequest { worker, cursor: None, client: None }))
         );
     }
 

@@ -49,3 +49,33 @@ fn time_in_which_pongs_could_not_be_read_does_not_count() {
     assert_eq!(heartbeat.poll(blocked + MOMENT), Beat::WaitForPong(until), "the bound is the first ping's");
     assert_eq!(heartbeat.poll(until), Beat::Overdue);
 }
+
+#[test]
+fn a_slow_reader_is_given_the_time_for_what_is_before_the_ping() {
+    let start = epoch();
+    let mut heartbeat = Heartbeat::new(start);
+    heartbeat.wrote(10 * SLOWEST_READER);
+    let mut pinged = start + PING_EVERY;
+    assert_eq!(heartbeat.poll(pinged), Beat::Ping);
+    // What is written later does not stand before it.
+    heartbeat.wrote(MAX_UNDER_WAY * 2);
+    assert_eq!(heartbeat.poll(pinged + PING_EVERY), Beat::Ping);
+    let until = pinged + PONG_WITHIN + Duration::from_secs(10);
+    assert_eq!(heartbeat.poll(pinged + PING_EVERY), Beat::WaitForPong(until));
+    heartbeat.pong();
+    // More than the systems of both sides hold is not on its way.
+    heartbeat.wrote(MAX_UNDER_WAY * 2);
+    pinged += 2 * PING_EVERY;
+    assert_eq!(heartbeat.poll(pinged), Beat::Ping);
+    let reading = Duration::from_secs((MAX_UNDER_WAY / SLOWEST_READER) as u64);
+    let mut last = pinged;
+    while let Beat::WaitToPing(at) = heartbeat.poll(last) {
+        last = at;
+        assert_eq!(heartbeat.poll(last), Beat::Ping);
+    }
+    assert_eq!(heartbeat.poll(last), Beat::WaitForPong(pinged + PONG_WITHIN + reading));
+    heartbeat.pong();
+    assert_eq!(heartbeat.poll(last + PING_EVERY), Beat::Ping);
+    let until = last + PING_EVERY + PONG_WITHIN;
+    assert_eq!(heartbeat.poll(last + PING_EVERY), Beat::WaitForPong(until), "nothing is on its way any more");
+}

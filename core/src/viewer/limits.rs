@@ -40,3 +40,21 @@ pub const EVENTS_AHEAD: usize = 4;
 
 /// How many updates a [replica](super::FeedReplica) may be behind before it takes another copy of the feed.
 pub const MAX_UPDATES_BEHIND: usize = 256;
+
+/// How many frames of a replay stream are read before a viewer has asked for them; its ring holds four times as many.
+pub const REPLAY_AHEAD: usize = 64;
+
+/// How many bytes these may have, but for the last; its ring holds four times as many, and one event of any size.
+pub const REPLAY_AHEAD_BYTES: usize = 128 << 10;
+
+/// How long a replay stream may last while others wait for its place.
+pub const REPLAY_TURN: Duration = Duration::from_secs(20);
+
+/// The longest time that a viewer waits for its turn to have a replay stream. It is then told `too_many_viewers`.
+pub const REPLAY_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a viewer looks whether its turn has come.
+pub const REPLAY_WAITS: Duration = Duration::from_millis(50);
+
+/// How often a replay stream looks whether it has to make room.
+pub const REPLAY_LOOKS: Duration = Duration::from_secs(1);

@@ -4,7 +4,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Instant;
 
-use super::{FeedCopy, FeedUpdate, LINGER, StreamContext};
+use super::replays::Running;
+use super::{
+    CATCH_UP_TIMEOUT, FeedCopy, FeedUpdate, LINGER, REPLAY_AHEAD, REPLAY_AHEAD_BYTES, REPLAY_LOOKS,
+    ReplayOrder, StreamContext,
+};
 use crate::error::{Error, ErrorKind};
 use crate::feed::{Encoder, Feed};
 use crate::id::WorkerRef;
@@ -50,6 +54,10 @@ pub enum SharedStreamWait {
     Watch,
     /// For a viewer, or for [`LINGER`] to be over.
     Linger,
+    /// For its watch, or for a replay to have come to a cursor that the worker's feed has.
+    CatchUp,
+    /// For its viewers. Its watch is not to be heard now.
+    Pace,
 }
 
 /// The stream of one worker: a [`Watch`] from a snapshot on, and the [`Feed`] of what it says.
@@ -68,6 +76,15 @@ pub struct SharedStream {
     /// Whether [`SharedStreamOutput::End`] is to be said once the outputs before it are.
     over: bool,
     outputs: VecDeque<SharedStreamOutput>,
+    /// What it is besides where it is a replay.
+    replay: Option<Replay>,
+}
+
+struct Replay {
+    order: ReplayOrder,
+    running: Running,
+    /// Since when it has been open and silent; `None` while it is not open.
+    silent_since: Option<Instant>,
 }
 
 impl SharedStream {
@@ -83,12 +100,27 @@ impl SharedStream {
             ended: None,
             over: false,
             outputs: VecDeque::new(),
+            replay: None,
         }
+    }
+
+    /// A replay stream for the viewers that want this one. It ends when the last of them has left, when others need its
+    /// place, and when it is open and silent for [`CATCH_UP_TIMEOUT`].
+    pub fn replay(now: Instant, context: &StreamContext, order: ReplayOrder, generation: u64) -> Self {
+        let running = order.begin();
+        let stream = Self::new(now, context, order.worker().clone(), generation);
+        let feed = Feed::new(context.replay_limits());
+        let replay = Some(Replay { order, running, silent_since: None });
+        Self { unviewed_since: None, feed, replay, ..stream }
     }
 
     /// The watch that it is fed from. An error is to be fed with [`SharedStreamInput::WatchEnded`].
     pub fn watch(&self, now: Instant, registry: &mut Registry) -> Result<Watch, Error> {
-        registry.watch(now, &self.worker, None, OnExpiredCursor::Resynchronize)
+        let (cursor, on_expired) = match &self.replay {
+            Some(Replay { order, .. }) => (order.cursor().cloned(), order.on_expired()),
+            None => (None, OnExpiredCursor::Resynchronize),
+        };
+        registry.watch(now, &self.worker, cursor, on_expired)
     }
 
     /// The worker that is seen.
@@ -122,42 +154,100 @@ impl SharedStream {
             return;
         }
         match input {
-            SharedStreamInput::Watch(event) => {
-                if event == WatchEvent::Live {
-                    self.outputs.push_back(SharedStreamOutput::Observed(Ok(())));
-                }
-                if let Some(item) = self.encoder.encode(event) {
-                    self.feed.apply(item.clone());
-                    self.outputs.push_back(SharedStreamOutput::Update(FeedUpdate::Frame(item)));
-                }
-            }
+            SharedStreamInput::Watch(event) => self.heard(now, event),
             SharedStreamInput::WatchEnded(result) => {
-                self.outputs.push_back(SharedStreamOutput::Observed(result.clone()));
+                self.observed(result.clone());
                 // Nothing tells a shared stream's watch to stop: it is dropped.
-                let error = result.err().unwrap_or_else(|| Error::new(ErrorKind::Internal));
-                self.ended = Some(error.clone());
-                self.outputs.push_back(SharedStreamOutput::Update(FeedUpdate::Ended(error)));
-                self.over = true;
+                self.ends(result.err().unwrap_or_else(|| Error::new(ErrorKind::Internal)));
             }
             SharedStreamInput::Viewed => self.unviewed_since = None,
+            // The viewers of a replay say it themselves.
+            SharedStreamInput::Unviewed if self.replay.is_some() => {}
             SharedStreamInput::Unviewed => drop(self.unviewed_since.get_or_insert(now)),
         }
     }
 
+    fn heard(&mut self, now: Instant, event: WatchEvent) {
+        if let Some(replay) = &mut self.replay {
+            replay.silent_since = match event {
+                WatchEvent::Disconnected { .. } => None,
+                WatchEvent::Live => Some(now),
+                _ => replay.silent_since.map(|_| now),
+            };
+        }
+        if event == WatchEvent::Live {
+            self.observed(Ok(()));
+        }
+        let Some(item) = self.encoder.encode(event) else { return };
+        self.feed.apply(item.clone());
+        if let Some(replay) = self.replay.as_ref().filter(|_| !self.feed.is_complete()) {
+            replay.running.closes();
+        }
+        self.outputs.push_back(SharedStreamOutput::Update(FeedUpdate::Frame(item)));
+    }
+
+    /// Tells the registry; of a replay's failure it learns from the worker's own stream if at all.
+    fn observed(&mut self, result: Result<(), Error>) {
+        if self.replay.is_none() {
+            self.outputs.push_back(SharedStreamOutput::Observed(result));
+        }
+    }
+
+    fn ends(&mut self, error: Error) {
+        self.ended = Some(error.clone());
+        self.outputs.push_back(SharedStreamOutput::Update(FeedUpdate::Ended(error)));
+        self.over = true;
+    }
+
     /// What to do next. To be called until it says to wait, or that this is the end.
     pub fn poll(&mut self, now: Instant) -> SharedStreamOutput {
-        let until = self.unviewed_since.map(|since| since + LINGER);
-        self.over |= until.is_some_and(|until| until <= now);
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
-        let why = match until {
-            Some(_) => SharedStreamWait::Linger,
-            None => SharedStreamWait::Watch,
+        let (until, why) = match &mut self.replay {
+            Some(replay) => replay.wait(now, &self.feed),
+            None => match self.unviewed_since {
+                Some(since) => (Some(since + LINGER), SharedStreamWait::Linger),
+                None => (None, SharedStreamWait::Watch),
+            },
         };
-        match self.over {
-            true => SharedStreamOutput::End,
-            false => SharedStreamOutput::Wait { until, why },
+        if !self.over && until.is_some_and(|until| until <= now) {
+            match why {
+                SharedStreamWait::CatchUp => {
+                    self.ends(Error::new(ErrorKind::CursorExpired));
+                    return self.poll(now);
+                }
+                _ => self.over = true,
+            }
+        }
+        self.over |= self.replay.as_ref().is_some_and(|replay| replay.running.is_over());
+        if !self.over {
+            return SharedStreamOutput::Wait { until, why };
+        }
+        // A driver may keep the stream for what its feed still has.
+        self.replay.iter().for_each(|replay| replay.running.end());
+        SharedStreamOutput::End
+    }
+}
+
+impl Replay {
+    fn wait(&mut self, now: Instant, feed: &Feed) -> (Option<Instant>, SharedStreamWait) {
+        let look = now + REPLAY_LOOKS;
+        if self.running.wanted() < feed.end() {
+            // While its viewers do not read, it is not the runtime that is silent.
+            self.silent_since = self.silent_since.map(|_| now);
+        }
+        let (frames, bytes) = feed.ahead_of(self.running.wanted(), REPLAY_AHEAD);
+        if frames >= REPLAY_AHEAD || bytes >= REPLAY_AHEAD_BYTES {
+            // It goes on when half of that has been taken.
+            let half = feed.end() - frames.min(REPLAY_AHEAD) as u64 / 2;
+            if self.running.waits_for(half) {
+                return (Some(look), SharedStreamWait::Pace);
+            }
+        }
+        match self.silent_since.map(|since| since + CATCH_UP_TIMEOUT) {
+            Some(until) if until <= look => (Some(until), SharedStreamWait::CatchUp),
+            _ => (Some(look), SharedStreamWait::Watch),
         }
     }
 }

@@ -1,16 +1,23 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::quota::Permit;
 use super::*;
+use crate::browser_api::StreamRequest;
 use crate::call::CallLimits;
+use crate::cursor::UpstreamCursor;
+use crate::error::{Error, ErrorKind};
+use crate::feed::{Feed, Item};
+use crate::heartbeat::PING_EVERY;
 use crate::heartbeat::PONG_WITHIN;
 use crate::policy::AllowAll;
-use crate::registry::{RuntimeKind, RuntimeSpec};
+use crate::registry::{Registry, RuntimeKind, RuntimeSpec};
 use crate::runtime_api::Operation;
 use crate::secret::Access;
-use crate::watch::{GIVE_UP_AFTER, Observed};
+use crate::watch::{GIVE_UP_AFTER, Observed, WatchEvent};
 
 mod properties;
 mod quota;
+mod replays;
 mod session;
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -45,6 +52,11 @@ fn context(max_frames: usize, max_viewers: usize) -> Arc<StreamContext> {
 
 fn place(text: &str) -> UpstreamCursor {
     UpstreamCursor::new(text).unwrap()
+}
+
+/// The cursor of a viewer that has seen the event at `at`.
+fn sealed(context: &StreamContext, worker: &WorkerRef, at: &str) -> String {
+    context.encoder(worker.clone()).encode(event(at)).unwrap().cursor().unwrap().to_owned()
 }
 
 fn observed(at: &str) -> Observed {

@@ -218,7 +218,7 @@ impl Link {
     }
 
     /// Ends the watch in good order.
-    pub(super) fn stop(mut self, now: Instant, runtime: &mut Runtime) {
+    pub(super) fn stop(&mut self, now: Instant, runtime: &mut Runtime) {
         if self.stopped {
             return;
         }

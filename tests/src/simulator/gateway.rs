@@ -9,7 +9,7 @@ use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::{Change, Registry, RuntimeKind, RuntimeSpec};
 use sekisho_core::secret::{Access, Token};
 use sekisho_core::transport::IdlePool;
-use sekisho_core::viewer::StreamContext;
+use sekisho_core::viewer::{ReplayLimits, StreamContext};
 
 use super::clock::Time;
 use super::exchanges::Lead;
@@ -24,6 +24,9 @@ pub(super) const MAX_EVENT: usize = 300;
 /// How many viewers a gateway may have: more than there are in any world.
 const MAX_VIEWERS: usize = 64;
 
+/// So few that viewers wait for each other.
+pub(super) const REPLAYS: ReplayLimits = ReplayLimits { of_gateway: 3, of_runtime: 2, of_worker: 1 };
+
 /// How often a token's file is looked at, at most.
 const LOOK_EVERY: Time = Time::from_secs(1);
 
@@ -37,6 +40,8 @@ pub(super) struct Gateway {
     pub(super) streams_of: Arc<StreamContext>,
     /// Its streams, by the numbers of runtime and worker.
     pub(super) streams: BTreeMap<(usize, usize), usize>,
+    /// Its replays, by their numbers.
+    pub(super) replays: BTreeMap<u64, usize>,
     /// How it stands with each runtime.
     pub(super) ways: Vec<Way>,
     /// How often it has started over.
@@ -66,6 +71,7 @@ impl Gateway {
             loops: Vec::new(),
             streams_of: context(key, limits),
             streams: BTreeMap::new(),
+            replays: BTreeMap::new(),
             ways: Vec::new(),
             starts: 0,
         };
@@ -81,6 +87,7 @@ impl Gateway {
         self.loops = vec![registry.expect("names of their own"); plan.gateways[number].loops];
         self.streams_of = self.context(self.limits);
         self.streams.clear();
+        self.replays.clear();
         self.ways = sites.iter().map(|site| Way { token: site.written, ..Way::default() }).collect();
     }
 
@@ -96,7 +103,7 @@ impl Gateway {
 
 fn context(key: u8, limits: FeedLimits) -> Arc<StreamContext> {
     let key = CursorKey::from_bytes([key; CursorKey::LENGTH]);
-    Arc::new(StreamContext::new(key, Arc::new(AllowAll), limits, MAX_VIEWERS))
+    Arc::new(StreamContext::new(key, Arc::new(AllowAll), limits, MAX_VIEWERS).with_replays(REPLAYS))
 }
 
 impl Site {

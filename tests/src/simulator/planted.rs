@@ -61,13 +61,15 @@ pub enum Planted {
     KeepsReplay,
     /// A session's driver does not say that the shared stream has ended.
     HidesEnd,
+    /// A session's driver does not say that the replay stream has ended.
+    HidesReplayEnd,
     /// A shared stream's driver does not wake it.
     KeepsStream,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::FalselyUnsent,
         Self::SendsTwice,
         Self::MakesUpSuccess,
@@ -96,6 +98,7 @@ impl Planted {
         Self::LosesPongs,
         Self::KeepsReplay,
         Self::HidesEnd,
+        Self::HidesReplayEnd,
         Self::KeepsStream,
     ];
 
@@ -114,7 +117,9 @@ impl Planted {
             Self::ForgetsKey => &[Invariant::CursorsHold],
             Self::OversleepsCall => &[Invariant::CallEnds],
             Self::OversleepsWatch => &[Invariant::WatchProgresses],
-            Self::DeafAfterReconnect | Self::ForgetsWritten | Self::HidesEnd => &[Invariant::ComesToRest],
+            Self::DeafAfterReconnect | Self::ForgetsWritten | Self::HidesEnd | Self::HidesReplayEnd => {
+                &[Invariant::ComesToRest]
+            }
             Self::SlowClock => &[Invariant::NoPastDeadline],
             Self::UnboundedRing | Self::UnboundedCalls | Self::KeepsReplay | Self::KeepsStream => {
                 &[Invariant::Bounded]

@@ -10,8 +10,7 @@ use super::clock::{Time, time};
 use super::invariants::Invariant;
 use super::planted::Planted;
 use super::trace::{Shown, To};
-use super::viewers::Person;
-use super::watches::{Advance, Owner};
+use super::viewers::{Person, Stay};
 use super::world::{Event, World};
 
 /// The most that a session may say before it waits or writes.
@@ -23,10 +22,8 @@ pub(super) struct SessionRun {
     /// At which gateway, on which of its loops.
     at: (usize, usize),
     pub(super) stream: usize,
-    /// The watch of its replay stream.
+    /// Its replay stream.
     replay: Option<usize>,
-    /// Whether the replay stream ended before the session did.
-    replay_ended: bool,
     /// Whether it waits, and would hear of something new. Otherwise it writes.
     waiting: bool,
     /// Names the wake-up that still counts.
@@ -35,7 +32,7 @@ pub(super) struct SessionRun {
 
 impl SessionRun {
     pub(super) fn new(session: ViewerSession, at: (usize, usize), stream: usize) -> Self {
-        Self { session, at, stream, replay: None, replay_ended: false, waiting: false, wake: 0 }
+        Self { session, at, stream, replay: None, waiting: false, wake: 0 }
     }
 }
 
@@ -51,9 +48,6 @@ impl World<'_> {
             return;
         };
         stay.run.session.handle(now, ViewerInput::Written);
-        if let Some(watch) = stay.run.replay {
-            self.begin_to_listen(watch);
-        }
         self.drive_session(viewer);
     }
 
@@ -61,13 +55,6 @@ impl World<'_> {
     pub(super) fn wake_session(&mut self, viewer: usize, number: u32, wake: u64) {
         let stay = self.viewers[viewer].stay.as_ref();
         if stay.is_some_and(|stay| stay.number == number && stay.run.waiting && stay.run.wake == wake) {
-            self.drive_session(viewer);
-        }
-    }
-
-    /// Something has come on a viewer's replay stream.
-    pub(super) fn replay_has_input(&mut self, viewer: usize) {
-        if self.run_of(viewer).is_some_and(|run| run.waiting) {
             self.drive_session(viewer);
         }
     }
@@ -95,24 +82,26 @@ impl World<'_> {
             match output {
                 ViewerOutput::Frame(item) => return self.show_next(viewer, &item),
                 ViewerOutput::Ping => self.answer_ping(viewer),
-                ViewerOutput::OpenReplay { cursor, on_expired } => {
-                    let Person { runtime, worker, .. } = self.viewers[viewer];
+                ViewerOutput::OpenReplay(order) => {
                     let Some(at) = self.run_of(viewer).map(|run| run.at) else { return };
-                    let owner = Owner::Viewer(viewer);
-                    let watch = self.watch(at, (runtime, worker), cursor, on_expired, owner);
+                    let replay = self.view_replay(viewer, at, order);
                     let now = self.instant();
                     let Some(run) = self.run_of(viewer) else { return };
-                    match watch {
-                        Ok(watch) => run.replay = Some(watch),
-                        Err(error) => run.session.handle(now, ViewerInput::ReplayEnded(Err(error))),
+                    match replay {
+                        Ok(replay) => run.replay = Some(replay),
+                        Err(error) => run.session.handle(now, ViewerInput::ReplayEnded(error)),
+                    }
+                }
+                ViewerOutput::WakeReplay => {
+                    if let Some(replay) = self.run_of(viewer).and_then(|run| run.replay) {
+                        self.drive_stream(replay);
                     }
                 }
                 ViewerOutput::CloseReplay => self.close_replay(viewer),
                 ViewerOutput::End(closing) => return self.end_stay(viewer, closing),
-                ViewerOutput::Wait { until, why } => match self.hear_replay(viewer) {
-                    true => said = 0,
-                    false => return self.let_session_wait(viewer, time(until), why),
-                },
+                ViewerOutput::Wait { until, why } => {
+                    return self.let_session_wait(viewer, time(until), why);
+                }
             }
         }
     }
@@ -122,12 +111,17 @@ impl World<'_> {
         let run = &mut self.viewers[viewer].stay.as_mut()?.run;
         run.waiting = false;
         let stream = &self.streams[run.stream];
-        if let Some(error) = stream.ended(run.at.1)
-            && self.options.planted != Some(Planted::HidesEnd)
-        {
+        let hides = self.options.planted == Some(Planted::HidesEnd);
+        if let Some(error) = stream.ended(run.at.1).filter(|_| !hides) {
             run.session.handle(now, ViewerInput::StreamEnded(error.clone()));
         }
-        Some(run.session.poll(now, stream.feed(run.at.1)))
+        let replay = run.replay.map(|replay| &self.streams[replay]);
+        let hides = self.options.planted == Some(Planted::HidesReplayEnd);
+        if let Some(error) = replay.and_then(|replay| replay.ended(run.at.1)).filter(|_| !hides) {
+            run.session.handle(now, ViewerInput::ReplayEnded(error.clone()));
+        }
+        let replay = replay.map(|replay| replay.feed(run.at.1));
+        Some(run.session.poll(now, stream.feed(run.at.1), replay))
     }
 
     /// Every viewer answers at once.
@@ -143,34 +137,24 @@ impl World<'_> {
 
     fn close_replay(&mut self, viewer: usize) {
         let Some(stay) = &mut self.viewers[viewer].stay else { return };
-        let Some(watch) = stay.run.replay.take() else {
+        let Some(replay) = stay.run.replay.take() else {
             return self.violate(Invariant::Bounded, || "a replay is closed that there is not".to_owned());
         };
-        let how = if stay.account.came_with_cursor { "joined after replay" } else { "joined after snapshot" };
-        self.census.count("viewer", how);
-        if !self.is_planted(Planted::KeepsReplay) {
-            self.drop_watch(watch);
-        }
-    }
-
-    /// Lets a session hear what happens next on its replay stream. Whether there was anything.
-    fn hear_replay(&mut self, viewer: usize) -> bool {
-        let Some(watch) = self.run_of(viewer).and_then(|run| run.replay) else { return false };
-        let input = match self.advance(watch) {
-            Advance::Event(event) => ViewerInput::Replay(event),
-            Advance::Stopped(result) => ViewerInput::ReplayEnded(result),
-            Advance::Waiting => return false,
+        let how = match (stay.run.session.is_following(), stay.account.came_with_cursor) {
+            (false, _) => "asked for another replay",
+            (true, true) => "joined after replay",
+            (true, false) => "joined after snapshot",
         };
-        let now = self.instant();
-        let Some(run) = self.run_of(viewer) else { return false };
-        run.replay_ended |= matches!(input, ViewerInput::ReplayEnded(_));
-        run.session.handle(now, input);
-        true
+        self.census.count("viewer", how);
+        self.leave_stream(viewer, replay);
     }
 
     fn let_session_wait(&mut self, viewer: usize, until: Time, why: ViewerWait) {
         if until <= self.now() || why == ViewerWait::Write {
             self.violate(Invariant::NoPastDeadline, || format!("a session waits for {why:?}"));
+        }
+        if why == ViewerWait::Turn {
+            self.census.count("viewer", "waited for a replay");
         }
         let Some(stay) = &mut self.viewers[viewer].stay else { return };
         stay.run.waiting = true;
@@ -251,14 +235,16 @@ impl World<'_> {
                 .violate(Invariant::TypedEnd, || format!("viewer {viewer} is there, and taken for gone"));
         };
         if closing.error().kind() == ErrorKind::CursorExpired
-            && self.run_of(viewer).is_some_and(|run| !run.replay_ended)
+            && let Some(replay) = self.run_of(viewer).and_then(|run| run.replay)
+            && !self.streams[replay].watch_ended
         {
             self.census.count("viewer", "never met the feed");
             self.check_expiry(viewer);
         }
-        let Some(mut stay) = self.viewers[viewer].stay.take() else { return };
-        self.drop_session(viewer, &stay.run);
-        self.close(viewer, &mut stay.account, stay.number, &closing);
+        let Some(stay) = self.viewers[viewer].stay.take() else { return };
+        let Stay { number, run, mut account, .. } = stay;
+        self.drop_session(viewer, run);
+        self.close(viewer, &mut account, number, &closing);
     }
 
     /// Nothing may be called expired that is still there.
@@ -270,22 +256,10 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn drop_session(&mut self, viewer: usize, run: &SessionRun) {
-        if let Some(watch) = run.replay {
-            self.drop_watch(watch);
-        }
-        self.leave_stream(viewer, run.stream);
-    }
-
-    /// Each replay stream must be one that a session wants.
-    pub(super) fn check_replays(&mut self) {
-        let wanted = |viewer: usize, watch| {
-            let stay = self.viewers[viewer].stay.as_ref();
-            stay.is_some_and(|stay| stay.run.replay == Some(watch))
-        };
-        let stray = |(number, owner)| matches!(owner, Owner::Viewer(viewer) if !wanted(viewer, number));
-        if self.open_watches().any(stray) {
-            self.violate(Invariant::Bounded, || "a replay stream outlives its use".to_owned());
-        }
+    pub(super) fn drop_session(&mut self, viewer: usize, run: SessionRun) {
+        let SessionRun { session, stream, replay, .. } = run;
+        // Its place in the replay is free before the replay is looked at.
+        drop(session);
+        replay.into_iter().chain([stream]).for_each(|stream| self.leave_stream(viewer, stream));
     }
 }

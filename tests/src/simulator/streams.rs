@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use sekisho_core::error::Error;
 use sekisho_core::feed::{Feed, FeedLimits};
 use sekisho_core::viewer::{
-    FeedReplica, FeedUpdate, LINGER, SharedStream, SharedStreamInput, SharedStreamOutput,
+    FeedReplica, FeedUpdate, LINGER, ReplayOrder, SharedStream, SharedStreamInput, SharedStreamOutput,
+    SharedStreamWait,
 };
 use sekisho_core::watch::{OnExpiredCursor, WatchEvent};
 
 use super::clock::{Time, time};
+use super::gateway::REPLAYS;
 use super::invariants::Invariant;
 use super::planted::Planted;
-use super::watches::{Advance, Owner};
+use super::viewers::Person;
+use super::watches::Advance;
 use super::world::{Event, World};
 
 /// The most that a stream may say before it waits.
@@ -24,8 +27,10 @@ const MISSED: u64 = 11;
 /// How much later.
 const COPIED_AFTER: Time = Time::from_millis(3);
 
-/// A worker's stream at one gateway.
+/// A worker's stream at one gateway, or a replay.
 pub(super) struct Stream {
+    /// Its number among the replays of the gateway, where it is one.
+    replay: Option<u64>,
     gateway: usize,
     /// On which loop it is.
     of_loop: usize,
@@ -42,11 +47,42 @@ pub(super) struct Stream {
     /// Whether the replicas have missed an update, and hear of none until they have taken another copy.
     behind: bool,
     pub(super) over: bool,
+    /// Whether its watch ended before it did.
+    pub(super) watch_ended: bool,
+    /// Whether its watch is not to be heard now.
+    is_paced: bool,
     /// Names the wake-up that still counts.
     wake: u64,
 }
 
 impl Stream {
+    fn new(
+        shared: SharedStream,
+        at: (usize, usize),
+        of: (usize, usize),
+        watch: usize,
+        replay: Option<u64>,
+    ) -> Self {
+        Self {
+            replay,
+            gateway: at.0,
+            of_loop: at.1,
+            runtime: of.0,
+            worker: of.1,
+            watch,
+            shared,
+            replicas: BTreeMap::new(),
+            viewers: BTreeSet::new(),
+            unviewed_since: None,
+            updates: 0,
+            behind: false,
+            over: false,
+            watch_ended: false,
+            is_paced: false,
+            wake: 0,
+        }
+    }
+
     /// The feed as one loop has it.
     pub(super) fn feed(&self, of_loop: usize) -> &Feed {
         self.replicas.get(&of_loop).map_or(self.shared.feed(), FeedReplica::feed)
@@ -70,6 +106,29 @@ impl World<'_> {
             Some(number) => *number,
             None => self.open_stream(at, of)?,
         };
+        self.subscribe(number, viewer, at);
+        Ok(number)
+    }
+
+    /// A replay stream for one more viewer.
+    pub(super) fn view_replay(
+        &mut self,
+        viewer: usize,
+        at: (usize, usize),
+        order: ReplayOrder,
+    ) -> Result<usize, Error> {
+        let number = match self.gateways[at.0].replays.get(&order.number()) {
+            Some(number) => {
+                self.census.count("viewer", "shared a replay");
+                *number
+            }
+            None => self.open_replay(viewer, at, order)?,
+        };
+        self.subscribe(number, viewer, at);
+        Ok(number)
+    }
+
+    fn subscribe(&mut self, number: usize, viewer: usize, at: (usize, usize)) {
         let (now, limits) = (self.instant(), self.gateways[at.0].limits);
         let stream = &mut self.streams[number];
         stream.viewers.insert(viewer);
@@ -81,13 +140,11 @@ impl World<'_> {
             replica.begin(copy);
         }
         self.drive_stream(number);
-        Ok(number)
     }
 
     fn open_stream(&mut self, at: (usize, usize), of: (usize, usize)) -> Result<usize, Error> {
         let number = self.streams.len();
-        let owner = Owner::Stream(number);
-        let watch = self.watch(at, of, None, OnExpiredCursor::Resynchronize, owner)?;
+        let watch = self.watch(at, of, None, OnExpiredCursor::Resynchronize, number)?;
         let context = match self.is_planted(Planted::UnboundedRing) {
             false => self.gateways[at.0].streams_of.clone(),
             true => {
@@ -97,22 +154,26 @@ impl World<'_> {
             }
         };
         let worker = self.worker_ref(of.0, of.1);
-        self.streams.push(Stream {
-            gateway: at.0,
-            of_loop: at.1,
-            runtime: of.0,
-            worker: of.1,
-            watch,
-            shared: SharedStream::new(self.instant(), &context, worker, number as u64),
-            replicas: BTreeMap::new(),
-            viewers: BTreeSet::new(),
-            unviewed_since: None,
-            updates: 0,
-            behind: false,
-            over: false,
-            wake: 0,
-        });
+        let shared = SharedStream::new(self.instant(), &context, worker, number as u64);
+        self.streams.push(Stream::new(shared, at, of, watch, None));
         self.gateways[at.0].streams.insert(of, number);
+        Ok(number)
+    }
+
+    fn open_replay(&mut self, viewer: usize, at: (usize, usize), order: ReplayOrder) -> Result<usize, Error> {
+        let number = self.streams.len();
+        let Person { runtime, worker, .. } = self.viewers[viewer];
+        let of = (runtime, worker);
+        let watch = self.watch(at, of, order.cursor().cloned(), order.on_expired(), number)?;
+        let (replay, context) = (order.number(), self.gateways[at.0].streams_of.clone());
+        let shared = SharedStream::replay(self.instant(), &context, order, number as u64);
+        self.streams.push(Stream::new(shared, at, of, watch, Some(replay)));
+        self.gateways[at.0].replays.insert(replay, number);
+        let open = |number: &&usize| !self.streams[**number].over;
+        let open = self.gateways[at.0].replays.values().filter(open).count();
+        if open > REPLAYS.of_gateway {
+            self.violate(Invariant::Bounded, || format!("{open} replays at once"));
+        }
         Ok(number)
     }
 
@@ -136,9 +197,13 @@ impl World<'_> {
                 SharedStreamOutput::Observed(result) => self.learn(self.streams[number].watch, &result),
                 SharedStreamOutput::Update(update) => self.update(number, &update),
                 SharedStreamOutput::Wait { until, why } => {
+                    self.pace(number, why == SharedStreamWait::Pace);
                     let until = until.map(time);
                     if until.is_some_and(|until| until <= self.now()) {
                         self.violate(Invariant::NoPastDeadline, || format!("a stream waits for {why:?}"));
+                    }
+                    if self.streams[number].is_paced {
+                        return self.let_stream_wait(number, until);
                     }
                     let input = match self.advance(self.streams[number].watch) {
                         Advance::Event(WatchEvent::Resynchronized)
@@ -147,7 +212,10 @@ impl World<'_> {
                             continue;
                         }
                         Advance::Event(event) => SharedStreamInput::Watch(event),
-                        Advance::Stopped(result) => SharedStreamInput::WatchEnded(result),
+                        Advance::Stopped(result) => {
+                            self.streams[number].watch_ended = true;
+                            SharedStreamInput::WatchEnded(result)
+                        }
                         Advance::Waiting => return self.let_stream_wait(number, until),
                     };
                     self.streams[number].shared.handle(now, input);
@@ -156,6 +224,15 @@ impl World<'_> {
                 SharedStreamOutput::End => self.end_stream(number),
             }
         }
+    }
+
+    fn pace(&mut self, number: usize, is_paced: bool) {
+        if self.streams[number].is_paced && !is_paced {
+            self.begin_to_listen(self.streams[number].watch);
+        } else if is_paced {
+            self.census.count("viewer", "paced a replay");
+        }
+        self.streams[number].is_paced = is_paced;
     }
 
     fn let_stream_wait(&mut self, number: usize, until: Option<Time>) {
@@ -179,7 +256,9 @@ impl World<'_> {
         }
         let (frames, bytes) = stream.shared.feed().retained();
         let limits = self.gateways[stream.gateway].limits;
-        if frames > limits.max_frames || (frames > 1 && bytes > limits.max_bytes) {
+        // The ring of a replay has bounds of its own.
+        let is_over = frames > limits.max_frames || (frames > 1 && bytes > limits.max_bytes);
+        if is_over && stream.replay.is_none() {
             self.violate(Invariant::Bounded, || format!("a ring of {frames} frames and {bytes} bytes"));
         }
         if misses {
@@ -203,7 +282,10 @@ impl World<'_> {
     }
 
     fn end_stream(&mut self, number: usize) {
-        let Stream { gateway, runtime, worker, watch, .. } = self.streams[number];
+        let Stream { replay, gateway, runtime, worker, watch, .. } = self.streams[number];
+        if let Some(replay) = replay {
+            return self.end_replay(number, (gateway, replay));
+        }
         self.streams[number].over = true;
         self.gateways[gateway].streams.remove(&(runtime, worker));
         if self.streams[number].shared.ended().is_none() {
@@ -220,12 +302,24 @@ impl World<'_> {
         }
     }
 
+    fn end_replay(&mut self, number: usize, (gateway, replay): (usize, u64)) {
+        self.streams[number].over = true;
+        self.gateways[gateway].replays.remove(&replay);
+        if !self.is_planted(Planted::KeepsReplay) {
+            self.drop_watch(self.streams[number].watch);
+        }
+        self.wake_sessions(number);
+    }
+
     /// A viewer of a stream has gone.
     pub(super) fn leave_stream(&mut self, viewer: usize, number: usize) {
         let now = self.instant();
         let stream = &mut self.streams[number];
         stream.viewers.remove(&viewer);
-        if stream.viewers.is_empty() && !stream.over {
+        if stream.replay.is_some() {
+            // A replay that has no viewer any more knows it by itself.
+            self.drive_stream(number);
+        } else if stream.viewers.is_empty() && !stream.over {
             stream.unviewed_since = Some(self.clock.now());
             stream.shared.handle(now, SharedStreamInput::Unviewed);
             self.drive_stream(number);
@@ -239,13 +333,25 @@ impl World<'_> {
         }
     }
 
+    /// Each replay stream must be one that a session wants.
+    pub(super) fn check_replays(&mut self) {
+        let stray = |stream: &Stream| stream.replay.is_some() && stream.viewers.is_empty();
+        let mut open = self.open_watches();
+        if open.any(|(watch, stream)| stray(&self.streams[stream]) && watch == self.streams[stream].watch) {
+            drop(open);
+            self.violate(Invariant::Bounded, || "a replay stream outlives its use".to_owned());
+        }
+    }
+
     fn outlives(&self, number: usize) -> bool {
         self.streams[number].unviewed_since.is_some_and(|since| self.now() > since + LINGER)
     }
 
     /// A gateway is gone, and its streams with it.
     pub(super) fn drop_streams(&mut self, gateway: usize) {
-        for number in std::mem::take(&mut self.gateways[gateway].streams).into_values() {
+        let streams = std::mem::take(&mut self.gateways[gateway].streams).into_values();
+        let replays = std::mem::take(&mut self.gateways[gateway].replays).into_values();
+        for number in streams.chain(replays) {
             self.drop_watch(self.streams[number].watch);
             self.streams[number].over = true;
         }

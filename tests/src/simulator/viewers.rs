@@ -201,7 +201,7 @@ impl World<'_> {
     /// A viewer leaves by itself.
     pub(super) fn leave(&mut self, viewer: usize) {
         if let Some(stay) = self.viewers[viewer].stay.take() {
-            self.drop_session(viewer, &stay.run);
+            self.drop_session(viewer, stay.run);
         }
     }
 
@@ -211,7 +211,7 @@ impl World<'_> {
             let stay = self.viewers[viewer].stay.take_if(|stay| stay.gateway == gateway);
             if let Some(stay) = stay {
                 self.census.count("viewer", "dropped by a crash");
-                self.drop_session(viewer, &stay.run);
+                self.drop_session(viewer, stay.run);
                 self.return_later(viewer, stay.number);
             }
         }

@@ -29,11 +29,13 @@ pub(super) struct WatchRun {
     of_loop: usize,
     pub(super) runtime: usize,
     pub(super) worker: usize,
-    owner: Owner,
+    /// Whose it is.
+    stream: usize,
     pub(super) conn: Option<usize>,
     /// Names the wake-up that still counts.
     wake: u64,
-    why: Option<WatchWait>,
+    /// What it waits for, until when.
+    waits: Option<(Time, WatchWait)>,
     /// When something good was last heard, or a viewer began to listen.
     good_at: Time,
     /// Where the last event that it passed on stands.
@@ -45,15 +47,6 @@ pub(super) struct WatchRun {
     /// Whether it was given a reason to give its place up.
     pub(super) excused: bool,
     over: bool,
-}
-
-/// Whose watch it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Owner {
-    /// A stream's, which all its viewers share.
-    Stream(usize),
-    /// A viewer's own.
-    Viewer(usize),
 }
 
 /// What a watch came to.
@@ -71,7 +64,7 @@ impl World<'_> {
         (runtime, worker): (usize, usize),
         place: Option<UpstreamCursor>,
         on_expired_cursor: OnExpiredCursor,
-        owner: Owner,
+        stream: usize,
     ) -> Result<usize, Error> {
         let (now, worker_ref) = (self.instant(), self.worker_ref(runtime, worker));
         let machine = &self.sites[runtime].machine;
@@ -84,10 +77,10 @@ impl World<'_> {
             of_loop,
             runtime,
             worker,
-            owner,
+            stream,
             conn: None,
             wake: 0,
-            why: None,
+            waits: None,
             good_at: self.now(),
             at,
             connects: 0,
@@ -102,11 +95,6 @@ impl World<'_> {
     pub(super) fn wake_watch(&mut self, number: usize, wake: u64) {
         let run = &self.watches[number];
         if run.wake == wake && !run.over {
-            match run.why {
-                Some(WatchWait::FirstFrame) => self.census.count("watch", "first frame late"),
-                Some(WatchWait::Pong) => self.census.count("watch", "pong late"),
-                _ => {}
-            }
             let WatchRun { gateway, of_loop, runtime, .. } = *run;
             self.refresh_token(gateway, of_loop, runtime);
             self.drive_watch(number);
@@ -134,15 +122,18 @@ impl World<'_> {
     }
 
     fn drive_watch(&mut self, number: usize) {
-        match self.watches[number].owner {
-            Owner::Stream(stream) => self.drive_stream(stream),
-            Owner::Viewer(viewer) => self.replay_has_input(viewer),
-        }
+        self.drive_stream(self.watches[number].stream);
     }
 
     /// Obeys a watch until it has an event, waits or has stopped.
     pub(super) fn advance(&mut self, number: usize) -> Advance {
         let mut said = 0;
+        if self.watches[number]
+            .waits
+            .is_some_and(|(until, why)| why == WatchWait::Pong && until <= self.now())
+        {
+            self.census.count("watch", "pong late");
+        }
         while said <= MAX_OUTPUTS && self.violation.is_none() {
             said += 1;
             let now = self.instant();
@@ -198,7 +189,7 @@ impl World<'_> {
                     }
                     let late = if self.is_planted(Planted::OversleepsWatch) { OVERSLEPT } else { Time::ZERO };
                     let run = &mut self.watches[number];
-                    run.why = Some(why);
+                    run.waits = Some((until, why));
                     run.wake += 1;
                     self.clock.at(until + late, Event::WakeWatch(number, run.wake));
                     return Advance::Waiting;
@@ -310,9 +301,9 @@ impl World<'_> {
     }
 
     /// The watches that are not over, and whose they are.
-    pub(super) fn open_watches(&self) -> impl Iterator<Item = (usize, Owner)> {
+    pub(super) fn open_watches(&self) -> impl Iterator<Item = (usize, usize)> {
         let open = self.watches.iter().enumerate().filter(|(_, run)| !run.over);
-        open.map(|(number, run)| (number, run.owner))
+        open.map(|(number, run)| (number, run.stream))
     }
 
     /// Whether a watch may say so: the runtime no longer has the place, or ends every stream from there.

@@ -16,8 +16,8 @@ use sekisho_core::gateway_client::{
 use sekisho_core::id::WorkerRef;
 use sekisho_core::transport::{ConnId, Loss};
 use sekisho_core::viewer::{
-    Closing, FeedUpdate, SharedStream, SharedStreamInput, SharedStreamOutput, ViewerInput, ViewerOutput,
-    ViewerSession,
+    Closing, FeedUpdate, SharedStream, SharedStreamInput, SharedStreamOutput, SharedStreamWait, ViewerInput,
+    ViewerOutput, ViewerSession,
 };
 use sekisho_core::watch::Watch;
 use sekisho_transport_blocking::{Ended, WatchDriver};
@@ -35,24 +35,89 @@ pub(super) struct DirectStream {
     client: GatewayStream,
     /// The gateway's side while there is a connection.
     session: Option<(ConnId, ViewerSession)>,
-    replay: Option<WatchDriver>,
-    shared: SharedStream,
-    /// What feeds the shared stream; `None` once that has ended.
-    watch: Option<WatchDriver>,
+    /// The worker's stream, once there was a connection.
+    shared: Option<Fed>,
+    /// The session's replay stream.
+    replay: Option<Fed>,
     generation: u64,
+}
+
+/// A shared stream and what feeds it.
+struct Fed {
+    stream: SharedStream,
+    /// `None` once it has ended.
+    watch: Option<WatchDriver>,
+    /// Whether its watch is not to be heard now.
+    is_paced: bool,
+}
+
+impl Fed {
+    fn new(runtimes: &Runtimes, mut stream: SharedStream) -> Self {
+        let now = Instant::now();
+        stream.handle(now, SharedStreamInput::Viewed);
+        let watch = stream.watch(now, &mut runtimes.registry());
+        let watch = match watch.and_then(|watch| carry(runtimes, watch)) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                stream.handle(now, SharedStreamInput::WatchEnded(Err(error)));
+                None
+            }
+        };
+        Self { stream, watch, is_paced: false }
+    }
+
+    /// Does what the stream says. Why it has ended, where that is said now.
+    fn serve(&mut self, runtimes: &Runtimes) -> Option<Error> {
+        let mut ended = None;
+        loop {
+            let now = Instant::now();
+            match self.stream.poll(now) {
+                SharedStreamOutput::Observed(result) => {
+                    let runtime_id = &self.stream.worker().runtime_id;
+                    runtimes.registry().observed(now, runtime_id, result.as_ref().copied());
+                }
+                SharedStreamOutput::Update(FeedUpdate::Ended(error)) => ended = Some(error),
+                SharedStreamOutput::Update(_) => {}
+                SharedStreamOutput::End => {
+                    self.watch = None;
+                    return ended;
+                }
+                SharedStreamOutput::Wait { why, .. } => {
+                    self.is_paced = why == SharedStreamWait::Pace;
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// Waits for the runtime to say something, until an instant. Whether it did; `None` where it is not to be heard.
+    fn listen(&mut self, until: Instant) -> Option<bool> {
+        let watch = self.watch.as_mut().filter(|_| !self.is_paced)?;
+        let input = match watch.next_event_until(until) {
+            Some(Ok(event)) => SharedStreamInput::Watch(event),
+            Some(Err(end)) => SharedStreamInput::WatchEnded(end),
+            None => return Some(false),
+        };
+        self.stream.handle(Instant::now(), input);
+        Some(true)
+    }
+}
+
+fn carry(runtimes: &Runtimes, watch: Watch) -> Result<WatchDriver, Error> {
+    let runtime_id = watch.worker().runtime_id.clone();
+    runtimes.refresh_tokens(|refreshed| *refreshed == runtime_id);
+    Ok(WatchDriver::new(watch, runtimes.transport(&runtime_id)?))
 }
 
 impl DirectStream {
     pub(super) fn new(runtimes: &Arc<Runtimes>, worker: &WorkerRef, cursor: Option<String>) -> Self {
-        let now = Instant::now();
         Self {
             runtimes: runtimes.clone(),
             worker: worker.clone(),
-            client: Gateway::in_process().open_stream(now, worker, cursor, seed()),
+            client: Gateway::in_process().open_stream(Instant::now(), worker, cursor, seed()),
             session: None,
+            shared: None,
             replay: None,
-            shared: SharedStream::new(now, &runtimes.streams, worker.clone(), 0),
-            watch: None,
             generation: 0,
         }
     }
@@ -62,34 +127,21 @@ impl DirectStream {
         let now = Instant::now();
         self.client.handle(now, GatewayStreamInput::Opened(id));
         let cursor = self.client.cursor().map(str::to_owned);
-        let request = StreamRequest { worker: self.worker.clone(), cursor };
+        let request = StreamRequest { worker: self.worker.clone(), cursor, client: None };
         let session = ViewerSession::open(now, &self.runtimes.streams, &self.runtimes.registry(), request);
         match session {
             Ok(session) => {
                 self.session = Some((id, session));
-                if self.watch.is_none() {
-                    self.open_shared(now);
+                // One that has ended is followed by another.
+                if self.shared.as_ref().is_none_or(|shared| shared.watch.is_none()) {
+                    self.generation += 1;
+                    let (context, worker) = (&self.runtimes.streams, self.worker.clone());
+                    let shared = SharedStream::new(now, context, worker, self.generation);
+                    self.shared = Some(Fed::new(&self.runtimes, shared));
                 }
             }
             Err(error) => self.close(id, Some(error.into())),
         }
-    }
-
-    /// Opens the stream that is fed to viewers, anew where it had ended.
-    fn open_shared(&mut self, now: Instant) {
-        self.generation += 1;
-        self.shared = SharedStream::new(now, &self.runtimes.streams, self.worker.clone(), self.generation);
-        self.shared.handle(now, SharedStreamInput::Viewed);
-        let watch = self.shared.watch(now, &mut self.runtimes.registry());
-        match watch.and_then(|watch| self.carry(watch)) {
-            Ok(watch) => self.watch = Some(watch),
-            Err(error) => self.shared.handle(now, SharedStreamInput::WatchEnded(Err(error))),
-        }
-    }
-
-    fn carry(&self, watch: Watch) -> Result<WatchDriver, Error> {
-        self.runtimes.refresh_tokens(|runtime_id| *runtime_id == self.worker.runtime_id);
-        Ok(WatchDriver::new(watch, self.runtimes.transport(&self.worker.runtime_id)?))
     }
 
     fn disconnect(&mut self) {
@@ -110,10 +162,14 @@ impl DirectStream {
 
     /// Does what the gateway's side has to do now. Whether the client has something to hear of it.
     fn serve(&mut self) -> bool {
-        self.serve_shared();
-        let Some((id, session)) = &mut self.session else { return false };
+        let ended = self.shared.as_mut().and_then(|shared| shared.serve(&self.runtimes));
+        let replay_ended = self.replay.as_mut().and_then(|replay| replay.serve(&self.runtimes));
+        let (Some((id, session)), Some(shared)) = (&mut self.session, &self.shared) else { return false };
         let (id, now) = (*id, Instant::now());
-        match session.poll(now, self.shared.feed()) {
+        ended.into_iter().for_each(|error| session.handle(now, ViewerInput::StreamEnded(error)));
+        replay_ended.into_iter().for_each(|error| session.handle(now, ViewerInput::ReplayEnded(error)));
+        let replay = self.replay.as_ref().map(|replay| replay.stream.feed());
+        match session.poll(now, shared.stream.feed(), replay) {
             ViewerOutput::Frame(item) => {
                 session.handle(now, ViewerInput::Written);
                 self.client.handle(now, GatewayStreamInput::Frame(id, item.text().clone()));
@@ -122,13 +178,13 @@ impl DirectStream {
                 session.handle(now, ViewerInput::Written);
                 session.handle(now, ViewerInput::Pong);
             }
-            ViewerOutput::OpenReplay { cursor, on_expired } => {
-                let watch = self.runtimes.registry().watch(now, &self.worker, cursor, on_expired);
-                match watch.and_then(|watch| self.carry(watch)) {
-                    Ok(replay) => self.replay = Some(replay),
-                    Err(error) => self.close(id, Some(error.into())),
-                }
+            ViewerOutput::OpenReplay(order) => {
+                self.generation += 1;
+                let replay = SharedStream::replay(now, &self.runtimes.streams, order, self.generation);
+                self.replay = Some(Fed::new(&self.runtimes, replay));
             }
+            // It is polled each time that the session is.
+            ViewerOutput::WakeReplay => {}
             ViewerOutput::CloseReplay => self.replay = None,
             ViewerOutput::End(closing) => self.close(id, closing),
             ViewerOutput::Wait { .. } => return false,
@@ -136,53 +192,19 @@ impl DirectStream {
         true
     }
 
-    /// Does what the shared stream says.
-    fn serve_shared(&mut self) {
-        loop {
-            let now = Instant::now();
-            match self.shared.poll(now) {
-                SharedStreamOutput::Observed(result) => {
-                    let result = result.as_ref().copied();
-                    self.runtimes.registry().observed(now, &self.worker.runtime_id, result);
-                }
-                SharedStreamOutput::Update(FeedUpdate::Ended(error)) => {
-                    if let Some((_, session)) = &mut self.session {
-                        session.handle(now, ViewerInput::StreamEnded(error));
-                    }
-                }
-                SharedStreamOutput::Update(_) => {}
-                SharedStreamOutput::End => return self.watch = None,
-                SharedStreamOutput::Wait { .. } => return,
-            }
-        }
-    }
-
     /// Waits for the runtime to say something, until an instant.
     fn wait(&mut self, until: Instant) {
-        let now = Instant::now();
+        let soon = || until.min(Instant::now() + SLICE);
         let mut until = until;
-        if let (Some(replay), Some((_, session))) = (&mut self.replay, &mut self.session) {
-            let input = match replay.next_event_until(until.min(now + SLICE)) {
-                Some(Ok(event)) => Some(ViewerInput::Replay(event)),
-                Some(Err(end)) => Some(ViewerInput::ReplayEnded(end)),
-                None => None,
-            };
-            let heard = input.is_some();
-            input.into_iter().for_each(|input| session.handle(Instant::now(), input));
-            if heard {
-                return;
+        if let Some(replay) = &mut self.replay {
+            match replay.listen(soon()) {
+                Some(true) => return,
+                Some(false) | None => until = soon(),
             }
-            until = until.min(Instant::now() + SLICE);
         }
-        let Some(watch) = &mut self.watch else {
-            return thread::sleep(until.saturating_duration_since(Instant::now()));
-        };
-        let input = match watch.next_event_until(until) {
-            Some(Ok(event)) => SharedStreamInput::Watch(event),
-            Some(Err(end)) => SharedStreamInput::WatchEnded(end),
-            None => return,
-        };
-        self.shared.handle(Instant::now(), input);
+        if self.shared.as_mut().and_then(|shared| shared.listen(until)).is_none() {
+            thread::sleep(until.saturating_duration_since(Instant::now()));
+        }
     }
 }
 

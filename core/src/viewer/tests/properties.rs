@@ -55,15 +55,27 @@ fn any_event(which: u8) -> WatchEvent {
 }
 
 /// What a driver knows of its session.
-#[derive(Default)]
 struct Driver {
-    replay_is_open: bool,
+    context: Arc<StreamContext>,
+    replay: Option<SharedStream>,
     writing: bool,
     ended: bool,
     frames: usize,
 }
 
 impl Driver {
+    fn replay_hears(&mut self, now: Instant, event: WatchEvent) {
+        if let Some(replay) = &mut self.replay {
+            replay.handle(now, SharedStreamInput::Watch(event));
+        }
+        self.drive_replay(now);
+    }
+
+    fn drive_replay(&mut self, now: Instant) {
+        let Some(replay) = &mut self.replay else { return };
+        while matches!(replay.poll(now), SharedStreamOutput::Update(_)) {}
+    }
+
     fn obey(&mut self, now: Instant, output: ViewerOutput) {
         if self.ended {
             assert!(matches!(output, ViewerOutput::End(None)), "{output:?} after the end");
@@ -75,11 +87,12 @@ impl Driver {
                 self.writing = true;
                 self.frames += 1;
             }
-            ViewerOutput::OpenReplay { .. } => {
-                assert!(!self.replay_is_open && !self.writing);
-                self.replay_is_open = true;
+            ViewerOutput::OpenReplay(order) => {
+                assert!(self.replay.is_none() && !self.writing);
+                self.replay = Some(SharedStream::replay(now, &self.context, order, 1));
             }
-            ViewerOutput::CloseReplay => assert!(std::mem::take(&mut self.replay_is_open)),
+            ViewerOutput::WakeReplay => self.drive_replay(now),
+            ViewerOutput::CloseReplay => assert!(self.replay.take().is_some()),
             ViewerOutput::Wait { until, why } => {
                 assert!(until > now, "it waits for what is past: {why:?}");
                 assert_eq!(why == ViewerWait::Write, self.writing);
@@ -106,10 +119,11 @@ proptest! {
         let context = context(4, 3);
         let mut encoder = context.encoder(worker());
         let cursor = with_cursor.then(|| encoder.encode(event("c0")).unwrap().cursor().unwrap().to_owned());
-        let request = StreamRequest { worker: worker(), cursor };
+        let request = StreamRequest { worker: worker(), cursor, client: None };
         let mut session = ViewerSession::open(now, &context, &registry(), request).unwrap();
         let mut feed = Feed::new(context.limits());
-        let mut driver = Driver::default();
+        let mut driver =
+            Driver { context: context.clone(), replay: None, writing: false, ended: false, frames: 0 };
         let mut heard = 0;
         for step in steps {
             let input = match step {
@@ -128,12 +142,21 @@ proptest! {
                     continue;
                 }
                 Step::Poll => {
-                    driver.obey(now, session.poll(now, &feed));
+                    let output = session.poll(now, &feed, driver.replay.as_ref().map(SharedStream::feed));
+                    driver.obey(now, output);
                     continue;
                 }
-                Step::Replay(which) => ViewerInput::Replay(any_event(which)),
-                Step::ReplaySpeaks(which) => ViewerInput::Replay(notice(which)),
-                Step::ReplayEnded => ViewerInput::ReplayEnded(Err(Error::new(ErrorKind::CursorExpired))),
+                Step::Replay(which) => {
+                    driver.replay_hears(now, any_event(which));
+                    heard += 1;
+                    continue;
+                }
+                Step::ReplaySpeaks(which) => {
+                    driver.replay_hears(now, notice(which));
+                    heard += 1;
+                    continue;
+                }
+                Step::ReplayEnded => ViewerInput::ReplayEnded(Error::new(ErrorKind::CursorExpired)),
                 Step::StreamEnded => ViewerInput::StreamEnded(Error::new(ErrorKind::RuntimeError)),
                 Step::Written => {
                     driver.writing = false;
@@ -151,7 +174,7 @@ proptest! {
         for round in 0.. {
             driver.writing = false;
             session.handle(now, ViewerInput::Written);
-            let output = session.poll(now, &feed);
+            let output = session.poll(now, &feed, driver.replay.as_ref().map(SharedStream::feed));
             let rests = matches!(output, ViewerOutput::Wait { .. } | ViewerOutput::End(_));
             driver.obey(now, output);
             if rests {
@@ -160,7 +183,8 @@ proptest! {
             prop_assert!(round < heard + 20, "it goes on and on");
         }
         prop_assert!(driver.frames <= 2 * heard + 20);
-        drop(session);
+        drop((session, driver));
         prop_assert_eq!(context.viewers(), 0);
+        prop_assert_eq!(context.replays(), 0);
     }
 }

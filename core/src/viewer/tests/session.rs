@@ -8,6 +8,7 @@ struct Scene {
     context: Arc<StreamContext>,
     feed: Feed,
     session: ViewerSession,
+    replay: Option<SharedStream>,
 }
 
 /// What is known of a worker before its viewer comes.
@@ -37,9 +38,9 @@ impl Scenario {
         let context = context(self.ring, 10);
         let mut encoder = context.encoder(worker());
         let mut seal = |at: &str| encoder.encode(event(at)).unwrap().cursor().unwrap().to_owned();
-        let request = StreamRequest { worker: worker(), cursor: self.cursor.map(&mut seal) };
+        let request = StreamRequest { worker: worker(), cursor: self.cursor.map(&mut seal), client: None };
         let session = ViewerSession::open(now, &context, &registry(), request).unwrap();
-        let mut scene = Scene { now, feed: Feed::new(context.limits()), context, session };
+        let mut scene = Scene { now, feed: Feed::new(context.limits()), context, session, replay: None };
         self.feed.into_iter().for_each(|event| scene.comes(event));
         scene
     }
@@ -58,13 +59,9 @@ impl Scenario {
     fn replaying(self) -> Scene {
         let expected = self.cursor;
         let mut scene = self.opened();
-        let (cursor, on_expired) = match scene.poll() {
-            ViewerOutput::OpenReplay { cursor, on_expired } => (cursor, on_expired),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(cursor.as_ref().map(UpstreamCursor::as_str), expected);
-        let stops = on_expired == OnExpiredCursor::Stop;
-        assert_eq!(stops, expected.is_some(), "a viewer that asked for a cursor is told that it is gone");
+        assert_eq!(scene.says(), ["open"]);
+        let watch = scene.replay.as_ref().unwrap().watch(scene.now, &mut registry()).unwrap();
+        assert_eq!(watch.upstream_cursor().map(UpstreamCursor::as_str), expected);
         assert!(!scene.session.is_following());
         scene
     }
@@ -86,7 +83,17 @@ impl Scene {
     }
 
     fn poll(&mut self) -> ViewerOutput {
-        self.session.poll(self.now, &self.feed)
+        let replay = self.replay.as_ref().map(SharedStream::feed);
+        let output = self.session.poll(self.now, &self.feed, replay);
+        match &output {
+            ViewerOutput::OpenReplay(order) => {
+                assert!(self.replay.is_none(), "two replays at once");
+                self.replay = Some(SharedStream::replay(self.now, &self.context, order.clone(), 1));
+            }
+            ViewerOutput::CloseReplay => drop(self.replay.take().unwrap()),
+            _ => {}
+        }
+        output
     }
 
     fn hears(&mut self, input: ViewerInput) {
@@ -94,7 +101,29 @@ impl Scene {
     }
 
     fn replays(&mut self, event: WatchEvent) {
-        self.hears(ViewerInput::Replay(event));
+        self.replay_hears(SharedStreamInput::Watch(event));
+    }
+
+    fn replay_hears(&mut self, input: SharedStreamInput) {
+        if let Some(replay) = &mut self.replay {
+            replay.handle(self.now, input);
+        }
+        self.drive_replay();
+    }
+
+    /// Obeys the replay stream until it waits.
+    fn drive_replay(&mut self) {
+        while let Some(replay) = &mut self.replay {
+            match replay.poll(self.now) {
+                SharedStreamOutput::Update(FeedUpdate::Ended(error)) => {
+                    self.hears(ViewerInput::ReplayEnded(error));
+                }
+                SharedStreamOutput::Update(FeedUpdate::Frame(_)) => {}
+                SharedStreamOutput::Observed(_) => panic!("a replay tells the registry nothing"),
+                SharedStreamOutput::Wait { until, .. } => return assert!(until.unwrap() > self.now),
+                SharedStreamOutput::End => return,
+            }
+        }
     }
 
     /// What it says now, up to where it waits, in short. Everything is written at once, and pings are answered.
@@ -112,7 +141,11 @@ impl Scene {
                     self.hears(ViewerInput::Pong);
                     "ping".to_owned()
                 }
-                ViewerOutput::OpenReplay { .. } => "open".to_owned(),
+                ViewerOutput::OpenReplay(_) => "open".to_owned(),
+                ViewerOutput::WakeReplay => {
+                    self.drive_replay();
+                    continue;
+                }
                 ViewerOutput::CloseReplay => "close".to_owned(),
                 ViewerOutput::End(closing) => {
                     said.push(match &closing {
@@ -154,13 +187,20 @@ impl Scene {
         let mut said = self.says();
         while !said.last().is_some_and(|last| last.starts_with("end") || last == "gone") {
             let ViewerOutput::Wait { until, .. } = self.poll() else { panic!("it had said that it waits") };
+            // A replay stream has times of its own.
+            let until = until.min(self.now + MOMENT * 500);
             if until > end {
                 break;
             }
             self.now = until;
+            self.drive_replay();
             said.extend(self.says());
         }
         self.now = end;
+        if !said.last().is_some_and(|last| last.starts_with("end") || last == "gone") {
+            self.drive_replay();
+            said.extend(self.says());
+        }
         said.retain(|said| said != "ping");
         said
     }
@@ -197,13 +237,13 @@ fn who_is_kept_out() {
         (&open, worker(), Some(foreign), ErrorKind::CursorUnknown),
     ];
     for (context, worker, cursor, kind) in cases {
-        let request = StreamRequest { worker, cursor };
+        let request = StreamRequest { worker, cursor, client: None };
         let error = ViewerSession::open(now, context, &registry(), request).unwrap_err();
         assert_eq!(error.kind(), kind);
         assert_eq!(context.viewers(), 0, "a viewer that is kept out takes no place");
     }
     let open_one = || {
-        let request = StreamRequest { worker: worker(), cursor: None };
+        let request = StreamRequest { worker: worker(), cursor: None, client: None };
         ViewerSession::open(now, &open, &registry(), request)
     };
     let first = open_one().unwrap();
@@ -253,7 +293,7 @@ fn a_replay_meets_the_feed_where_the_feed_has_its_last_frame() {
     assert!(scene.session.is_following());
     // What the replay stream had on its way does not matter any more.
     scene.replays(event("c3"));
-    scene.hears(ViewerInput::ReplayEnded(Err(Error::new(ErrorKind::CursorExpired))));
+    scene.hears(ViewerInput::ReplayEnded(Error::new(ErrorKind::CursorExpired)));
     assert_eq!(scene.says(), [] as [&str; 0]);
 }
 
@@ -319,7 +359,7 @@ fn the_end_of_a_replay_is_the_viewers() {
     ] {
         let mut scene = overrun(Some("c0")).replaying_live();
         scene.replays(event("c1"));
-        scene.hears(ViewerInput::ReplayEnded(result));
+        scene.replay_hears(SharedStreamInput::WatchEnded(result));
         assert_eq!(scene.says(), ["c1", code], "what it had said is shown before");
     }
 }
@@ -331,7 +371,6 @@ fn a_replay_is_given_up_that_is_live_and_silent_for_too_long() {
     scene.passes(MOMENT * 5);
     scene.replays(WatchEvent::Live);
     assert_eq!(scene.passes(CATCH_UP_TIMEOUT - MOMENT), [] as [&str; 0]);
-    assert_eq!(scene.waits(), (MOMENT, ViewerWait::CatchUp));
     scene.replays(event("c1"));
     assert_eq!(scene.passes(CATCH_UP_TIMEOUT - MOMENT), ["c1"], "each frame gives it the time again");
     // What happens in the feed does not help a replay that says nothing.
@@ -358,6 +397,7 @@ fn no_time_passes_for_a_replay_while_its_viewer_does_not_read() {
     scene.replays(event("c1"));
     assert!(matches!(scene.poll(), ViewerOutput::Frame(_)));
     scene.now += CATCH_UP_TIMEOUT * 2;
+    scene.drive_replay();
     assert_eq!(scene.waits().1, ViewerWait::Write);
     scene.hears(ViewerInput::Written);
     assert_eq!(scene.says(), ["ping"]);
@@ -368,8 +408,7 @@ fn no_time_passes_for_a_replay_while_its_viewer_does_not_read() {
 #[test]
 fn a_replay_that_was_not_asked_for_is_ignored() {
     let mut scene = fresh(&[]).opened();
-    scene.replays(event("c1"));
-    scene.hears(ViewerInput::ReplayEnded(Ok(())));
+    scene.hears(ViewerInput::ReplayEnded(Error::new(ErrorKind::Internal)));
     assert_eq!(scene.says(), [] as [&str; 0]);
 }
 
