@@ -1,6 +1,7 @@
 //! One connection, whatever it came through.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,13 +11,25 @@ use sekisho_core::browser_api::WRITE_TIMEOUT;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::tls::Identity;
 
 /// The longest time that a client may take for its side of a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client that has been answered may go on to write what it had begun, before its connection is closed.
+pub const LINGER_TIME: Duration = Duration::from_secs(5);
+
+/// How long it may be silent in this time.
+pub const LINGER_SILENCE: Duration = Duration::from_millis(500);
+
+/// How much it may write in this time, in bytes.
+pub const LINGER_BYTES: usize = 32 << 20;
+
+/// How much of that is read at once, in bytes.
+const LINGER_BUFFER: usize = 16 << 10;
 
 /// A connection from which nothing was read yet.
 #[derive(Debug)]
@@ -61,10 +74,15 @@ impl Accepted {
 ///
 /// It fails with [`io::ErrorKind::TimedOut`] once its client has taken nothing for [`WRITE_TIMEOUT`]. Where it is
 /// dropped while the client does not take what was written, it is reset: the kernel then keeps nothing of it, and waits
-/// for nobody.
+/// no longer.
+///
+/// Shutting it down is a lingering close (RFC 9112, 9.6): what the client still writes is read and dropped, for a while,
+/// since a connection that is closed over unread data is reset, and the client then loses the response that says why.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
+    /// There once the writing side is shut down.
+    lingering: Option<Lingering>,
     /// Until when the client has to take something of what waits to be written; `None` while nothing waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -78,7 +96,7 @@ enum Stream {
 
 impl Connection {
     fn new(stream: Stream) -> Self {
-        Self { stream, stalled: None }
+        Self { stream, lingering: None, stalled: None }
     }
 
     /// The TCP connection below, for options of its socket; `None` for a Unix socket.
@@ -102,6 +120,44 @@ impl Connection {
     }
 }
 
+/// What is left of the time in which a client may end what it writes.
+#[derive(Debug)]
+struct Lingering {
+    silent: Pin<Box<Sleep>>,
+    over: Instant,
+    bytes: usize,
+}
+
+impl Lingering {
+    fn new() -> Self {
+        Self {
+            silent: Box::pin(sleep(LINGER_SILENCE)),
+            over: Instant::now() + LINGER_TIME,
+            bytes: LINGER_BYTES,
+        }
+    }
+
+    /// Reads until the client has closed its side, too, or has had its time.
+    fn poll(&mut self, stream: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>) -> Poll<()> {
+        let mut space = [MaybeUninit::uninit(); LINGER_BUFFER];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.bytes = self.bytes.saturating_sub(buffer.filled().len());
+                    let silent_at = (Instant::now() + LINGER_SILENCE).min(self.over);
+                    self.silent.as_mut().reset(silent_at);
+                    if self.bytes == 0 || self.over <= Instant::now() {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.silent.as_mut().poll(context),
+            }
+        }
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         if let (Some(tcp), Some(_)) = (self.tcp(), &self.stalled) {
@@ -112,8 +168,8 @@ impl Drop for Connection {
 }
 
 macro_rules! forward {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.stream {
+    ($stream:ident => $call:expr) => {
+        match $stream {
             Stream::Tcp($stream) => $call,
             Stream::Tls($stream) => $call,
             Stream::Unix($stream) => $call,
@@ -127,7 +183,8 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_read(context, buffer))
+        let stream = &mut self.stream;
+        forward!(stream => Pin::new(stream).poll_read(context, buffer))
     }
 }
 
@@ -137,7 +194,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let progress = forward!(self, stream => Pin::new(stream).poll_write(context, bytes));
+        let stream = &mut self.stream;
+        let progress = forward!(stream => Pin::new(stream).poll_write(context, bytes));
         self.watch(context, progress)
     }
 
@@ -146,7 +204,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let progress = forward!(self, stream => Pin::new(stream).poll_write_vectored(context, slices));
+        let stream = &mut self.stream;
+        let progress = forward!(stream => Pin::new(stream).poll_write_vectored(context, slices));
         self.watch(context, progress)
     }
 
@@ -159,10 +218,19 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_flush(context))
+        let stream = &mut self.stream;
+        forward!(stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => Pin::new(stream).poll_shutdown(context))
+        let Self { stream, lingering, .. } = &mut *self;
+        let lingering = match lingering {
+            Some(lingering) => lingering,
+            None => {
+                ready!(forward!(stream => Pin::new(stream).poll_shutdown(context)))?;
+                lingering.insert(Lingering::new())
+            }
+        };
+        forward!(stream => lingering.poll(stream, context)).map(Ok)
     }
 }

@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use connection::{Accepted, Connection, HANDSHAKE_TIMEOUT};
+pub use connection::{Accepted, Connection, HANDSHAKE_TIMEOUT, LINGER_BYTES, LINGER_SILENCE, LINGER_TIME};
 use sekisho_config::{Listen, TlsFiles};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};

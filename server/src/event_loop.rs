@@ -78,6 +78,8 @@ async fn serve(service: Rc<Service>, stream: Connection) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_REQUEST_HEAD)
+        // A client that has written all that it has to say may close its side and wait for the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection.with_upgrades());
     // A client that connects while the server drains has one request answered, if only that it is not ready.

@@ -22,6 +22,7 @@ mod drain;
 mod event_loop;
 mod gateway;
 mod hub;
+mod refusals;
 mod reply_body;
 mod respond;
 mod server;

@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::drain::Drain;
 use crate::gateway::Gateway;
+use crate::refusals::Refusals;
 use crate::reply_body::ReplyBody;
 use crate::viewer;
 
@@ -26,6 +27,7 @@ pub(crate) struct Service {
     gateway: Rc<Gateway>,
     access_guard: Arc<AccessGuard>,
     max_request_bytes: usize,
+    refusals: Arc<Refusals>,
 }
 
 impl Service {
@@ -33,8 +35,9 @@ impl Service {
         gateway: Rc<Gateway>,
         access_guard: Arc<AccessGuard>,
         max_request_bytes: usize,
+        refusals: Arc<Refusals>,
     ) -> Self {
-        Self { gateway, access_guard, max_request_bytes }
+        Self { gateway, access_guard, max_request_bytes, refusals }
     }
 
     pub(crate) fn drain(&self) -> &Drain {
@@ -54,7 +57,10 @@ impl Service {
         let mut template = "";
         let mut response = match &admission.decision {
             Decision::Preflight(answer) => answer.clone().map(ReplyBody::whole),
-            Decision::Refused(error) => problem(error).map(ReplyBody::whole),
+            Decision::Refused(error) => {
+                self.refusals.note(started, error);
+                problem(error).map(ReplyBody::whole)
+            }
             Decision::Admitted => match Observation::parse(&head) {
                 Some(Ok(observation)) => {
                     template = observation.template();

@@ -29,6 +29,7 @@ use crate::drain::Drain;
 use crate::event_loop;
 use crate::gateway::Gateway;
 use crate::hub::{Hub, MAX_SUBSCRIBING, Subscribe};
+use crate::refusals::Refusals;
 use crate::respond::Service;
 use crate::upstreams::{Changes, Upstreams};
 
@@ -70,6 +71,7 @@ pub enum StartError {
 struct Shared {
     access_guard: Arc<AccessGuard>,
     max_request_bytes: usize,
+    refusals: Arc<Refusals>,
     policy: Arc<dyn Policy>,
     streams: Arc<StreamContext>,
     subscribe: Arc<[mpsc::Sender<Subscribe>]>,
@@ -104,6 +106,7 @@ impl Server {
         let shared = Shared {
             access_guard: Arc::new(access_guard),
             max_request_bytes: config.max_request_bytes,
+            refusals: Arc::default(),
             policy,
             streams: Arc::new(streams),
             subscribe: subscribe.into(),
@@ -213,7 +216,7 @@ impl Shared {
             spawn_local(async move { pruning.prune().await });
             spawn_local(hub.clone().answer(asked));
             let gateway = Rc::new(Gateway::new(upstreams, hub, self.policy, self.drain));
-            let service = Service::new(gateway, self.access_guard, self.max_request_bytes);
+            let service = Service::new(gateway, self.access_guard, self.max_request_bytes, self.refusals);
             event_loop::run(Rc::new(service), acceptor, DRAIN_TIME).await;
             io::Result::Ok(())
         })?;

@@ -18,7 +18,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use sekisho_tests::client::request_with;
-use sekisho_tests::processes::{Process, binary};
+use sekisho_tests::processes::{Process, binary, eventually};
 use sekisho_tests::upstream::{Act, Asked, Upstream, json, with_headers};
 use serde_json::{Value, json};
 
@@ -236,6 +236,34 @@ fn a_page_of_another_origin_stays_outside() {
     assert_eq!(workers(), [2, 2], "what is not JSON creates nothing");
 }
 
+#[test]
+fn the_gateways_own_page_watches_a_worker() {
+    let Some(chromium) = chromium() else { return };
+    let gateway = Gateway::start(&Page::start(""), false);
+    let worker = format!("/api/runtimes/embedded/workers/{}", gateway.worker_id);
+    let json = [("content-type", "application/json")];
+    let input = Some(r#"{"content":"echo said $((40 + 2))"}"#);
+    assert_eq!(request_with(gateway.address(), "POST", &format!("{worker}/input"), &json, input).status, 200);
+    eventually("the shell's answer", || {
+        let transcript = request_with(gateway.address(), "GET", &format!("{worker}/transcript"), &[], None);
+        transcript.json().to_string().contains("said 42").then_some(())
+    });
+    let page = |fragment: &str| {
+        let (directory, url) =
+            (tempfile::tempdir().unwrap(), format!("http://{}/{fragment}", gateway.address()));
+        let mut browser = command(&chromium, directory.path());
+        let output = browser.args(["--virtual-time-budget=3000", "--dump-dom", &url]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("Content Security Policy"), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = page(&format!("#embedded/{}", gateway.worker_id));
+    for expected in ["This gateway is ready.", "assistant: said 42", "caught_up", "export function watch"] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    assert!(page("#embedded/missing").contains("worker_not_found"));
+}
+
 /// The real server, with one worker, which is a shell.
 struct Gateway {
     process: Process,
@@ -330,14 +358,8 @@ impl Browser {
     fn start(chromium: &Path, url: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(chromium)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--disable-dev-shm-usage", "--no-proxy-server", "--enable-logging=stderr"])
-            .arg(format!("--user-data-dir={}", directory.path().join("profile").display()))
+        let child = command(chromium, directory.path())
             .arg(url)
-            .envs(["HOME", "TMPDIR"].map(|name| (name, directory.path())))
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -356,6 +378,19 @@ impl Drop for Browser {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A browser that keeps all it has in this directory.
+fn command(chromium: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(chromium);
+    command
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args(["--disable-dev-shm-usage", "--no-proxy-server", "--enable-logging=stderr"])
+        .arg(format!("--user-data-dir={}", directory.join("profile").display()))
+        .envs(["HOME", "TMPDIR"].map(|name| (name, directory)))
+        .stdin(Stdio::null());
+    command
 }
 
 fn chromium() -> Option<PathBuf> {

@@ -2,19 +2,30 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sekisho_server::{Config, Server};
-use sekisho_tests::processes::eventually;
+use sekisho_tests::processes::{Process, binary, eventually};
 
 fn start(config: &str) -> Server {
     Server::start(Config::from_toml(config).unwrap()).unwrap()
+}
+
+/// A runtime of our own whose workers echo.
+fn runtime() -> Process {
+    Process::start(Command::new(binary("sekisho-runtime")).args([
+        "--listen",
+        "127.0.0.1:0",
+        "--runtime-id",
+        "local",
+    ]))
 }
 
 /// Asks over an open connection whether the server is ready; the status line, or none where the connection fails.
@@ -97,5 +108,73 @@ fn of_two_servers_that_start_on_one_port_at_once_one_fails() {
             failed,
             format!("listen: cannot listen on 127.0.0.1:{port}: another program listens there")
         );
+    }
+}
+
+/// Sends a request of 10 MiB that is refused for its size, and reads the answer only when all of it is written; the status
+/// line, or what went wrong.
+fn refused_while_writing(mut stream: impl Read + Write, path: &str) -> Result<String, std::io::Error> {
+    let size = 10 << 20;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    for _ in 0..size / (64 << 10) {
+        stream.write_all(&[b' '; 64 << 10])?;
+    }
+    stream.flush()?;
+    let mut response = [0; 12];
+    stream.read_exact(&mut response)?;
+    Ok(String::from_utf8_lossy(&response).into_owned())
+}
+
+#[test]
+fn a_client_that_is_still_writing_gets_its_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = issue(folder.path());
+    let file = |name| folder.path().join(name).display().to_string();
+    let (plain, unix) = (start("listen = '127.0.0.1:0'"), file("gate.sock"));
+    let _unix = start(&format!("listen = 'unix:{unix}'"));
+    let tls = start(&format!(
+        "listen = '127.0.0.1:0'\ntls_cert_file = '{}'\ntls_key_file = '{}'",
+        file("cert.pem"),
+        file("key.pem")
+    ));
+    let runtime = runtime();
+    let tcp = |server: &Server| TcpStream::connect(server.local_addr()).unwrap();
+    let (client, name) = (trusting(certificate), "localhost".try_into().unwrap());
+    for path in ["/api/runtimes/r/workers", "/no/such/route"] {
+        let expected = if path.starts_with("/api") { "HTTP/1.1 413" } else { "HTTP/1.1 404" };
+        assert_eq!(refused_while_writing(tcp(&plain), path).unwrap(), expected, "over TCP");
+        let session = ClientConnection::new(client.clone(), ServerName::clone(&name)).unwrap();
+        let secured = StreamOwned::new(session, tcp(&tls));
+        assert_eq!(refused_while_writing(secured, path).unwrap(), expected, "over TLS");
+        assert_eq!(
+            refused_while_writing(UnixStream::connect(&unix).unwrap(), path).unwrap(),
+            expected,
+            "on a socket"
+        );
+    }
+    let own = TcpStream::connect(runtime.address()).unwrap();
+    assert_eq!(refused_while_writing(own, "/v1/workers").unwrap(), "HTTP/1.1 413");
+}
+
+#[test]
+fn a_client_that_has_closed_its_side_gets_its_answer() {
+    let runtime = runtime();
+    let gateway = start(&format!(
+        "listen = '127.0.0.1:0'\n[[remote]]\nruntime_id = 'local'\nbase_url = 'http://{}'",
+        runtime.address()
+    ));
+    for (address, path, expected) in [
+        (gateway.local_addr(), "/api/runtimes/local/workers", r#""items":[]"#),
+        (runtime.address(), "/v1/workers", r#""workers":[]"#),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(expected), "{answer}");
     }
 }

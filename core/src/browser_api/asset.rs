@@ -1,4 +1,4 @@
-//! What a gateway serves as it is: the OpenAPI document, and the page that shows it.
+//! What a gateway serves as it is: a page that says what it is, the OpenAPI document, and the page that shows that.
 
 use std::sync::OnceLock;
 
@@ -12,6 +12,14 @@ use super::openapi;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Asset {
+    /// The page at the root: what this is, whether it is ready, and one worker, watched.
+    Home,
+    /// The script of that page.
+    HomeScript,
+    /// The style of that page.
+    HomeStyle,
+    /// The client for a worker's stream that the page uses, and shows (`docs/observation.md`).
+    WatchScript,
     /// The OpenAPI document of this API.
     OpenApi,
     /// A page that shows the OpenAPI document.
@@ -29,11 +37,24 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 impl Asset {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::OpenApi, Self::Reference, Self::ReferenceScript, Self::ReferenceStyle];
+    pub const ALL: [Self; 8] = [
+        Self::Home,
+        Self::HomeScript,
+        Self::HomeStyle,
+        Self::WatchScript,
+        Self::OpenApi,
+        Self::Reference,
+        Self::ReferenceScript,
+        Self::ReferenceStyle,
+    ];
 
     /// Where it is served.
     pub const fn path(self) -> &'static str {
         match self {
+            Self::Home => "/",
+            Self::HomeScript => "/home.js",
+            Self::HomeStyle => "/home.css",
+            Self::WatchScript => "/watch.js",
             Self::OpenApi => "/api/openapi.json",
             Self::Reference => "/api",
             Self::ReferenceScript => "/api/reference.js",
@@ -45,9 +66,9 @@ impl Asset {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::OpenApi => "application/json",
-            Self::Reference => "text/html; charset=utf-8",
-            Self::ReferenceScript => "text/javascript; charset=utf-8",
-            Self::ReferenceStyle => "text/css; charset=utf-8",
+            Self::Home | Self::Reference => "text/html; charset=utf-8",
+            Self::HomeScript | Self::WatchScript | Self::ReferenceScript => "text/javascript; charset=utf-8",
+            Self::HomeStyle | Self::ReferenceStyle => "text/css; charset=utf-8",
         }
     }
 
@@ -65,6 +86,10 @@ impl Asset {
                 let make = || serde_json::to_vec(&openapi::document()).expect("plain data").into();
                 return DOCUMENT.get_or_init(make).clone();
             }
+            Self::Home => include_str!("asset/home.html"),
+            Self::HomeScript => include_str!("asset/home.js"),
+            Self::HomeStyle => include_str!("asset/home.css"),
+            Self::WatchScript => include_str!("asset/watch.js"),
             Self::Reference => include_str!("asset/reference.html"),
             Self::ReferenceScript => include_str!("asset/reference.js"),
             Self::ReferenceStyle => include_str!("asset/reference.css"),
@@ -107,12 +132,23 @@ mod tests {
                 assert!(!text.contains("innerHTML") && !text.contains(" style="), "{asset:?}");
             }
         }
-        let page = Asset::Reference.bytes();
-        let page = std::str::from_utf8(&page).unwrap();
-        for asset in [Asset::ReferenceScript, Asset::ReferenceStyle, Asset::OpenApi] {
-            // Relative to the page, so that it is right behind any prefix.
-            assert!(page.contains(&format!("\"{}\"", &asset.path()[1..])), "{asset:?}");
+        for (page, files) in [
+            (Asset::Home, &[Asset::HomeScript, Asset::HomeStyle, Asset::Reference][..]),
+            (Asset::Reference, &[Asset::ReferenceScript, Asset::ReferenceStyle, Asset::OpenApi]),
+        ] {
+            let page = page.bytes();
+            let page = std::str::from_utf8(&page).unwrap();
+            for asset in files {
+                // Relative to the page, so that it is right behind any prefix.
+                assert!(page.contains(&format!("\"{}\"", &asset.path()[1..])), "{asset:?}");
+            }
+            assert!(!page.contains("<script>") && !page.contains(" onclick"));
         }
-        assert!(!page.contains("<script>") && !page.contains(" onclick"));
+    }
+
+    #[test]
+    fn the_client_that_is_served_is_the_one_of_the_documentation() {
+        let documentation = include_str!("../../../docs/observation.md");
+        assert!(documentation.contains(&format!("```js\n{}```", include_str!("asset/watch.js"))));
     }
 }

@@ -68,6 +68,8 @@ pub(super) async fn serve<S>(
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
+    // A client that has written all that it has to say may close its side and wait for the answer.
+    http.half_close(true);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut first_request = pin!(sleep(FIRST_REQUEST));
     let ended = loop {

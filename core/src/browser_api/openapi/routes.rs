@@ -180,6 +180,12 @@ fn of_stream(schemas: &mut Schemas, form: Form) -> Described {
 
 fn of_asset(asset: Asset) -> Described {
     let (operation_id, summary) = match asset {
+        Asset::Home => ("home", "A page that says what this is, and watches a worker."),
+        Asset::HomeScript => ("home_script", "The script of that page."),
+        Asset::HomeStyle => ("home_style", "The style of that page."),
+        Asset::WatchScript => {
+            ("watch_script", "The client for a worker's stream that the page uses, and shows.")
+        }
         Asset::OpenApi => ("openapi", "This document."),
         Asset::Reference => ("reference", "The page that shows this document."),
         Asset::ReferenceScript => ("reference_script", "The script of that page."),
