@@ -46,10 +46,11 @@ pub use rejection::{MAX_RETRY_AFTER, Rejection};
 pub use reply::Reply;
 #[cfg(feature = "pages")]
 pub(crate) use wire::Nothing;
+pub(crate) use wire::lenient;
 pub use wire::{
     Ack, Answer, Capability, ConfigBundle, CreateWorker, EndReason, Input, InputAck, InputKind, Intent,
-    NextAfter, Profile, ProfileList, ProfileSummary, Reason, Reference, RequestList, RequestOption,
-    RuntimeLimits, RuntimeStatus, RuntimeSummary, StoreDiagnostic, TerminalSize, Transcript, TranscriptItem,
-    WireRef, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList, WorkerRequest, WorkerStatus,
-    WorkerSummary,
+    NextAfter, OtherIntent, OtherProfile, Profile, ProfileList, ProfileSummary, Reason, Reference,
+    RequestList, RequestOption, RuntimeLimits, RuntimeStatus, RuntimeSummary, StoreDiagnostic, TerminalSize,
+    Transcript, TranscriptItem, WireRef, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList,
+    WorkerRequest, WorkerStatus, WorkerSummary,
 };

@@ -188,13 +188,8 @@ impl WorkerRecord {
         const FIXED: usize = 512;
         let CreateWorker { intent, requested_capabilities, workspace_refs, mount_refs, labels, env, .. } =
             &*self.spec;
-        use sekisho_core::runtime_api::Intent;
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let intent = match intent {
-            Intent::Assistant { purpose } => text(purpose),
-            Intent::Task { objective } => objective.len(),
-            Intent::Role { role, purpose } => role.len() + text(purpose),
-        };
+        let intent: usize = intent.texts().map(String::len).sum();
         const EACH: usize = 64;
         let capabilities =
             requested_capabilities.iter().map(|it| it.name.len() + text(&it.reason) + EACH).sum::<usize>();

@@ -223,8 +223,10 @@ pub struct WorkerView {
     /// Its state.
     pub status: WorkerStatus,
     /// What it is for.
+    #[serde(deserialize_with = "crate::runtime_api::lenient::intent")]
     pub intent: Intent,
     /// What it runs.
+    #[serde(deserialize_with = "crate::runtime_api::lenient::profile")]
     pub profile: Profile,
     /// What it was meant to be able to do; not told in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -88,23 +88,13 @@ scrub_fields! {
 
 impl Scrub for Intent {
     fn scrub(&mut self, scrubber: &Scrubber) {
-        match self {
-            Self::Assistant { purpose } => purpose.scrub(scrubber),
-            Self::Task { objective } => objective.scrub(scrubber),
-            Self::Role { role, purpose } => {
-                role.scrub(scrubber);
-                purpose.scrub(scrubber);
-            }
-        }
+        self.texts_mut().for_each(|text| text.scrub(scrubber));
     }
 }
 
 impl Scrub for Profile {
     fn scrub(&mut self, scrubber: &Scrubber) {
-        match self {
-            Self::RuntimeDefault => {}
-            Self::Builtin(name) | Self::Named(name) => name.scrub(scrubber),
-        }
+        self.texts_mut().for_each(|text| text.scrub(scrubber));
     }
 }
 

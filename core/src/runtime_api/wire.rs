@@ -15,10 +15,11 @@ use crate::id::{RuntimeId, WorkerId, WorkerRef};
 pub(crate) use orders::Nothing;
 pub use orders::{Ack, Input, InputAck, InputKind, Reason, TerminalSize};
 pub use question::{Answer, RequestList, RequestOption, WorkerRequest};
+pub(crate) use worker::lenient;
 pub use worker::{
-    Capability, ConfigBundle, CreateWorker, EndReason, Intent, NextAfter, Profile, Reference, Transcript,
-    TranscriptItem, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList, WorkerStatus,
-    WorkerSummary,
+    Capability, ConfigBundle, CreateWorker, EndReason, Intent, NextAfter, OtherIntent, OtherProfile, Profile,
+    Reference, Transcript, TranscriptItem, WorkerActivity, WorkerDetail, WorkerEnd, WorkerFacts, WorkerList,
+    WorkerStatus, WorkerSummary,
 };
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]

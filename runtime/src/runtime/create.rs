@@ -133,6 +133,7 @@ impl Shared {
             Profile::RuntimeDefault => Ok(profiles.first()),
             Profile::Builtin(name) if name == BUILTIN_ECHO => Ok(None),
             Profile::Builtin(name) => Err(unknown(name)),
+            Profile::Other(other) => Err(unknown(&other.kind)),
             Profile::Named(name) => {
                 profiles.iter().find(|known| known.name == *name).map(Some).ok_or_else(|| unknown(name))
             }

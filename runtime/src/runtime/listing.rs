@@ -106,11 +106,7 @@ fn admits(filter: &WorkerFilter, record: &WorkerRecord) -> bool {
 fn text_of(row: &WorkerSummary) -> usize {
     const FIXED: usize = 512;
     let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let intent = match &row.intent {
-        Intent::Assistant { purpose } => text(purpose),
-        Intent::Task { objective } => objective.len(),
-        Intent::Role { role, purpose } => role.len() + text(purpose),
-    };
+    let intent: usize = row.intent.texts().map(String::len).sum();
     let labels = row.facts.labels.iter().map(|(name, value)| name.len() + value.len());
     let end = row.facts.end.as_ref().map_or(0, |end| text(&end.message));
     FIXED + intent + labels.sum::<usize>() + text(&row.facts.name) + end
@@ -118,14 +114,9 @@ fn text_of(row: &WorkerSummary) -> usize {
 
 /// An intent whose texts are short enough for a list.
 fn shortened(intent: &Intent, truncated: &mut bool) -> Intent {
-    let mut cut = |text: &String| cut(text, truncated);
-    match intent {
-        Intent::Assistant { purpose } => Intent::Assistant { purpose: purpose.as_ref().map(cut) },
-        Intent::Task { objective } => Intent::Task { objective: cut(objective) },
-        Intent::Role { role, purpose } => {
-            Intent::Role { role: cut(role), purpose: purpose.as_ref().map(cut) }
-        }
-    }
+    let mut intent = intent.clone();
+    intent.texts_mut().for_each(|text| *text = cut(text, truncated));
+    intent
 }
 
 fn cut(text: &str, truncated: &mut bool) -> String {

@@ -7,9 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::{
-    CreateWorker, EndReason, Fault, FaultCode, IdempotencyKey, Intent, WorkerEnd,
-};
+use sekisho_core::runtime_api::{CreateWorker, EndReason, Fault, FaultCode, IdempotencyKey, WorkerEnd};
 
 use super::Shared;
 use super::agent::AgentThread;
@@ -143,10 +141,7 @@ impl Shared {
     ) -> Vec<(String, String)> {
         let given = program.env.iter().chain(&spec.env).map(|(name, value)| (name.clone(), value.clone()));
         let set = |name: &str, value: Option<&str>| value.map(|value| (name.to_owned(), value.to_owned()));
-        let task = match &spec.intent {
-            Intent::Task { objective } => Some(objective.as_str()),
-            Intent::Assistant { purpose } | Intent::Role { purpose, .. } => purpose.as_deref(),
-        };
+        let task = spec.intent.about();
         let ours = [
             set("SEKISHO_RUNTIME_ID", Some(self.config.runtime_id.as_str())),
             set("SEKISHO_WORKER_ID", Some(worker_id.as_str())),

@@ -535,9 +535,31 @@ fn texts_in_lists_are_cut() {
 }
 
 #[test]
+fn intents_and_profiles_that_are_not_known_are_shown_as_they_are() {
+    let odd = |text: &str| {
+        text.replace(r#""kind":"task","objective":"x""#, r#""kind":"butler","objective":"tea","at":[5]"#)
+            .replace(r#""intent":{"kind":"assistant"}"#, r#""intent":{"kind":"butler","purpose":"tea"}"#)
+            .replace(r#"{"kind":"runtime_default"}"#, r#"{"kind":"image","value":"debian"}"#)
+            .replace(r#"{"kind":"named","value":"shell"}"#, r#"{"kind":"image","value":"debian","size":1}"#)
+    };
+    let (intent, profile) =
+        (json!({"kind": "butler", "purpose": "tea"}), json!({"kind": "image", "value": "debian"}));
+    let list = format!(r#"{{"workers":[{}]}}"#, odd(LISTED));
+    let listed = body(&carry_out(&AllowAll, to_one(Command::workers()), &[Some((200, &list))]));
+    let command = to_one(Command::Worker("W".parse().unwrap()));
+    let single = body(&carry_out(&AllowAll, command, &[Some((200, &odd(DETAIL)))]));
+    for worker in [&listed["items"][0], &single["worker"]] {
+        assert_eq!((&worker["intent"], &worker["profile"]), (&intent, &profile));
+        let view: crate::browser_api::WorkerView = serde_json::from_value(worker.clone()).unwrap();
+        assert_eq!(serde_json::to_value(view).unwrap(), *worker, "a client reads them, too");
+    }
+    assert_eq!(listed["diagnostics"], json!([]));
+}
+
+#[test]
 fn one_odd_row_costs_that_row() {
     let odd = [
-        LISTED.replace(r#""kind":"task""#, r#""kind":"butler""#),
+        LISTED.replace(r#""kind":"task""#, r#""kind":7"#),
         LISTED.replace(r#""transcript_len":4"#, r#""transcript_len":"many""#),
         "null".to_owned(),
     ];

@@ -97,7 +97,7 @@ fn ids_that_are_none() {
 #[test]
 fn routes_that_are_none() {
     for uri in [
-        "/",
+        "/index.html",
         "/api/",
         "/API/runtimes",
         "/api/runtime",

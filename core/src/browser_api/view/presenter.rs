@@ -7,8 +7,8 @@ use crate::id::WorkerId;
 use crate::policy::Policy;
 use crate::registry::{Health, RuntimeSpec};
 use crate::runtime_api::{
-    Ack, Capability, InputAck, Intent, Operation, Profile, RequestOption, Transcript, WorkerDetail,
-    WorkerFacts, WorkerRequest, WorkerStatus, WorkerSummary,
+    Ack, Capability, InputAck, Intent, Operation, RequestOption, Transcript, WorkerDetail, WorkerFacts,
+    WorkerRequest, WorkerStatus, WorkerSummary,
 };
 
 /// Shows what one runtime said, in the light of what is known of it and of the policy.
@@ -142,16 +142,9 @@ impl Presenter<'_> {
         self.policy.redact(&self.spec.runtime_id, text)
     }
 
-    fn intent(&self, intent: Intent) -> Intent {
-        match intent {
-            Intent::Assistant { purpose } => {
-                Intent::Assistant { purpose: purpose.map(|purpose| self.redact(purpose)) }
-            }
-            Intent::Task { objective } => Intent::Task { objective: self.redact(objective) },
-            Intent::Role { role, purpose } => {
-                Intent::Role { role, purpose: purpose.map(|purpose| self.redact(purpose)) }
-            }
-        }
+    fn intent(&self, mut intent: Intent) -> Intent {
+        intent.texts_mut().for_each(|text| *text = self.redact(std::mem::take(text)));
+        intent
     }
 
     fn facts(&self, facts: WorkerFacts) -> WorkerFacts {
@@ -181,19 +174,7 @@ impl Presenter<'_> {
 
 /// Cuts the texts of a row in a list, and tells whether one was too long.
 fn shorten(worker: &mut WorkerView) -> bool {
-    let mut texts: Vec<&mut String> = Vec::new();
-    match &mut worker.intent {
-        Intent::Assistant { purpose } => texts.extend(purpose),
-        Intent::Task { objective } => texts.push(objective),
-        Intent::Role { role, purpose } => {
-            texts.push(role);
-            texts.extend(purpose);
-        }
-    }
-    match &mut worker.profile {
-        Profile::RuntimeDefault => {}
-        Profile::Builtin(name) | Profile::Named(name) => texts.push(name),
-    }
+    let mut texts: Vec<&mut String> = worker.intent.texts_mut().chain(worker.profile.texts_mut()).collect();
     let WorkerFacts { name, labels, end, .. } = &mut worker.facts;
     texts.extend(name);
     texts.extend(labels.values_mut());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{StoreDiagnostic, WireRef, is_false};
 
+pub(crate) mod lenient;
 mod reading;
 
 /// The state of a worker.
@@ -101,7 +102,7 @@ pub enum EndReason {
 }
 
 /// What a worker is for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Intent {
@@ -124,10 +125,89 @@ pub enum Intent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         purpose: Option<String>,
     },
+    /// Of a kind that v1 does not know. Runtimes may tell of one; no create can ask for one.
+    #[serde(skip)]
+    #[cfg_attr(feature = "pages", schemars(untagged))]
+    Other(OtherIntent),
+}
+
+/// An intent of a kind that v1 does not know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
+pub struct OtherIntent {
+    /// Its kind, as the runtime calls it.
+    pub kind: String,
+    /// What it is about, where the runtime says so as v1 does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+}
+
+/// A variant of serde's own for what is not known would take the reasons from the errors of all others.
+impl Serialize for Intent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize, Default)]
+        struct Fields<'a> {
+            kind: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            objective: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            role: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            purpose: Option<&'a str>,
+        }
+        let fields = match self {
+            Self::Assistant { purpose } => {
+                Fields { kind: "assistant", purpose: purpose.as_deref(), ..Fields::default() }
+            }
+            Self::Task { objective } => {
+                Fields { kind: "task", objective: Some(objective), ..Fields::default() }
+            }
+            Self::Role { role, purpose } => {
+                Fields { kind: "role", role: Some(role), purpose: purpose.as_deref(), ..Fields::default() }
+            }
+            Self::Other(OtherIntent { kind, purpose }) => {
+                Fields { kind, purpose: purpose.as_deref(), ..Fields::default() }
+            }
+        };
+        fields.serialize(serializer)
+    }
+}
+
+impl Intent {
+    /// Its texts: its kind where v1 does not know it, its role, and what it is about.
+    pub fn texts(&self) -> impl Iterator<Item = &String> {
+        let (first, second) = match self {
+            Self::Assistant { purpose } => (None, purpose.as_ref()),
+            Self::Task { objective } => (None, Some(objective)),
+            Self::Role { role, purpose } => (Some(role), purpose.as_ref()),
+            Self::Other(OtherIntent { kind, purpose }) => (Some(kind), purpose.as_ref()),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// The same, to be changed.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let (first, second) = match self {
+            Self::Assistant { purpose } => (None, purpose.as_mut()),
+            Self::Task { objective } => (None, Some(objective)),
+            Self::Role { role, purpose } => (Some(role), purpose.as_mut()),
+            Self::Other(OtherIntent { kind, purpose }) => (Some(kind), purpose.as_mut()),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// What it is about.
+    pub fn about(&self) -> Option<&str> {
+        match self {
+            Self::Task { objective } => Some(objective),
+            Self::Assistant { purpose } | Self::Role { purpose, .. } => purpose.as_deref(),
+            Self::Other(other) => other.purpose.as_deref(),
+        }
+    }
 }
 
 /// What a worker runs. Profiles are the runtime operator's: a name never is an executable or a path.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Profile {
@@ -138,6 +218,51 @@ pub enum Profile {
     Builtin(String),
     /// A profile that the runtime's operator configured.
     Named(String),
+    /// Of a kind that v1 does not know. Runtimes may tell of one; no create can ask for one.
+    #[serde(skip)]
+    #[cfg_attr(feature = "pages", schemars(untagged))]
+    Other(OtherProfile),
+}
+
+/// A profile of a kind that v1 does not know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
+pub struct OtherProfile {
+    /// Its kind, as the runtime calls it.
+    pub kind: String,
+    /// Its name, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+impl Serialize for Profile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            kind: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            value: Option<&'a str>,
+        }
+        let (kind, value) = match self {
+            Self::RuntimeDefault => ("runtime_default", None),
+            Self::Builtin(name) => ("builtin", Some(name.as_str())),
+            Self::Named(name) => ("named", Some(name.as_str())),
+            Self::Other(OtherProfile { kind, value }) => (kind.as_str(), value.as_deref()),
+        };
+        Fields { kind, value }.serialize(serializer)
+    }
+}
+
+impl Profile {
+    /// Its texts: its kind where v1 does not know it, and its name.
+    pub(crate) fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let (kind, name) = match self {
+            Self::RuntimeDefault => (None, None),
+            Self::Builtin(name) | Self::Named(name) => (None, Some(name)),
+            Self::Other(OtherProfile { kind, value }) => (Some(kind), value.as_mut()),
+        };
+        kind.into_iter().chain(name)
+    }
 }
 
 /// Something that a worker was meant to be able to do.

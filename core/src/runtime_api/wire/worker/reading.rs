@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     Capability, ConfigBundle, Intent, Profile, Reference, WireRef, WorkerActivity, WorkerEnd, WorkerFacts,
-    WorkerStatus,
+    WorkerStatus, lenient,
 };
 
 #[derive(Deserialize)]
@@ -16,7 +16,9 @@ pub(super) struct WorkerSummary {
     runtime_id: String,
     worker_id: String,
     status: WorkerStatus,
+    #[serde(deserialize_with = "lenient::intent")]
     intent: Intent,
+    #[serde(deserialize_with = "lenient::profile")]
     profile: Profile,
     requested_capability_count: u64,
     has_config_bundle: bool,
@@ -54,7 +56,9 @@ pub(super) struct WorkerDetail {
     runtime_id: String,
     worker_id: String,
     status: WorkerStatus,
+    #[serde(deserialize_with = "lenient::intent")]
     intent: Intent,
+    #[serde(deserialize_with = "lenient::profile")]
     profile: Profile,
     #[serde(default)]
     config_bundle: Option<ConfigBundle>,
