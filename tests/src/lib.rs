@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 pub mod agent_process;
+pub mod browser;
 pub mod client;
 pub mod contract;
 pub mod fuzzing;
@@ -18,5 +19,6 @@ pub mod scripted;
 pub mod scripted_agent;
 pub mod simulator;
 pub mod stream_runtime;
+pub mod typescript;
 pub mod upstream;
 pub mod viewer;

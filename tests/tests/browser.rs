@@ -9,23 +9,17 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::collections::BTreeSet;
-use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
 
+use sekisho_tests::browser::{Site, chromium, shown};
 use sekisho_tests::client::request_with;
 use sekisho_tests::processes::{Process, binary, eventually};
-use sekisho_tests::upstream::{Act, Asked, Upstream, json, with_headers};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "kXk7m2_Qv-9ZbTf0sR4aWg";
-
-/// How long a browser may take from its start to its report. Pages give up sooner, and say what they have seen.
-const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
 /// What all pages have: what they were asked, in the fragment of their URL, and the way to report.
 const PAGE: &str = r#"
@@ -248,18 +242,10 @@ fn the_gateways_own_page_watches_a_worker() {
         let transcript = request_with(gateway.address(), "GET", &format!("{worker}/transcript"), &[], None);
         transcript.json().to_string().contains("said 42").then_some(())
     });
-    let page = |fragment: &str| {
-        let (directory, url) =
-            (tempfile::tempdir().unwrap(), format!("http://{}/{fragment}", gateway.address()));
-        let mut browser = command(&chromium, directory.path());
-        let output = browser.args(["--virtual-time-budget=3000", "--dump-dom", &url]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!said.contains("Content Security Policy"), "{said}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let shown = page(&format!("#embedded/{}", gateway.worker_id));
+    let page = |fragment: &str| shown(&chromium, &format!("http://{}/{fragment}", gateway.address()));
+    let page_of_worker = page(&format!("#embedded/{}", gateway.worker_id));
     for expected in ["This gateway is ready.", "assistant: said 42", "caught_up", "export function watch"] {
-        assert!(shown.contains(expected), "{expected}: {shown}");
+        assert!(page_of_worker.contains(expected), "{expected}: {page_of_worker}");
     }
     assert!(page("#embedded/missing").contains("worker_not_found"));
 }
@@ -306,105 +292,27 @@ impl Gateway {
 }
 
 /// A page of an origin of its own.
-struct Page {
-    server: Upstream,
-    reports: Receiver<Value>,
-}
+struct Page(Site);
 
 impl Page {
     fn start(script: &str) -> Self {
-        let (report, reports) = mpsc::channel();
         let page = format!("<!doctype html><title>-</title><script>{PAGE}{script}</script>");
-        let server = Upstream::start(move |Asked { head, body }| -> Act {
-            if head.starts_with("GET / ") {
-                with_headers(200, "content-type: text/html; charset=utf-8\r\n", &page)
-            } else if head.starts_with("POST /report ") {
-                // A report that comes after the test has given up is dropped.
-                let _ = report.send(serde_json::from_str(body).unwrap());
-                json(200, "{}")
-            } else {
-                json(404, "{}")
-            }
-        });
-        Self { server, reports }
+        Self(Site::start(move |path| (path == "/").then(|| ("text/html; charset=utf-8", page.clone()))))
     }
 
     fn origin(&self) -> String {
-        format!("http://{}", self.server.address())
+        self.0.origin()
     }
 
     /// Shows the page in a browser of its own; what it reports.
     fn visit(&self, chromium: &Path, gateways: &[&Gateway]) -> Value {
-        let mut url = format!("{}/#token={TOKEN}", self.origin());
+        let mut page = format!("/#token={TOKEN}");
         for gateway in gateways {
             let Gateway { worker_id, .. } = gateway;
-            url += &format!("&at=http://{}/api/runtimes/embedded/workers/{worker_id}", gateway.address());
+            page += &format!("&at=http://{}/api/runtimes/embedded/workers/{worker_id}", gateway.address());
         }
-        let browser = Browser::start(chromium, &url);
-        let report = self.reports.recv_timeout(REPORT_WITHIN);
-        let report = report.unwrap_or_else(|_| panic!("the page reports nothing: {}", browser.said()));
-        assert!(report.get("error").is_none(), "{report}: {}", browser.said());
-        report
+        self.0.visit(chromium, &page)
     }
-}
-
-/// A browser with a profile of its own, which ends with the test.
-struct Browser {
-    child: Child,
-    directory: tempfile::TempDir,
-}
-
-impl Browser {
-    fn start(chromium: &Path, url: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let log = File::create(directory.path().join("log")).unwrap();
-        let child = command(chromium, directory.path())
-            .arg(url)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", chromium.display()));
-        Self { child, directory }
-    }
-
-    fn said(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.directory.path().join("log")).unwrap()).into_owned()
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Its other processes end when they hear no more of this one.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A browser that keeps all it has in this directory.
-fn command(chromium: &Path, directory: &Path) -> Command {
-    let mut command = Command::new(chromium);
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args(["--disable-dev-shm-usage", "--no-proxy-server", "--enable-logging=stderr"])
-        .arg(format!("--user-data-dir={}", directory.join("profile").display()))
-        .envs(["HOME", "TMPDIR"].map(|name| (name, directory)))
-        .stdin(Stdio::null());
-    command
-}
-
-fn chromium() -> Option<PathBuf> {
-    if let Some(named) = env::var_os("CHROMIUM") {
-        return Some(named.into());
-    }
-    let directories = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&directories)
-        .flat_map(|directory| ["chromium", "chromium-browser"].map(|name| directory.join(name)))
-        .find(|path| path.is_file());
-    if found.is_none() {
-        println!("skipped: chromium is not installed (apt-get install chromium)");
-    }
-    found
 }
 
 fn diagnostics(viewer: &Value) -> Vec<&str> {

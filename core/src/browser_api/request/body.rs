@@ -62,6 +62,7 @@ pub(in crate::browser_api) struct CreateBody {
     env: BTreeMap<String, String>,
 }
 
+/// An input: words, or the end of them.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
