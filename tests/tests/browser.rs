@@ -250,6 +250,19 @@ fn the_gateways_own_page_watches_a_worker() {
     assert!(page("#embedded/missing").contains("worker_not_found"));
 }
 
+#[test]
+fn the_gateways_own_page_shows_the_document() {
+    let Some(chromium) = chromium() else { return };
+    let [guarded, open] = [true, false].map(|guarded| Gateway::start(&Page::start(""), guarded));
+    let reference = shown(&chromium, &format!("http://{}/api", open.address()));
+    for expected in ["id=\"read_transcript\"", "id=\"schema-WorkerView\"", "Send POST", "`worker_not_found`"]
+    {
+        assert!(reference.contains(expected), "{expected}: {reference}");
+    }
+    let asks = shown(&chromium, &format!("http://{}/api", guarded.address()));
+    assert!(asks.contains("asks for its access token") && !asks.contains("read_transcript"), "{asks}");
+}
+
 /// The real server, with one worker, which is a shell.
 struct Gateway {
     process: Process,

@@ -8,6 +8,6 @@ import { scenario } from "./scenario.js";
 
 const { SEKISHO_URL: url, SEKISHO_TOKEN: token, SEKISHO_EXPECTED: expected } = process.env;
 
-test("the scenario", { skip: url ? false : "SEKISHO_URL is not set" }, async () => {
+test("the scenario", { skip: url ? false : "SEKISHO_URL is not set", timeout: 60_000 }, async () => {
     assert.deepEqual(await scenario(client, { url, token }), JSON.parse(expected));
 });

@@ -15,6 +15,10 @@ function listener() {
         async until(reached) {
             while (!reached()) await new Promise(resolve => { wake = resolve; });
         },
+        /** What is done before the stream has caught up may be told by its snapshot, and by no event. */
+        caughtUp() {
+            return this.until(() => seen.diagnostics.some(({ code }) => code === "caught_up"));
+        },
     };
 }
 
@@ -32,6 +36,7 @@ async function shell(gateway, sockets, isSnapshot) {
     const worker = gateway.worker(made);
     const first = listener();
     const watch = worker.watch(first.hooks);
+    await first.caughtUp();
     await worker.send("echo one");
     await first.until(() => first.text().includes("one\n"));
     // A connection that breaks is opened again by itself.
@@ -72,6 +77,7 @@ async function agent(gateway) {
     const worker = gateway.worker(made);
     const heard = listener();
     const watch = worker.watch(heard.hooks);
+    await heard.caughtUp();
     const items = kind => heard.seen.events.filter(({ payload }) => payload.data?.item?.kind === kind).length;
     await worker.send("I will write, write done");
     await heard.until(() => items("request"));
