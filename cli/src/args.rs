@@ -12,6 +12,7 @@ use sekisho_core::runtime_api::IdempotencyKey;
 use sekisho_core::secret::BaseUrl;
 
 pub(crate) use literal::with_literal_message;
+use values::searchable;
 pub(crate) use values::{Pair, Since, SortKey, Status, Variable, Watched};
 
 /// What stands below the help: what cannot be seen from the arguments.
@@ -243,6 +244,21 @@ pub(crate) enum Command {
         /// Go on with what comes, until the worker ends
         #[arg(long, short)]
         follow: bool,
+    },
+    /// Search transcripts for a text, newest first
+    ///
+    /// Prints the items that hold the text, as RUNTIME/WORKER:ITEM: CONTENT; `transcript --from ITEM` shows what comes after
+    /// one. Exits with 1 where there is none.
+    Grep {
+        /// What to look for: a text, of at most 256 bytes, not a pattern
+        #[arg(value_name = "TEXT", value_parser = searchable)]
+        text: String,
+        /// Of which runtime or worker [default: of all, on all runtimes]
+        #[arg(value_name = "RUNTIME[/WORKER]")]
+        scope: Option<Watched>,
+        /// Stop after so many items
+        #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+        max_count: Option<u64>,
     },
     /// Watch workers live, until they end
     ///

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod create;
+mod grep;
 mod list;
 mod questions;
 mod remove;
@@ -49,6 +50,7 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
         }
         Command::Requests { scope, watch: false } => questions::list(backend, scope, show),
         Command::Requests { scope, watch: true } => questions::watch(shared, scope, show),
+        Command::Grep { text, scope, max_count } => grep::grep(backend, &text, scope, max_count, show),
         Command::Remove { workers } => remove::remove(backend, &workers, show),
         Command::Prune { runtime_id, older_than, status, filter, yes, dry_run } => {
             let status = status.map(|Status(status)| status);

@@ -1,5 +1,7 @@
 //! Transcripts, read page by page.
 
+use std::ops::ControlFlow;
+
 use sekisho_core::error::ErrorKind;
 use sekisho_core::gateway_client::Problem;
 use sekisho_core::id::WorkerRef;
@@ -21,6 +23,7 @@ const HISTORY: u64 = 256;
 /// An item, as far as it is shown.
 #[derive(Deserialize)]
 pub(crate) struct Item {
+    pub(crate) sequence: u64,
     pub(crate) role: String,
     pub(crate) content: String,
     #[serde(default)]
@@ -39,6 +42,8 @@ struct Page {
     total_items: u64,
     items: Vec<Box<RawValue>>,
     next_start: Option<u64>,
+    #[serde(default)]
+    dropped: u64,
 }
 
 /// The newest items, as entries of a history, and how many items there are in all.
@@ -54,11 +59,9 @@ pub(crate) fn since(
 ) -> Result<(Vec<Entry>, u64), Failure> {
     let mut entries = Vec::new();
     let next = pages(backend, worker, start, |found| {
-        entries.extend(found.item.map(|item| Entry {
-            role: item.role,
-            content: item.content,
-            continues: item.cont,
-        }));
+        if let Found::Item { item, .. } = found {
+            entries.push(Entry { role: item.role, content: item.content, continues: item.cont });
+        }
         Ok(())
     })?;
     Ok((entries, next))
@@ -66,7 +69,7 @@ pub(crate) fn since(
 
 /// How many items there are.
 pub(crate) fn total(backend: &dyn Backend, worker: &WorkerRef) -> Result<u64, Failure> {
-    Ok(page(backend, worker, 0, 1)?.total_items)
+    Ok(page(backend, worker, 0, 1, None)?.total_items)
 }
 
 /// When the item at an offset was said, if the runtime tells.
@@ -75,16 +78,22 @@ pub(crate) fn said_at(
     worker: &WorkerRef,
     offset: u64,
 ) -> Result<Option<String>, Failure> {
-    let items = page(backend, worker, offset, 1)?.items;
+    let items = page(backend, worker, offset, 1, None)?.items;
     Ok(items.first().and_then(|item| serde_json::from_str::<Item>(item.get()).ok()?.at))
 }
 
 /// One page. One that is too large as a whole is asked for in smaller ones, down to one item.
-fn page(backend: &dyn Backend, worker: &WorkerRef, start: u64, limit: u64) -> Result<Page, Failure> {
+fn page(
+    backend: &dyn Backend,
+    worker: &WorkerRef,
+    start: u64,
+    limit: u64,
+    contains: Option<&str>,
+) -> Result<Page, Failure> {
     let mut limit = limit;
     loop {
-        let worker_id = worker.worker_id.clone();
-        let command = Command::Transcript { worker_id, start: Some(start), limit: Some(limit) };
+        let (worker_id, contains) = (worker.worker_id.clone(), contains.map(str::to_owned));
+        let command = Command::Transcript { worker_id, start: Some(start), limit: Some(limit), contains };
         match backend.ask(&of(worker, command)) {
             Ok(body) => return Ok(read::<Reply>(&body)?.transcript),
             Err(problem) if limit > 1 && (is_too_large(&problem) || has_smaller_pages(&problem)) => {
@@ -104,14 +113,14 @@ fn has_smaller_pages(problem: &Problem) -> bool {
     problem.runtime_code.as_deref() == Some("limit_too_large")
 }
 
-/// An item that was found.
-pub(crate) struct Found<'a> {
-    /// `None` where it is too large to be read.
-    pub(crate) item: Option<Item>,
-    /// As it was written.
-    pub(crate) json: &'a str,
-    /// Counted from one.
-    pub(crate) number: u64,
+/// What a transcript has next.
+pub(crate) enum Found<'a> {
+    /// An item, and how it was written.
+    Item { item: Item, json: &'a str },
+    /// The item of this number, counted from one, is too large to be read.
+    TooLarge(u64),
+    /// So many items are no longer kept.
+    Dropped(u64),
 }
 
 /// Passes on all items from an offset on; where it would go on.
@@ -122,19 +131,22 @@ pub(crate) fn pages(
     mut pass_on: impl FnMut(Found<'_>) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     loop {
-        let Page { items, next_start, .. } = match page(backend, worker, start, PAGE) {
+        let Page { items, next_start, dropped, .. } = match page(backend, worker, start, PAGE, None) {
             Ok(page) => page,
             Err(Failure::Problem { problem, .. }) if is_too_large(&problem) => {
                 start += 1;
-                pass_on(Found { item: None, json: "null", number: start })?;
+                pass_on(Found::TooLarge(start))?;
                 continue;
             }
             Err(failure) => return Err(failure),
         };
-        let count = items.len() as u64;
-        for (number, json) in (start + 1..).zip(&items) {
+        if dropped > 0 {
+            pass_on(Found::Dropped(dropped))?;
+        }
+        let count = dropped + items.len() as u64;
+        for json in &items {
             let item = serde_json::from_str(json.get()).map_err(|_| Box::new(Problem::unexpected_body()))?;
-            pass_on(Found { item: Some(item), json: json.get(), number })?;
+            pass_on(Found::Item { item, json: json.get() })?;
         }
         match next_start {
             // A runtime that does not get any further, or has nothing to show for it, is asked no more.
@@ -142,4 +154,42 @@ pub(crate) fn pages(
             _ => return Ok(start + count),
         }
     }
+}
+
+/// Passes on those of the first `total` items that hold a text, newest first, until `pass_on` wants no more. The items of a
+/// page that is too large to be read are passed over, and counted.
+pub(crate) fn search(
+    backend: &dyn Backend,
+    worker: &WorkerRef,
+    total: u64,
+    contains: &str,
+    mut pass_on: impl FnMut(Item, &str) -> Result<ControlFlow<()>, Failure>,
+) -> Result<u64, Failure> {
+    let (mut end, mut size, mut unread) = (total, PAGE, 0);
+    while end > 0 {
+        let start = end.saturating_sub(size);
+        let found = match page(backend, worker, start, end - start, Some(contains)) {
+            Ok(found) => found,
+            Err(Failure::Problem { problem, .. }) if is_too_large(&problem) => {
+                (end, unread) = (end - 1, unread + 1);
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        // A runtime may give fewer than it was asked for: then the end of the part is asked for, and smaller parts.
+        if let Some(next) = found.next_start.filter(|next| *next < end && *next > start) {
+            size = (next - start).max(1);
+            continue;
+        }
+        for json in found.items.iter().rev() {
+            let item: Item =
+                serde_json::from_str(json.get()).map_err(|_| Box::new(Problem::unexpected_body()))?;
+            // Where the beginning is no longer kept, a page begins after it, with what was searched before.
+            if item.sequence <= end && pass_on(item, json.get())?.is_break() {
+                return Ok(unread);
+            }
+        }
+        end = if found.dropped > 0 { 0 } else { start };
+    }
+    Ok(unread)
 }

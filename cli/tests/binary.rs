@@ -220,6 +220,36 @@ fn both_ways_lead_to_the_same_workers() {
 }
 
 #[test]
+fn transcripts_are_searched() {
+    let scene = Scene::new();
+    let [older, newer] = [(); 2].map(|()| scene.create());
+    scene.say(&older, "seq 1 700");
+    scene.await_line(&older, "assistant  700");
+    scene.say(&newer, "echo the 123 of the newer");
+    scene.await_line(&newer, "assistant  the 123 of the newer");
+    let grep = |arguments: &[&str]| {
+        let [through, direct] =
+            [scene.through(arguments), scene.direct(arguments)].map(|mut command| run(&mut command));
+        assert_eq!((&through.out, through.status), (&direct.out, direct.status), "{arguments:?}");
+        (through.out, through.status)
+    };
+    let line = |worker: &str, item: u32, content: &str| format!("{worker}:{item}: {content}\n");
+    // What was said to a worker is its first item.
+    let of_newer = line(&newer, 2, "the 123 of the newer") + &line(&newer, 1, "echo the 123 of the newer");
+    let of_older = line(&older, 124, "123");
+    assert_eq!(grep(&["grep", "123"]), (of_newer.clone() + &of_older, 0));
+    assert_eq!(grep(&["grep", "123", "build-box", "--max-count", "2"]), (of_newer, 0));
+    assert_eq!(grep(&["grep", "123", &older]), (of_older, 0));
+    let newest_first = line(&older, 701, "700") + &line(&older, 1, "seq 1 700");
+    assert_eq!(grep(&["grep", "700", &older]), (newest_first, 0));
+    assert_eq!(grep(&["grep", "no such text"]), (String::new(), 1));
+    let json: Value = serde_json::from_str(&grep(&["grep", "123", &older, "--json"]).0).unwrap();
+    assert_eq!((&json["runtime_id"], &json["item"]["sequence"]), (&"build-box".into(), &124.into()));
+    assert_eq!(run(&mut scene.through(&["grep", ""])).status, 2);
+    assert_eq!(run(&mut scene.through(&["grep", "x", "no-such-box"])).status, 3);
+}
+
+#[test]
 fn a_stream_is_the_same_with_a_server_and_without_one() {
     let scene = Scene::new();
     let worker = scene.create();

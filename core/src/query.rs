@@ -62,19 +62,6 @@ pub(crate) fn number(name: &'static str, value: Option<&str>) -> Result<Option<u
     value.parse().ok().filter(|_| digits).map(Some).ok_or(QueryError::NotANumber(name))
 }
 
-/// The same as [`parameters`] for parameters that are whole numbers.
-pub(crate) fn numbers<const N: usize>(
-    query: Option<&str>,
-    names: [&'static str; N],
-) -> Result<[Option<u64>; N], QueryError> {
-    let values = parameters(query, names)?;
-    let mut numbers = [None; N];
-    for ((slot, value), name) in numbers.iter_mut().zip(values).zip(names) {
-        *slot = number(name, value.as_deref())?;
-    }
-    Ok(numbers)
-}
-
 /// A path with these parameters as its query.
 pub(crate) fn with_parameters<'a>(
     path: String,
@@ -91,6 +78,18 @@ pub(crate) fn with_parameters<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn numbers<const N: usize>(
+        query: Option<&str>,
+        names: [&'static str; N],
+    ) -> Result<[Option<u64>; N], QueryError> {
+        let values = parameters(query, names)?;
+        let mut numbers = [None; N];
+        for ((slot, value), name) in numbers.iter_mut().zip(values).zip(names) {
+            *slot = number(name, value.as_deref())?;
+        }
+        Ok(numbers)
+    }
 
     #[test]
     fn queries() {

@@ -28,7 +28,7 @@ mod wire;
 
 #[cfg(feature = "pages")]
 pub(crate) use command::parameters;
-pub use command::{Command, CommandError};
+pub use command::{Command, CommandError, MAX_CONTAINS};
 pub(crate) use command::{Head, HeadError, ReadBody, to_json};
 pub use fault::{Fault, FaultCode};
 pub use feature::Feature;

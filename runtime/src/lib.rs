@@ -31,7 +31,7 @@
 //! let input = Input::new(InputKind::User, "hello");
 //! ask(Command::Input { worker_id: worker_id.clone(), input, key: None }).unwrap();
 //!
-//! let command = Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None };
+//! let command = Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None, contains: None };
 //! let Ok(Reply::Transcript(transcript)) = ask(command) else { panic!() };
 //! let said: Vec<_> = transcript.items.iter().map(|item| (item.role.as_str(), item.content.as_str())).collect();
 //! assert_eq!(said, [("user", "hello"), ("assistant", "hello")]);

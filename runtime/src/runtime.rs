@@ -164,8 +164,8 @@ impl Runtime {
             Command::Input { worker_id, input, key } => shared.input(request, &worker_id, input, key),
             Command::Stop { worker_id, reason } => shared.end(&worker_id, Order::Stop, reason),
             Command::Cancel { worker_id, reason } => shared.end(&worker_id, Order::Cancel, reason),
-            Command::Transcript { worker_id, start, limit } => {
-                read(shared.transcript(&worker_id, start, limit))
+            Command::Transcript { worker_id, start, limit, contains } => {
+                read(shared.transcript(&worker_id, start, limit, contains.as_deref()))
             }
             Command::Interrupt { worker_id, key } => shared.interrupt(request, &worker_id, key),
             Command::Resize { worker_id, size } => shared.resize(&worker_id, size),

@@ -128,8 +128,8 @@ impl Inside {
                 Reply::Workers(list.map_err(|error| Fault::new(FaultCode::InvalidQuery, error.to_string()))?)
             }
             Command::Worker(worker_id) => Reply::Worker(Box::new(self.worker(&worker_id)?)),
-            Command::Transcript { worker_id, start, limit } => {
-                return Ok(self.transcript(&worker_id, start, limit)?);
+            Command::Transcript { worker_id, start, limit, contains } => {
+                return Ok(self.transcript(&worker_id, start, limit, contains.as_deref())?);
             }
             _ => return Err(Refusal::Unsupported),
         };
@@ -195,6 +195,7 @@ impl Inside {
         worker_id: &WorkerId,
         start: Option<u64>,
         limit: Option<u64>,
+        contains: Option<&str>,
     ) -> Result<Answer, Fault> {
         let (start, limit) = (start.unwrap_or(0), limit.unwrap_or(MAX_ITEMS));
         if limit > MAX_ITEMS {
@@ -204,7 +205,8 @@ impl Inside {
         let window = Window { start, limit: usize::try_from(limit).unwrap_or(0), max_bytes: MAX_PAGE_BYTES };
         let found = self.archive().and_then(|archive| archive.transcript(worker_id, window));
         let page = found.map_err(fault)?.ok_or_else(|| self.not_found(worker_id))?;
-        let StoredPage { total, items, next, problems } = page;
+        let StoredPage { total, mut items, next, problems } = page;
+        items.retain(|item| contains.is_none_or(|text| item.content.contains(text)));
         let transcript = Transcript {
             worker_ref: self.wire_ref(worker_id),
             start,

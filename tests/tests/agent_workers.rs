@@ -130,7 +130,8 @@ impl Bench {
     }
 
     fn transcript(&self, worker_id: &WorkerId) -> Vec<(String, String)> {
-        let command = Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None };
+        let command =
+            Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None, contains: None };
         match self.ask(&command) {
             Ok(Reply::Transcript(transcript)) => {
                 transcript.items.into_iter().map(|item| (item.role, item.content)).collect()

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 use sekisho_core::id::{RuntimeId, WorkerRef};
-use sekisho_core::runtime_api::WorkerStatus;
+use sekisho_core::runtime_api::{MAX_CONTAINS, WorkerStatus};
 
 /// A worker, or all workers of a runtime.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,6 +115,14 @@ impl FromStr for Status {
             "cancelled" => WorkerStatus::Cancelled,
             _ => return Err("not one of running, stopped, cancelled"),
         }))
+    }
+}
+
+/// A text that transcripts can be searched for.
+pub(super) fn searchable(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=MAX_CONTAINS => Ok(text.to_owned()),
+        _ => Err(format!("a text of 1 to {MAX_CONTAINS} bytes is needed")),
     }
 }
 

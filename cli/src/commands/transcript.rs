@@ -118,10 +118,17 @@ impl Printer {
         pages(backend, worker, start, |found| self.print(&found))
     }
 
-    fn print(&mut self, Found { item, json, number }: &Found<'_>) -> Result<(), Failure> {
-        let Some(item) = item else {
-            self.show.note(WARNING, &format!("item {number} is too large to be shown"));
-            return Ok(());
+    fn print(&mut self, found: &Found<'_>) -> Result<(), Failure> {
+        let (item, json) = match found {
+            Found::Item { item, json } => (item, json),
+            Found::TooLarge(number) => {
+                self.show.note(WARNING, &format!("item {number} is too large to be shown"));
+                return Ok(());
+            }
+            Found::Dropped(count) => {
+                self.show.note(WARNING, &format!("{count} items before these are no longer kept"));
+                return Ok(());
+            }
         };
         if self.show.json {
             return self.show.json_text(json.as_bytes());

@@ -106,6 +106,12 @@ impl Exchange {
             Action::Command { runtime_id, command } => {
                 let sent = match &command {
                     Command::Workers(filter) => page(registry, &runtime_id, filter),
+                    // It is filtered here, when no secret is in it any more. A runtime that filtered would let a client
+                    // try out, text by text, what is hidden from it.
+                    Command::Transcript { worker_id, start, limit, contains: Some(_) } => {
+                        let (worker_id, start, limit) = (worker_id.clone(), *start, *limit);
+                        Command::Transcript { worker_id, start, limit, contains: None }
+                    }
                     command => command.clone(),
                 };
                 (Subject::Command(command), vec![(runtime_id, sent)], None)
@@ -242,9 +248,12 @@ fn reply(
             let ack = presenter.ack(worker_id, &ack);
             json(StatusCode::OK, JSON, &AckReply { ack, diagnostics: diagnostics() })
         }
-        (Reply::Transcript(page), _, Some(worker_id)) => {
+        (Reply::Transcript(page), Command::Transcript { worker_id, contains, .. }, _) => {
             let diagnostics = left_out(&runtime_id, page.left_out).into_iter().collect();
-            let transcript = presenter.transcript(worker_id, page);
+            let mut transcript = presenter.transcript(worker_id, page);
+            if let Some(text) = contains {
+                transcript.items.retain(|item| item.content.contains(text));
+            }
             json(StatusCode::OK, JSON, &TranscriptReply { transcript, diagnostics })
         }
         (Reply::Requests(list), _, asked) => json(StatusCode::OK, JSON, &requests(&presenter, asked, list)),

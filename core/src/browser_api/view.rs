@@ -321,6 +321,11 @@ pub struct TranscriptReply {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A page of a worker's transcript.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
@@ -335,10 +340,13 @@ pub struct TranscriptView {
     pub limit: u64,
     /// How many items the transcript has.
     pub total_items: u64,
-    /// The items, oldest first.
+    /// The items, oldest first: all of the page, or those that hold the text that was asked for.
     pub items: Vec<ItemView>,
     /// How many items come before the next page, where there is one.
     pub next_start: Option<u64>,
+    /// How many items from `start` on the runtime no longer keeps: the page begins after them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
 }
 
 /// One entry of a transcript.

@@ -2,6 +2,8 @@
 
 mod head;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -9,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use head::MAX_CONTAINS;
 #[cfg(feature = "pages")]
 pub(crate) use head::parameters;
 pub(crate) use head::{Head, HeadError, ReadBody};
@@ -72,6 +75,8 @@ pub enum Command {
         start: Option<u64>,
         /// How many items to read; the runtime's default is 256.
         limit: Option<u64>,
+        /// Only those of these items that hold this text, of 1 to [`MAX_CONTAINS`] bytes.
+        contains: Option<String>,
     },
     /// What a worker is doing ends, and the worker does not.
     Interrupt {
@@ -274,10 +279,14 @@ impl Command {
         };
         let path = self.operation().path(wire).filled(prefix, ids);
         match self {
-            Self::Transcript { start, limit, .. } => {
-                let given = [("start", start), ("limit", limit)];
-                let given = given.into_iter().filter_map(|(name, number)| Some((name, (*number)?)));
-                query::with_parameters(path, given.map(|(name, number)| (name, number.to_string().into())))
+            Self::Transcript { start, limit, contains, .. } => {
+                let number = |number: &Option<u64>| number.map(|number| Cow::Owned(number.to_string()));
+                let contains = contains.as_deref().map(Cow::Borrowed);
+                let given = [("start", number(start)), ("limit", number(limit)), ("contains", contains)];
+                query::with_parameters(
+                    path,
+                    given.into_iter().filter_map(|(name, value)| Some((name, value?))),
+                )
             }
             Self::Workers(filter) => query::with_parameters(path, filter.parameters_of_one()),
             _ => path,

@@ -30,7 +30,7 @@ fn commands() -> [Command; 16] {
         Command::Input { worker_id: worker_id(), input, key: None },
         Command::Stop { worker_id: worker_id(), reason: Reason::default() },
         Command::Cancel { worker_id: worker_id(), reason: Reason::default() },
-        Command::Transcript { worker_id: worker_id(), start: None, limit: None },
+        Command::Transcript { worker_id: worker_id(), start: None, limit: None, contains: None },
         Command::Interrupt { worker_id: worker_id(), key: None },
         Command::Resize { worker_id: worker_id(), size: TerminalSize { cols: EIGHTY, rows: EIGHTY } },
         Command::Resume(worker_id()),

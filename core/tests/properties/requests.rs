@@ -112,9 +112,11 @@ fn good() -> impl Strategy<Value = (Ask, Action)> {
         }),
         reason().prop_map(|reason| Command::Stop { worker_id: "w".parse().unwrap(), reason }),
         reason().prop_map(|reason| Command::Cancel { worker_id: "w".parse().unwrap(), reason }),
-        any::<(Option<u64>, Option<u64>)>().prop_map(|(start, limit)| {
-            Command::Transcript { worker_id: "w".parse().unwrap(), start, limit }
-        }),
+        (any::<(Option<u64>, Option<u64>)>(), prop::option::of(".{1,40}")).prop_map(
+            |((start, limit), contains)| {
+                Command::Transcript { worker_id: "w".parse().unwrap(), start, limit, contains }
+            }
+        ),
     ];
     let encoding = prop::collection::vec(any::<bool>(), 1..8);
     (commands, id(), id(), encoding, any::<bool>()).prop_map(
@@ -140,8 +142,12 @@ fn good() -> impl Strategy<Value = (Ask, Action)> {
                 Command::Workers(filter) => ("GET", workers.clone() + &filtered(filter, turned), None),
                 Command::Stop { reason, .. } => ("POST", of_worker("/stop"), Some(json!(reason))),
                 Command::Cancel { reason, .. } => ("POST", of_worker("/cancel"), Some(json!(reason))),
-                Command::Transcript { start, limit, .. } => {
-                    let query = query([("start", *start), ("limit", *limit)], turned);
+                Command::Transcript { start, limit, contains, .. } => {
+                    let mut query = query([("start", *start), ("limit", *limit)], turned);
+                    if let Some(text) = contains {
+                        query += if query.is_empty() { "?" } else { "&" };
+                        query += &format!("contains={}", encoded(text, &[true]));
+                    }
                     ("GET", of_worker("/transcript") + &query, None)
                 }
                 Command::Worker(_) => (if turned { "HEAD" } else { "GET" }, of_worker(""), None),
@@ -170,7 +176,9 @@ fn about(command: Command, worker: &str) -> Command {
             Command::Answer { worker_id, request_id, answer, key }
         }
         Command::Cancel { reason, .. } => Command::Cancel { worker_id, reason },
-        Command::Transcript { start, limit, .. } => Command::Transcript { worker_id, start, limit },
+        Command::Transcript { start, limit, contains, .. } => {
+            Command::Transcript { worker_id, start, limit, contains }
+        }
         command => command,
     }
 }
@@ -356,7 +364,8 @@ proptest! {
             (values.next(), values.next().is_none())
         };
         let ((start, start_once), (limit, limit_once)) = (of("start"), of("limit"));
-        let expected = Command::Transcript { worker_id: "w".parse().unwrap(), start, limit };
+        let expected =
+            Command::Transcript { worker_id: "w".parse().unwrap(), start, limit, contains: None };
         if start_once && limit_once && of("begin").0.is_none() {
             let runtime_id = "r".parse().unwrap();
             prop_assert_eq!(found, Ok(Action::Command { runtime_id, command: expected }));

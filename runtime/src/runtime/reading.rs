@@ -70,6 +70,7 @@ impl Shared {
         worker_id: &WorkerId,
         start: Option<u64>,
         limit: Option<u64>,
+        contains: Option<&str>,
     ) -> Result<Reply, Fault> {
         let (start, limit) = (start.unwrap_or(0), limit.unwrap_or(MAX_TRANSCRIPT_ITEMS));
         if limit > MAX_TRANSCRIPT_ITEMS {
@@ -87,6 +88,7 @@ impl Shared {
         let worker_ref = self.wire_ref(worker_id);
         // Sequences count from one, offsets from nought: one item's sequence is the offset of the next.
         let next = items.last().map_or(start, |item| item.sequence);
+        items.retain(|item| contains.is_none_or(|text| item.content.contains(text)));
         Ok(Reply::Transcript(Transcript {
             items: items.iter().map(|item| item.to_wire(&worker_ref)).collect(),
             worker_ref,

@@ -23,7 +23,7 @@ fn worker_id(text: &str) -> WorkerId {
 }
 
 fn transcript(worker_id: WorkerId) -> Command {
-    Command::Transcript { worker_id, start: None, limit: None }
+    Command::Transcript { worker_id, start: None, limit: None, contains: None }
 }
 
 #[test]
@@ -47,7 +47,12 @@ fn a_deployed_store_answers_as_v1() {
     assert_eq!((page.items.len(), page.total_items, page.next_start), (3, 3, None));
     assert_eq!(ask(&source, Command::Worker(worker_id("none"))), Err(404));
     assert_eq!(ask(&source, transcript(worker_id("none"))), Err(404));
-    let over = Command::Transcript { worker_id: worker_id("worker-00000001"), start: None, limit: Some(257) };
+    let over = Command::Transcript {
+        worker_id: worker_id("worker-00000001"),
+        start: None,
+        limit: Some(257),
+        contains: None,
+    };
     assert_eq!(ask(&source, over), Err(400));
 }
 

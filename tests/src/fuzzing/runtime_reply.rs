@@ -70,7 +70,7 @@ fn read(data: &[u8]) -> Option<(Command, Response<Bytes>)> {
         "remove" => Command::Remove(worker_id),
         "interrupt" => Command::Interrupt { worker_id, key: None },
         "cancel" => Command::Cancel { worker_id, reason: Reason::default() },
-        "transcript" => Command::Transcript { worker_id, start: None, limit: None },
+        "transcript" => Command::Transcript { worker_id, start: None, limit: None, contains: None },
         _ => return None,
     };
     let mut response = Response::builder().status(status).body(body).ok()?;

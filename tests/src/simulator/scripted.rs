@@ -224,7 +224,7 @@ impl Scripted {
                 let command = reason.reason.as_deref().and_then(named);
                 self.end(worker_id.as_str(), WorkerStatus::Cancelled, command, ledger)?
             }
-            Command::Transcript { worker_id, start, limit } => {
+            Command::Transcript { worker_id, start, limit, .. } => {
                 let worker = self.find(worker_id.as_str())?;
                 Reply::Transcript(Transcript {
                     worker_ref: self.wire_ref(worker),

@@ -58,7 +58,8 @@ pub(crate) fn live(make: Make, by: Loop) -> Seen {
     let worker_id: WorkerId = worker.worker_id.parse().unwrap();
     let stop = Command::Stop { worker_id: worker_id.clone(), reason: Reason::default() };
     let unknown = Command::Worker("missing".parse().unwrap());
-    let transcript = Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None };
+    let transcript =
+        Command::Transcript { worker_id: worker_id.clone(), start: None, limit: None, contains: None };
     for command in [Command::Runtime, Command::workers(), input(&worker_id), transcript, unknown] {
         let _ = ask(command);
     }

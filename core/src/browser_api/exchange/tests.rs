@@ -232,7 +232,8 @@ fn acks_and_transcripts() {
         json!({"ack": {"runtime_id": "one", "worker_id": "W", "status": "stopped", "event_id": 10}});
     assert_eq!(body(&response), expected);
 
-    let read = to_one(Command::Transcript { worker_id: worker_id(), start: None, limit: None });
+    let read =
+        to_one(Command::Transcript { worker_id: worker_id(), start: None, limit: None, contains: None });
     let page = r#"{"transcript":{"worker_ref":{"runtime_id":"ID","worker_id":"W"},"start":0,"limit":256,"total_items":1,
         "items":[{"sequence":1,"worker_ref":{"runtime_id":"ID","worker_id":"W"},"role":"user","content":"hello",
         "event_id":8}],"next_start":null}}"#;
@@ -241,6 +242,44 @@ fn acks_and_transcripts() {
         "total_items": 1, "items": [{"sequence": 1, "role": "user", "content": "hello", "event_id": 8}],
         "next_start": null}});
     assert_eq!(body(&response), expected);
+}
+
+#[test]
+fn a_transcript_is_searched_page_by_page() {
+    let page = |first: u64, contents: &[&str]| {
+        let item = |(sequence, content): (u64, &&str)| {
+            json!({"sequence": sequence, "worker_ref": {"runtime_id": "one", "worker_id": "W"}, "role": "user",
+                "content": content, "event_id": 8})
+        };
+        let items: Vec<_> = (first..).zip(contents).map(item).collect();
+        json!({"transcript": {"worker_ref": {"runtime_id": "one", "worker_id": "W"}, "start": 2, "limit": 4,
+            "total_items": 9, "items": items, "next_start": 6}})
+        .to_string()
+    };
+    let read = |first, contents: &[&str], contains: Option<&str>| {
+        let worker_id = "W".parse().unwrap();
+        let contains = contains.map(str::to_owned);
+        let command = Command::Transcript { worker_id, start: Some(2), limit: Some(4), contains };
+        let transcript = page(first, contents);
+        body(&carry_out(&AllowAll, to_one(command), &[Some((200, &transcript))]))["transcript"].clone()
+    };
+    let found = |transcript: &Value| -> Vec<u64> {
+        transcript["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["sequence"].as_u64().unwrap())
+            .collect()
+    };
+    let contents = ["a needle", "hay", "needles", "at http://127.0.0.1:1"];
+    let all = read(3, &contents, None);
+    assert_eq!((found(&all), all.get("dropped")), (vec![3, 4, 5, 6], None));
+    let some = read(3, &contents, Some("needle"));
+    assert_eq!((found(&some), &some["next_start"]), (vec![3, 5], &json!(6)));
+    // What is hidden cannot be searched for.
+    assert!(found(&read(3, &contents, Some("127.0"))).is_empty());
+    assert_eq!(found(&read(3, &contents, Some("at "))), [6]);
+    assert_eq!(read(5, &contents[..2], None)["dropped"], 2, "items 3 and 4 are no longer kept");
 }
 
 /// Shows runtime `one` to no client, and no content at all.

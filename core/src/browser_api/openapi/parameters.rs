@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::id::{MAX_ID_LENGTH, RuntimeId};
-use crate::runtime_api::IdempotencyKey;
+use crate::runtime_api::{IdempotencyKey, MAX_CONTAINS};
 
 /// How many items of a transcript every runtime gives at a time; deployed ones give no more.
 const TRANSCRIPT_PAGE: u64 = 256;
@@ -69,6 +69,10 @@ pub(super) fn of_query(name: &str, part: Part) -> Value {
         ),
         ("limit", _) => (number(1, u64::MAX), "So many at most. A reply never holds more than 200."),
         ("start", _) => (number(0, u64::MAX), "How many items to skip."),
+        ("contains", _) => (
+            json!({ "type": "string", "minLength": 1, "maxLength": MAX_CONTAINS }),
+            "Only those items of the page that hold this text. It takes no part in how pages are counted.",
+        ),
         ("after", Part::AllWorkers) => (
             worker_ref(),
             "Only what comes after this worker, `RUNTIME_ID/WORKER_ID`: the `next_after` of a page.",

@@ -43,7 +43,7 @@ fn routes() {
     assert_eq!(get("/api/runtimes/r/workers/w%3A1"), Ok(command(Command::Worker(w()))));
     assert_eq!(
         get("/api/runtimes/r/workers/w:1/transcript?limit=2"),
-        Ok(command(Command::Transcript { worker_id: w(), start: None, limit: Some(2) }))
+        Ok(command(Command::Transcript { worker_id: w(), start: None, limit: Some(2), contains: None }))
     );
     let reason = Reason { reason: Some("done".into()) };
     assert_eq!(
@@ -137,7 +137,8 @@ fn what_is_asked_is_understood() {
         ..CreateWorker::new(intent, Profile::Named("shell".into()))
     };
     let input = Input::new(InputKind::System, "a \"b\"\n関");
-    let page = |start, limit| Command::Transcript { worker_id: worker_id.clone(), start, limit };
+    let page =
+        |start, limit| Command::Transcript { worker_id: worker_id.clone(), start, limit, contains: None };
     let commands = [
         Command::workers(),
         Command::Worker(worker_id.clone()),

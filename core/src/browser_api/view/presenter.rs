@@ -90,6 +90,10 @@ impl Presenter<'_> {
         worker_id: &WorkerId,
         page: Transcript,
     ) -> TranscriptView {
+        // Items count from one. Where some cannot be understood, the first that can may be a later one.
+        let first = page.items.first().filter(|_| page.left_out == 0).map_or(0, |item| item.sequence);
+        let dropped =
+            if first <= page.total_items { first.saturating_sub(page.start.saturating_add(1)) } else { 0 };
         TranscriptView {
             runtime_id: self.spec.runtime_id.clone(),
             worker_id: worker_id.clone(),
@@ -109,6 +113,7 @@ impl Presenter<'_> {
                 })
                 .collect(),
             next_start: page.next_start,
+            dropped,
         }
     }
 

@@ -1,5 +1,6 @@
 //! How a command is read from a request, the same on both wires: first the head, then the body.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use http::HeaderMap;
@@ -31,7 +32,7 @@ pub(crate) struct Head {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Query {
     None,
-    Page { start: Option<u64>, limit: Option<u64> },
+    Page { start: Option<u64>, limit: Option<u64>, contains: Option<String> },
     Filter(WorkerFilter),
 }
 
@@ -45,7 +46,22 @@ pub(crate) enum HeadError {
 }
 
 /// The parameters of a page of a transcript.
-const PAGE: [&str; 2] = ["start", "limit"];
+const PAGE: [&str; 3] = ["start", "limit", "contains"];
+
+/// The longest text that a transcript is searched for, in bytes.
+pub const MAX_CONTAINS: usize = 256;
+
+fn page(query: Option<&str>) -> Result<Query, QueryError> {
+    let [start, limit, contains] = query::parameters(query, PAGE)?;
+    if contains.as_ref().is_some_and(|text| !(1..=MAX_CONTAINS).contains(&text.len())) {
+        return Err(QueryError::Other { name: "contains", expected: "a text of 1 to 256 bytes" });
+    }
+    Ok(Query::Page {
+        start: query::number("start", start.as_deref())?,
+        limit: query::number("limit", limit.as_deref())?,
+        contains: contains.map(Cow::into_owned),
+    })
+}
 
 /// The parameters of an operation's query: those that [`Head::read`] takes.
 #[cfg(feature = "pages")]
@@ -101,9 +117,7 @@ impl Head {
         };
         let query = match operation {
             Operation::ListWorkers => WorkerFilter::from_query_of_one(query).map(Query::Filter),
-            Operation::ReadTranscript => {
-                query::numbers(query, PAGE).map(|[start, limit]| Query::Page { start, limit })
-            }
+            Operation::ReadTranscript => page(query),
             _ => query::parameters(query, []).map(|[]| Query::None),
         };
         Ok(Self { operation, worker_id, request_id, key, query: query.map_err(HeadError::Query)? })
@@ -122,8 +136,8 @@ impl Head {
             (Operation::GetWorker, Some(worker_id), _) => Command::Worker(worker_id),
             (Operation::RemoveWorker, Some(worker_id), _) => Command::Remove(worker_id),
             (Operation::ListRequests, Some(worker_id), _) => Command::Requests(worker_id),
-            (Operation::ReadTranscript, Some(worker_id), Query::Page { start, limit }) => {
-                Command::Transcript { worker_id, start, limit }
+            (Operation::ReadTranscript, Some(worker_id), Query::Page { start, limit, contains }) => {
+                Command::Transcript { worker_id, start, limit, contains }
             }
             (Operation::SendInput, Some(worker_id), _) => {
                 Command::Input { worker_id, input: body.input()?, key }
