@@ -11,6 +11,9 @@
 //!
 //! A request that [`Observation::parse`] makes something of wants a stream instead: [`viewer`](super::viewer) says how.
 //!
+//! With the feature `pages`, a route may be an `Asset`: the OpenAPI document of this API, or a page. It
+//! needs `schemars`, which a client has no use for.
+//!
 //! Every step may end in an [`Error`](crate::error::Error), of which [`problem`] makes the response.
 //!
 //! ```

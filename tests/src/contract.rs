@@ -116,6 +116,19 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_replies_are_of_their_schemas() {
+        let schemas = DOCUMENT["components"]["schemas"].as_object().unwrap();
+        let mut examples = 0;
+        for (name, schema) in schemas {
+            for example in schema["examples"].as_array().into_iter().flatten() {
+                assert_eq!(SCHEMAS.check(schema, example), Ok(()), "{name}");
+                examples += 1;
+            }
+        }
+        assert_eq!(examples, 5);
+    }
+
+    #[test]
     fn an_answer_that_the_document_does_not_have_is_found_out() {
         let answer = |status, media_type: &str, body: &str| Answer {
             status,

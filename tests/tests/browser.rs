@@ -255,7 +255,8 @@ fn the_gateways_own_page_shows_the_document() {
     let Some(chromium) = chromium() else { return };
     let [guarded, open] = [true, false].map(|guarded| Gateway::start(&Page::start(""), guarded));
     let reference = shown(&chromium, &format!("http://{}/api", open.address()));
-    for expected in ["id=\"read_transcript\"", "id=\"schema-WorkerView\"", "Send POST", "`worker_not_found`"]
+    for expected in
+        ["id=\"read_transcript\"", "id=\"schema-WorkerView\"", "Send POST", "<code>worker_not_found</code>"]
     {
         assert!(reference.contains(expected), "{expected}: {reference}");
     }

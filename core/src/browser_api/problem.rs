@@ -19,13 +19,19 @@ pub(super) struct Typed<'a> {
     problem: &'a Problem,
 }
 
+impl<'a> Typed<'a> {
+    pub(super) fn of(problem: &'a Problem) -> Self {
+        Self { r#type: format!("urn:sekisho:problem:{}", problem.code), problem }
+    }
+}
+
 /// The response that tells of an error: `application/problem+json`, with `Retry-After`, `Allow` or
 /// `WWW-Authenticate` where they belong.
 pub fn problem(error: &Error) -> Response<Bytes> {
     let kind = error.kind();
     let mut problem = Problem::from(error);
     let retry_after = problem.retry_after.take();
-    let body = Typed { r#type: format!("urn:sekisho:problem:{}", kind.code()), problem: &problem };
+    let body = Typed::of(&problem);
     let mut response = json(kind.status(), "application/problem+json", &body);
     let headers = response.headers_mut();
     if let Some(seconds) = retry_after {

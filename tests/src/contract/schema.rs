@@ -10,7 +10,7 @@ pub(super) struct Schemas {
 }
 
 /// Keywords that admit and forbid nothing.
-const REMARKS: [&str; 5] = ["description", "default", "format", "title", "$schema"];
+const REMARKS: [&str; 6] = ["description", "default", "examples", "format", "title", "$schema"];
 
 impl Schemas {
     pub(super) fn new(document: &Value) -> Self {

@@ -14,6 +14,11 @@ function element(name, properties, ...children) {
     return made;
 }
 
+/** A text in which what stands between backquotes is code. */
+function prose(text = "") {
+    return element("span", {}, ...text.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part)));
+}
+
 function ask(path, options = {}) {
     const headers = token ? { ...options.headers, authorization: `Bearer ${token}` } : options.headers;
     return fetch(root + path, { ...options, headers });
@@ -38,7 +43,7 @@ function resolve(api, value) {
 }
 
 function show(api) {
-    message.textContent = `${api.info.title} ${api.info.version}. ${api.info.description}`;
+    message.replaceChildren(prose(`${api.info.title} ${api.info.version}. ${api.info.description}`));
     const sections = api.tags.map(({ name, description }) => {
         const routes = [];
         for (const [path, methods] of Object.entries(api.paths)) {
@@ -56,7 +61,7 @@ function show(api) {
 }
 
 function section(name, description, children) {
-    return element("section", { id: name }, element("h2", {}, name), element("p", {}, description), ...children);
+    return element("section", { id: name }, element("h2", {}, name), element("p", {}, prose(description)), ...children);
 }
 
 function route(api, method, path, operation) {
@@ -65,7 +70,7 @@ function route(api, method, path, operation) {
     const shown = element("details", { id: operation.operationId },
         element("summary", {}, element("span", { className: "method" }, method.toUpperCase()),
             element("code", {}, path), ` ${operation.summary}`),
-        operation.description ? element("p", {}, operation.description) : "",
+        operation.description ? element("p", {}, prose(operation.description)) : "",
         parameters.length ? parameterTable(parameters) : "",
         content ? element("h4", {}, "Body") : "",
         content ? shape(content.schema) : "",
@@ -86,7 +91,7 @@ function parameterTable(parameters) {
         element("code", {}, parameter.name),
         parameter.in + (parameter.required ? ", required" : ""),
         type(parameter.schema),
-        parameter.description ?? "",
+        prose(parameter.description),
     ]));
 }
 
@@ -94,7 +99,7 @@ function responseTable(responses) {
     return table(["status", "meaning", "body"], Object.entries(responses).map(([status, response]) => {
         const [media, content] = Object.entries(response.content ?? {})[0] ?? ["", {}];
         const schema = content["x-itemSchema"] ?? content.schema?.allOf?.[0] ?? content.schema;
-        return [status, response.description, element("span", {}, media, " ", schema ? type(schema) : "")];
+        return [status, prose(response.description), element("span", {}, media, " ", schema ? type(schema) : "")];
     }));
 }
 
@@ -120,19 +125,19 @@ function type(schema) {
 
 /** A schema in full. */
 function shape(schema) {
-    const description = schema.description ? element("p", {}, schema.description) : "";
+    const description = schema.description ? element("p", {}, prose(schema.description)) : "";
     if (schema.properties) {
         const required = schema.required ?? [];
         return element("div", {}, description, table(["field", "type", "meaning"],
             Object.entries(schema.properties).map(([name, field]) => [
-                element("code", {}, required.includes(name) ? name : `${name}?`), type(field), field.description ?? "",
+                element("code", {}, required.includes(name) ? name : `${name}?`), type(field), prose(field.description),
             ])));
     }
     const choices = schema.oneOf ?? schema.anyOf;
     if (choices?.some(choice => choice.properties)) return element("div", {}, description, ...choices.map(shape));
     if (choices) {
         return element("div", {}, description, table(["value", "meaning"],
-            choices.map(choice => [type(choice), choice.description ?? ""])));
+            choices.map(choice => [type(choice), prose(choice.description)])));
     }
     return element("div", {}, description, element("p", {}, type(schema)));
 }

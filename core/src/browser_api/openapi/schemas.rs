@@ -6,6 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use super::examples;
 use crate::error::ErrorKind;
 
 /// Where schemas of replies stand in the document.
@@ -53,6 +54,11 @@ impl Schemas {
         schemas.insert("ProblemCode".to_owned(), problem_code());
         if let Some(problem) = schemas.get_mut("Problem") {
             problem["properties"]["code"] = json!({ "$ref": "#/components/schemas/ProblemCode" });
+        }
+        for (name, example) in examples::of_replies() {
+            if let Some(schema) = schemas.get_mut(name) {
+                schema["examples"] = json!([example]);
+            }
         }
         let bodies = self.bodies.take_definitions(true);
         let names = names(&schemas, &bodies);
