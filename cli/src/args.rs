@@ -250,7 +250,7 @@ pub(crate) enum Command {
     /// Prints the items that hold the text, as RUNTIME/WORKER:ITEM: CONTENT; `transcript --from ITEM` shows what comes after
     /// one. Exits with 1 where there is none.
     Grep {
-        /// What to look for: a text, of at most 256 bytes, not a pattern
+        /// What to look for: a text, of at most 256 characters, not a pattern
         #[arg(value_name = "TEXT", value_parser = searchable)]
         text: String,
         /// Of which runtime or worker [default: of all, on all runtimes]

@@ -388,7 +388,9 @@ export interface TranscriptReply {
 
 /** A page of a worker's transcript. */
 export interface TranscriptView {
-    /** The items, oldest first. */
+    /** How many items from `start` on the runtime no longer keeps: the page begins after them. */
+    dropped?: number;
+    /** The items, oldest first: all of the page, or those that hold the text that was asked for. */
     items: Array<ItemView>;
     /** How many items were asked for at most. */
     limit: number;

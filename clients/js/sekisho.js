@@ -155,8 +155,8 @@ class Worker {
         await this.#ask("DELETE", "", options);
     }
 
-    async transcript({ start, limit, ...options } = {}) {
-        return (await this.#ask("GET", "/transcript", { ...options, query: { start, limit } })).transcript;
+    async transcript({ start, limit, contains, ...options } = {}) {
+        return (await this.#ask("GET", "/transcript", { ...options, query: { start, limit, contains } })).transcript;
     }
 
     requests(options) {

@@ -120,9 +120,9 @@ impl FromStr for Status {
 
 /// A text that transcripts can be searched for.
 pub(super) fn searchable(text: &str) -> Result<String, String> {
-    match text.len() {
+    match text.chars().count() {
         1..=MAX_CONTAINS => Ok(text.to_owned()),
-        _ => Err(format!("a text of 1 to {MAX_CONTAINS} bytes is needed")),
+        _ => Err(format!("a text of 1 to {MAX_CONTAINS} characters is needed")),
     }
 }
 

@@ -75,7 +75,7 @@ pub enum Command {
         start: Option<u64>,
         /// How many items to read; the runtime's default is 256.
         limit: Option<u64>,
-        /// Only those of these items that hold this text, of 1 to [`MAX_CONTAINS`] bytes.
+        /// Only those of these items that hold this text, of 1 to [`MAX_CONTAINS`] characters.
         contains: Option<String>,
     },
     /// What a worker is doing ends, and the worker does not.

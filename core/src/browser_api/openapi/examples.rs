@@ -152,6 +152,7 @@ fn transcript() -> TranscriptView {
         total_items: 2,
         items: vec![item(1, "user", "uname", 4), item(2, "assistant", "Linux", 5)],
         next_start: None,
+        dropped: 0,
     }
 }
 

@@ -303,3 +303,13 @@ fn queries_of_lists() {
     assert_eq!((all.after, all.filter.limit), ("r/w:1".parse().ok(), Some(3)));
     assert_eq!(get("/api/workers?after=w"), Err(ErrorKind::InvalidRequest));
 }
+
+#[test]
+fn a_text_to_search_for_is_counted_in_characters() {
+    let search = |text: &str| get(&format!("/api/runtimes/r/workers/w/transcript?contains={text}"));
+    for long in ["x", "%E9%96%A2"] {
+        assert!(search(&long.repeat(256)).is_ok(), "{long}");
+        assert_eq!(search(&long.repeat(257)), Err(ErrorKind::InvalidRequest), "{long}");
+    }
+    assert_eq!(search(""), Err(ErrorKind::InvalidRequest));
+}

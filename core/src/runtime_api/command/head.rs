@@ -48,13 +48,13 @@ pub(crate) enum HeadError {
 /// The parameters of a page of a transcript.
 const PAGE: [&str; 3] = ["start", "limit", "contains"];
 
-/// The longest text that a transcript is searched for, in bytes.
+/// The longest text that a transcript is searched for, in characters.
 pub const MAX_CONTAINS: usize = 256;
 
 fn page(query: Option<&str>) -> Result<Query, QueryError> {
     let [start, limit, contains] = query::parameters(query, PAGE)?;
-    if contains.as_ref().is_some_and(|text| !(1..=MAX_CONTAINS).contains(&text.len())) {
-        return Err(QueryError::Other { name: "contains", expected: "a text of 1 to 256 bytes" });
+    if contains.as_ref().is_some_and(|text| !(1..=MAX_CONTAINS).contains(&text.chars().count())) {
+        return Err(QueryError::Other { name: "contains", expected: "a text of 1 to 256 characters" });
     }
     Ok(Query::Page {
         start: query::number("start", start.as_deref())?,
