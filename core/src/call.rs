@@ -126,6 +126,8 @@ pub(crate) struct CallContext {
     pub(crate) identified: bool,
     pub(crate) jitter: Jitter,
     pub(crate) permit: Permit,
+    /// There for a call that finds out whether its runtime is back: the only one at that time.
+    pub(crate) probe: Option<Permit>,
 }
 
 /// One command on its way. See the [module](self).
@@ -154,6 +156,7 @@ pub struct Call {
     outputs: VecDeque<CallOutput>,
     report: CallReport,
     _permit: Permit,
+    probe: Option<Permit>,
 }
 
 enum State {
@@ -191,11 +194,14 @@ pub(crate) struct CallReport {
     pub(crate) summary: Option<RuntimeSummary>,
     /// A connection that was identified.
     pub(crate) identity: Option<WeakIdentity>,
+    /// Whether it was the gateway's own question whether the runtime is back.
+    pub(crate) is_probe: bool,
 }
 
 impl Call {
     pub(crate) fn new(now: Instant, context: CallContext, command: Command, total: Duration) -> Self {
-        let CallContext { runtime_id, access, limits, honours_keys, identified, jitter, permit } = context;
+        let CallContext { runtime_id, access, limits, honours_keys, identified, jitter, permit, probe } =
+            context;
         Self {
             peer: Peer::of(&command, &access, identified, honours_keys.is_some()),
             repeatable: is_repeatable(&command, honours_keys == Some(true)),
@@ -213,8 +219,9 @@ impl Call {
             maybe_applied: false,
             state: State::Pausing { until: now },
             outputs: VecDeque::new(),
-            report: CallReport::default(),
+            report: CallReport { is_probe: probe.is_some(), ..CallReport::default() },
             _permit: permit,
+            probe,
         }
     }
 
@@ -226,6 +233,11 @@ impl Call {
     /// What is being asked.
     pub fn command(&self) -> &Command {
         &self.command
+    }
+
+    /// Whether no client has asked for it: see [`Registry::probes`](super::registry::Registry::probes).
+    pub fn is_probe(&self) -> bool {
+        self.probe.is_some()
     }
 
     /// How many attempts there have been. A question who is there counts only where it failed, and an attempt that was

@@ -9,6 +9,7 @@
 mod circuit;
 mod health;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -24,10 +25,15 @@ use crate::runtime_api::{Command, Feature, Operation};
 use crate::secret::{Access, Accesses, BaseUrl, SharedAccess, Token};
 use crate::transport::WeakIdentity;
 use crate::watch::{GIVE_UP_AFTER, OnExpiredCursor, Watch, WatchContext};
+use circuit::IsOpen;
+pub use circuit::{FAILURES_TO_OPEN, FIRST_COOLDOWN, LONGEST_COOLDOWN, TIMEOUTS_TO_OPEN};
 pub use health::{Health, Reachability};
 
 /// How long a list over all runtimes waits for each of them.
 pub const OVERVIEW_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a driver asks for [`Registry::probes`].
+pub const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// What a client whose runtime's share of connections is in use is told to wait.
 const SHARE_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -147,8 +153,25 @@ struct Entry {
     /// [`Health::last_seen`] as the clones know it.
     shared_last_seen: Option<Instant>,
     in_flight: Arc<AtomicUsize>,
+    /// Probes that are under way: one at most, over all clones.
+    probes: Arc<AtomicUsize>,
     /// Each runtime has its own, so that what befalls one does not even change how long another is paused for.
     jitter: Jitter,
+}
+
+impl Entry {
+    fn context(&mut self, runtime_id: &RuntimeId, permit: Permit, probe: Option<Permit>) -> CallContext {
+        CallContext {
+            runtime_id: runtime_id.clone(),
+            access: self.access.clone(),
+            limits: self.spec.limits,
+            honours_keys: self.health.summary.as_ref().map(|summary| summary.has(Feature::Idempotency)),
+            identified: self.identified.is_confirmed(),
+            jitter: Jitter::new(self.jitter.next()),
+            permit,
+            probe,
+        }
+    }
 }
 
 impl Registry {
@@ -167,6 +190,7 @@ impl Registry {
                 identified: WeakIdentity::default(),
                 shared_last_seen: None,
                 in_flight: Arc::default(),
+                probes: Arc::default(),
                 jitter: Jitter::new(seeds.next()),
             };
             if registry.entries.insert(runtime_id.clone(), entry).is_some() {
@@ -212,7 +236,7 @@ impl Registry {
         let Some(entry) = self.entries.get_mut(runtime_id) else {
             return Err(refuse(Error::new(ErrorKind::UnknownRuntime)));
         };
-        let unavailable = |detail, retry_after| {
+        let unavailable = |detail: Cow<'static, str>, retry_after| {
             let error = Error::with_detail(ErrorKind::RuntimeUnavailable, detail);
             refuse(error.with_retry_after(Some(retry_after)))
         };
@@ -222,22 +246,31 @@ impl Registry {
         }
         let Some(permit) = Permit::of(&entry.in_flight, entry.spec.max_in_flight) else {
             let detail = "as many commands are under way to this runtime as may be";
-            return Err(unavailable(detail, SHARE_RETRY_AFTER));
+            return Err(unavailable(detail.into(), SHARE_RETRY_AFTER));
         };
-        if let Err(retry_after) = entry.health.circuit.admit(now) {
-            return Err(unavailable("this runtime has failed too often just now", retry_after));
+        if let Err(IsOpen { silent_for, retry_after }) = entry.health.circuit.admit(now) {
+            let seconds = silent_for.as_secs();
+            let detail =
+                format!("this runtime has not answered for {seconds} s; it is asked again without a request");
+            return Err(unavailable(detail.into(), retry_after));
         }
         let total = entry.spec.limits.total();
-        let context = CallContext {
-            runtime_id: runtime_id.clone(),
-            access: entry.access.clone(),
-            limits: entry.spec.limits,
-            honours_keys: entry.health.summary.as_ref().map(|summary| summary.has(Feature::Idempotency)),
-            identified: entry.identified.is_confirmed(),
-            jitter: Jitter::new(entry.jitter.next()),
-            permit,
+        let timeout = timeout.map_or(total, |timeout| timeout.min(total));
+        Ok(Call::new(now, entry.context(runtime_id, permit, None), command, timeout))
+    }
+
+    /// The calls that find out whether runtimes which have failed too often answer again: for each such runtime one at a
+    /// time, over all clones, at intervals that grow. To be asked for every [`PROBE_EVERY`], driven beside all others, and
+    /// [finished](Self::finish). No call of a client takes their place.
+    pub fn probes(&mut self, now: Instant) -> Vec<Call> {
+        let due = self.entries.iter_mut().filter(|(_, entry)| entry.health.circuit.wants_probe(now));
+        let probe = |(runtime_id, entry): (&RuntimeId, &mut Entry)| {
+            let probe = Permit::of(&entry.probes, 1)?;
+            let permit = Permit::of(&entry.in_flight, entry.spec.max_in_flight)?;
+            let timeout = entry.spec.limits.total().min(OVERVIEW_TIMEOUT);
+            Some(Call::new(now, entry.context(runtime_id, permit, Some(probe)), Command::Runtime, timeout))
         };
-        Ok(Call::new(now, context, command, timeout.map_or(total, |timeout| timeout.min(total))))
+        due.filter_map(probe).collect()
     }
 
     /// Whether a worker may be watched, as far as the gateway can tell.
@@ -295,12 +328,12 @@ impl Registry {
 
     fn learn(&mut self, now: Instant, runtime_id: &RuntimeId, report: CallReport) -> Option<Change> {
         let entry = self.entries.get_mut(runtime_id)?;
-        let CallReport { end, summary, identity } = report;
+        let CallReport { end, summary, identity, is_probe } = report;
         if let Some(identity) = identity {
             entry.identified = identity;
         }
         let mut learned = summary.is_some_and(|summary| entry.health.describe(now, summary));
-        learned |= end.is_some_and(|end| entry.health.learn(now, end, &mut entry.jitter));
+        learned |= end.is_some_and(|end| entry.health.learn(now, end, is_probe, &mut entry.jitter));
         let stale = match (entry.health.last_seen, entry.shared_last_seen) {
             (Some(seen), Some(shared)) => seen.saturating_duration_since(shared) >= LAST_SEEN_RESOLUTION,
             (seen, shared) => seen != shared,

@@ -211,9 +211,9 @@ impl Shared {
             let upstreams = Rc::new(Upstreams::new(number, self.registry, transports, self.changes));
             let hub = Rc::new(Hub::new(upstreams.clone(), self.streams, self.subscribe));
             ready();
-            let (learning, pruning) = (upstreams.clone(), upstreams.clone());
+            let learning = upstreams.clone();
             spawn_local(async move { learning.apply_changes(changes).await });
-            spawn_local(async move { pruning.prune().await });
+            spawn_local(upstreams.clone().look_after());
             spawn_local(hub.clone().answer(asked));
             let gateway = Rc::new(Gateway::new(upstreams, hub, self.policy, self.drain));
             let service = Service::new(gateway, self.access_guard, self.max_request_bytes, self.refusals);

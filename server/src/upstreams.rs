@@ -4,12 +4,12 @@ use std::cell::{Ref, RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sekisho_core::call::Call;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::id::{RuntimeId, WorkerRef};
-use sekisho_core::registry::{Change, Registry};
+use sekisho_core::registry::{Change, PROBE_EVERY, Registry};
 use sekisho_core::runtime_api::Reply;
 use sekisho_core::watch::Watch;
 use sekisho_transport_tokio::{Transport, WatchDriver, drive};
@@ -17,12 +17,6 @@ use tokio::sync::broadcast;
 use tokio::task::spawn_local;
 use tokio::time::interval;
 use tracing::warn;
-
-/// How often idle connections are looked at.
-///
-/// That a loop's next wake-up is always this near has another effect: a deadline of a request lies behind it, and setting
-/// one takes no system call.
-const PRUNE_EVERY: Duration = Duration::from_millis(500);
 
 /// What one loop's registry has learned, under the loop's number.
 pub(crate) type Changes = broadcast::Sender<(usize, Change)>;
@@ -65,12 +59,22 @@ impl Upstreams {
         }
     }
 
-    /// Closes connections that have been idle for too long, for as long as the loop runs.
-    pub(crate) async fn prune(&self) {
-        let mut ticks = interval(PRUNE_EVERY);
+    /// Closes connections that have been idle for too long, and finds out whether runtimes are back that have failed too
+    /// often, for as long as the loop runs.
+    ///
+    /// That a loop's next wake-up is always this near has another effect: a deadline of a request lies behind it, and
+    /// setting one takes no system call.
+    pub(crate) async fn look_after(self: Rc<Self>) {
+        let mut ticks = interval(PROBE_EVERY);
         loop {
             ticks.tick().await;
             self.transports.values().for_each(|transport| transport.prune());
+            let probes = self.registry_mut().probes(Instant::now());
+            for probe in probes {
+                self.refresh_tokens(|runtime_id| runtime_id == probe.runtime_id());
+                let upstreams = self.clone();
+                spawn_local(async move { upstreams.drive(probe).await });
+            }
         }
     }
 
@@ -109,7 +113,8 @@ impl Upstreams {
             return Err(Error::new(ErrorKind::Internal));
         };
         let end = drive(&mut call, transport).await;
-        if let Err(error) = &end {
+        // That it does not answer was reported when its clients were told.
+        if let (Err(error), false) = (&end, call.is_probe()) {
             report(error, call.attempts());
         }
         let change = self.registry_mut().finish(Instant::now(), call);

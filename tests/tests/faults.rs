@@ -5,11 +5,12 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use sekisho_server::{Config, Server};
 use sekisho_tests::client::{Answer, request};
-use sekisho_tests::upstream::{Act, Upstream, json, with_headers};
+use sekisho_tests::upstream::{Act, Upstream, json, runtime_summary, with_headers};
 
 const DETAIL: &str = r#"{"worker":{"worker_ref":{"runtime_id":"rt","worker_id":"w"},"runtime_id":"rt","worker_id":"w","status":"running","intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"},"transcript_len":0,"last_event_id":2}}"#;
 const ACK: &str = r#"{"ack":{"worker_ref":{"runtime_id":"rt","worker_id":"w"},"status":"running","transcript_sequence":1,"event_id":8}}"#;
@@ -353,11 +354,57 @@ fn what_is_harmless_is_repeated_and_nothing_else() {
 fn a_runtime_that_never_answers_is_left_alone_after_a_while() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let gateway = gateway(&format!("http://{address}"), "");
-    // Each event loop counts for itself, and tells the others once its circuit is open.
+    // Event loops that fail at the same time may count as one.
     let refusal =
-        (0..200).map(|_| ask(&gateway, GET)).find(|answer| answer.text("code") != "network_error").unwrap();
+        (0..20).map(|_| ask(&gateway, GET)).find(|answer| answer.text("code") != "network_error").unwrap();
     assert_eq!((refusal.status, refusal.text("code")), (503, "runtime_unavailable".into()));
     assert!(refusal.header("retry-after").is_some());
+}
+
+#[test]
+fn no_list_waits_for_runtimes_that_hang_and_each_is_found_again() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let hangs = |runtime_id: &'static str| {
+        let is_back = is_back.clone();
+        Upstream::start(move |asked| match is_back.load(Ordering::Relaxed) {
+            false => Act::SendAndStall(String::new()),
+            true if asked.head.starts_with("GET /v1/runtime ") => json(200, &runtime_summary(runtime_id)),
+            true => json(200, r#"{"workers":[]}"#),
+        })
+    };
+    let (hanging, healthy) = (hangs("hangs"), Upstream::identified("rt", |_| json(200, r#"{"workers":[]}"#)));
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let remote = |runtime_id: &str, address: SocketAddr| {
+        format!(
+            "[[remote]]\nruntime_id = '{runtime_id}'\nbase_url = 'http://{address}'\nresponse_timeout_ms = 200\n"
+        )
+    };
+    let more = remote("hangs", hanging.address()) + &remote("gone", gone);
+    let gateway = gateway(&format!("http://{}", healthy.address()), &more);
+    let causes = || -> Vec<(String, String)> {
+        let answer = ask(&gateway, ("GET", "/api/workers", None));
+        assert_eq!(answer.status, 200);
+        let body = answer.json();
+        let of = |diagnostic: &serde_json::Value, key: &str| diagnostic[key].as_str().unwrap().to_owned();
+        let diagnostics = body["diagnostics"].as_array().unwrap().iter();
+        diagnostics.map(|it| (of(it, "runtime_id"), of(it, "code"))).collect()
+    };
+    let both = |hangs: &str, gone: &str| {
+        vec![("hangs".to_owned(), hangs.to_owned()), ("gone".to_owned(), gone.to_owned())]
+    };
+    assert_eq!(causes(), both("runtime_timeout", "network_error"));
+    for _ in 0..3 {
+        causes();
+    }
+    // From now on neither is asked by a list. Whether the gateway asks them meanwhile is its own affair.
+    for _ in 0..3 {
+        assert_eq!(causes(), both("runtime_unavailable", "runtime_unavailable"));
+    }
+    is_back.store(true, Ordering::Relaxed);
+    // No request of a client reaches it before the gateway has found it.
+    let found = || (ask(&gateway, ("GET", "/api/runtimes/hangs/workers", None)).status == 200).then_some(());
+    sekisho_tests::processes::eventually("the runtime is found again", found);
+    assert_eq!(causes(), [("gone".to_owned(), "runtime_unavailable".to_owned())]);
 }
 
 #[test]

@@ -116,6 +116,14 @@ impl Runtimes {
         })
     }
 
+    /// Finds out whether runtimes are back that have failed too often, beside what was asked.
+    fn probe(self: &Arc<Self>) {
+        for probe in self.registry().probes(Instant::now()) {
+            let runtimes = self.clone();
+            thread::spawn(move || runtimes.drive(probe));
+        }
+    }
+
     fn drive(&self, mut call: Call) -> Result<Reply, Error> {
         let transport = self.transport(call.runtime_id())?;
         let end = drive(&mut call, &transport);
@@ -128,6 +136,7 @@ impl Backend for Direct {
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>> {
         let runtimes = &*self.runtimes;
         runtimes.refresh_tokens(|runtime_id| action.concerns(runtime_id));
+        self.runtimes.probe();
         let (exchange, calls) =
             Exchange::begin(&mut runtimes.registry(), &AllowAll, Instant::now(), false, action.clone());
         let ends = runtimes.drive_all(calls);

@@ -251,9 +251,7 @@ fn reply(
         (Reply::Transcript(page), Command::Transcript { worker_id, contains, .. }, _) => {
             let diagnostics = left_out(&runtime_id, page.left_out).into_iter().collect();
             let mut transcript = presenter.transcript(worker_id, page);
-            if let Some(text) = contains {
-                transcript.items.retain(|item| item.content.contains(text));
-            }
+            transcript.items.retain(|item| contains.as_ref().is_none_or(|text| item.content.contains(text)));
             json(StatusCode::OK, JSON, &TranscriptReply { transcript, diagnostics })
         }
         (Reply::Requests(list), _, asked) => json(StatusCode::OK, JSON, &requests(&presenter, asked, list)),

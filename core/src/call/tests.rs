@@ -24,6 +24,7 @@ fn context(honours_keys: bool) -> CallContext {
         identified: true,
         jitter: Jitter::new(1),
         permit: Permit::of(&Arc::default(), 1).unwrap(),
+        probe: None,
     }
 }
 

@@ -87,11 +87,14 @@ impl Health {
         &mut self,
         now: Instant,
         (operation, end): (Operation, Result<(), ErrorKind>),
+        is_probe: bool,
         jitter: &mut Jitter,
     ) -> bool {
         let kind = end.err();
         let mut changed = match kind {
-            Some(ErrorKind::Network(_) | ErrorKind::RuntimeTimeout(_)) => self.circuit.failed(now, jitter),
+            Some(kind @ (ErrorKind::Network(_) | ErrorKind::RuntimeTimeout(_))) => {
+                self.circuit.failed(now, kind, is_probe, jitter)
+            }
             _ => self.circuit.succeeded(),
         };
         if let Some(reachability) = kind.map_or(Some(Reachability::Reachable), reachability) {

@@ -40,7 +40,16 @@ fn run(
     command: Command,
     answer: Result<(u16, &str), Failure>,
 ) -> Option<Change> {
-    let mut call = registry.call(now, &id("a"), command, None).unwrap();
+    let call = registry.call(now, &id("a"), command, None).unwrap();
+    finish(registry, now, call, answer)
+}
+
+fn finish(
+    registry: &mut Registry,
+    now: Instant,
+    mut call: Call,
+    answer: Result<(u16, &str), Failure>,
+) -> Option<Change> {
     let mut clock = now;
     loop {
         match call.poll(clock) {
@@ -159,9 +168,27 @@ fn a_runtime_that_keeps_failing_is_left_alone_and_found_again() {
     let error = registry.call(now, &id("a"), Command::workers(), None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RuntimeUnavailable);
     assert!(registry.call(now, &id("b"), Command::workers(), None).is_ok());
+    assert!(registry.probes(now).is_empty());
     now += error.retry_after().unwrap();
-    run(&mut registry, now, Command::workers(), LIST);
-    assert!(registry.call(now, &id("a"), Command::workers(), None).is_ok());
+    let refused = registry.call(now, &id("a"), Command::workers(), None).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::RuntimeUnavailable, "no client's call is the probe");
+
+    // Of all clones one asks at a time.
+    let mut clone = registry.clone();
+    let probe = registry.probes(now).pop().unwrap();
+    assert!(probe.is_probe() && registry.probes(now).is_empty() && clone.probes(now).is_empty());
+    let failed = finish(&mut registry, now, probe, Err(REFUSED)).unwrap();
+    clone.apply(failed);
+    assert!(clone.probes(now).is_empty(), "it asks again later");
+    now += LONGEST_COOLDOWN;
+    // One that was dropped half-way is not waited for.
+    drop(registry.probes(now));
+    let probe = clone.probes(now).pop().unwrap();
+    registry.apply(finish(&mut clone, now, probe, Ok((200, SUMMARY))).unwrap());
+    for clone in [&mut registry, &mut clone] {
+        assert!(clone.call(now, &id("a"), Command::workers(), None).is_ok());
+        assert!(clone.probes(now).is_empty());
+    }
 }
 
 #[test]
@@ -184,7 +211,10 @@ fn clones_hear_of_what_changed_and_of_nothing_else() {
     clone.apply(run(&mut registry, later, Command::workers(), Err(REFUSED)).unwrap());
     assert_eq!(clone.health(&id("a")).unwrap().last_seen, Some(much_later));
     assert_eq!(clone.health(&id("a")).unwrap().reachability, Reachability::Unreachable);
-    assert!(run(&mut registry, later, Command::workers(), Err(REFUSED)).is_none());
+    assert!(
+        run(&mut registry, later, Command::workers(), Err(REFUSED)).is_some(),
+        "all failures count together"
+    );
 }
 
 /// The call that creates a worker under a key.
@@ -291,7 +321,7 @@ fn what_befalls_one_runtime_does_not_change_how_long_another_is_paused_for() {
         until - now
     };
     assert_eq!(pause(0), pause(1));
-    assert_eq!(pause(0), pause(9));
+    assert_eq!(pause(0), pause(FAILURES_TO_OPEN as usize));
 }
 
 #[test]

@@ -29,8 +29,8 @@ pub(super) struct CallRun {
     gateway: usize,
     of_loop: usize,
     pub(super) runtime: usize,
-    asking: usize,
-    slot: usize,
+    /// The client's request and its place there; none for a probe.
+    asking: Option<(usize, usize)>,
     /// When it must have ended.
     end_by: Time,
     /// Names the wake-up that still counts.
@@ -61,16 +61,24 @@ impl World<'_> {
         let is_overview = !matches!(action, Action::Command { .. });
         let now = self.instant();
         let registry = &mut self.gateways[gateway].loops[of_loop];
+        // A server asks for them all the time. Here they come with the requests, so that a quiet world has an end.
+        let probes = registry.probes(now);
         let (exchange, calls) = Exchange::begin(registry, &AllowAll, now, false, action);
         let ends = calls.iter().map(|_| None).collect();
         let asking = self.askings.len();
         self.askings.push(Some(Asking { command, gateway, of_loop, exchange, ends }));
         let first = self.calls.len();
-        for (slot, call) in calls.into_iter().enumerate() {
+        let asked = calls.into_iter().enumerate().map(|(slot, call)| (Some((asking, slot)), call));
+        let probes = probes.into_iter().map(|probe| (None, probe));
+        for (asking, call) in asked.chain(probes) {
             let runtime = self.sites.iter().position(|site| site.runtime_id == *call.runtime_id());
             let runtime = runtime.unwrap_or_default();
             let limits = self.sites[runtime].plan.limits();
-            let total = if is_overview { limits.total().min(OVERVIEW_TIMEOUT) } else { limits.total() };
+            let total = if is_overview || call.is_probe() {
+                limits.total().min(OVERVIEW_TIMEOUT)
+            } else {
+                limits.total()
+            };
             let end_by = self.now() + total + REPORT_GRACE;
             self.calls.push(Some(CallRun {
                 call,
@@ -78,7 +86,6 @@ impl World<'_> {
                 of_loop,
                 runtime,
                 asking,
-                slot,
                 end_by,
                 wake: 0,
                 reported: true,
@@ -166,7 +173,10 @@ impl World<'_> {
 
     fn end_call(&mut self, number: usize, mut result: Result<Reply, Error>) {
         let Some(run) = self.calls[number].take() else { return };
-        let CallRun { call, gateway, of_loop, runtime, asking, slot, end_by, reported, refreshed, .. } = run;
+        let CallRun { call, gateway, of_loop, runtime, asking, end_by, reported, refreshed, .. } = run;
+        if call.is_probe() {
+            self.census.count("call", if result.is_ok() { "probe answered" } else { "probe failed" });
+        }
         let now = self.now();
         self.note(format_args!("call {number} ends: {:?}", result.as_ref().map(|_| ()).map_err(Error::kind)));
         if now > end_by {
@@ -189,6 +199,7 @@ impl World<'_> {
         self.tell(gateway, of_loop, change);
         self.gateways[gateway].ways[runtime].in_flight =
             self.gateways[gateway].ways[runtime].in_flight.saturating_sub(1);
+        let Some((asking, slot)) = asking else { return };
         if let Some(asking) = &mut self.askings[asking] {
             asking.ends[slot] = Some(result);
         }

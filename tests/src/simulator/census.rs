@@ -45,6 +45,8 @@ const EXPECTED: &[(&str, &[&str])] = &[
             "credential accepted",
             "circuit open",
             "share in use",
+            "probe answered",
+            "probe failed",
             "pooled connection lost",
             "not identified",
             "ended unreported",

@@ -188,7 +188,7 @@ impl World<'_> {
         if let Some(problem) = &problem {
             self.census.count_code("error", problem.code);
             if problem.code == "runtime_unavailable" {
-                let is_open = problem.detail.contains("failed too often");
+                let is_open = problem.detail.contains("has not answered for");
                 self.census.count("call", if is_open { "circuit open" } else { "share in use" });
             }
         }
