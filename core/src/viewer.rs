@@ -107,6 +107,7 @@ pub use session::ViewerSession;
 pub use shared_stream::{SharedStream, SharedStreamInput, SharedStreamOutput, SharedStreamWait};
 
 use crate::cursor::CursorKey;
+use crate::error::{Error, ErrorKind};
 use crate::feed::{Encoder, FeedLimits};
 use crate::id::WorkerRef;
 use crate::policy::Policy;
@@ -172,6 +173,12 @@ impl fmt::Debug for StreamContext {
             .field("quota", &self.quota)
             .finish_non_exhaustive()
     }
+}
+
+/// What a viewer is told that comes while the gateway shuts down. It is sent off before it is shown anything, so that one
+/// that comes back at once waits longer each time.
+pub fn shutting_down() -> Error {
+    Error::new(ErrorKind::GoingAway).with_retry_after(Some(GOING_AWAY_OVER))
 }
 
 #[cfg(test)]

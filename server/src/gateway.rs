@@ -9,7 +9,7 @@ use http::Response;
 use sekisho_core::browser_api::{Action, Exchange, Now, StreamRequest, problem};
 use sekisho_core::error::Error;
 use sekisho_core::policy::Policy;
-use sekisho_core::viewer::{ReplayOrder, ViewerSession};
+use sekisho_core::viewer::{ReplayOrder, ViewerSession, shutting_down};
 
 use crate::drain::Drain;
 use crate::hub::{Hub, Replica};
@@ -53,6 +53,9 @@ impl Gateway {
 
     /// Lets a viewer in.
     pub(crate) fn open_viewer(&self, request: StreamRequest) -> Result<(ViewerSession, Rc<Replica>), Error> {
+        if self.drain.has_begun() {
+            return Err(shutting_down());
+        }
         self.upstreams.refresh_tokens(|runtime_id| *runtime_id == request.worker.runtime_id);
         let (now, context) = (Instant::now(), self.hub.context());
         let session = ViewerSession::open(now, context, &self.upstreams.registry(), request)?;

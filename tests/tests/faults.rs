@@ -408,6 +408,24 @@ fn no_list_waits_for_runtimes_that_hang_and_each_is_found_again() {
 }
 
 #[test]
+fn who_comes_while_the_gateway_shuts_down_is_told_when_to_come_back() {
+    let upstream = Upstream::identified("rt", |_| Act::SendAndStall(String::new()));
+    let gateway = gateway(&format!("http://{}", upstream.address()), "");
+    let address = gateway.local_addr();
+    // It is in flight for as long as the runtime may take, and so the gateway is there.
+    let in_flight = std::thread::spawn(move || request(address, INPUT.0, INPUT.1, INPUT.2));
+    sekisho_tests::processes::eventually("it is in flight", || (upstream.asked() == 1).then_some(()));
+    let ending = std::thread::spawn(move || gateway.shutdown());
+    let refused = sekisho_tests::processes::eventually("the refusal", || {
+        let answer = request(address, "GET", "/api/runtimes/rt/workers/w/events", None);
+        (answer.text("code") == "going_away").then_some(answer)
+    });
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    assert_eq!(in_flight.join().unwrap().text("code"), "runtime_timeout");
+    ending.join().unwrap();
+}
+
+#[test]
 fn a_share_of_connections_is_not_exceeded() {
     let upstream = Upstream::identified("rt", |_| Act::SendAndStall(String::new()));
     let gateway = gateway(&format!("http://{}", upstream.address()), "max_in_flight = 1");

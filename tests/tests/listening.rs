@@ -12,6 +12,7 @@ use std::thread;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sekisho_server::{Config, Server};
+use sekisho_tests::client::request;
 use sekisho_tests::processes::{Process, binary, eventually};
 
 fn start(config: &str) -> Server {
@@ -176,5 +177,41 @@ fn a_client_that_has_closed_its_side_gets_its_answer() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(expected), "{answer}");
+    }
+}
+
+#[test]
+fn what_is_no_websocket_frame_ends_with_a_close_frame() {
+    let gateway = start("listen = '127.0.0.1:0'\nembedded.store = 'memory'");
+    let created = r#"{"intent":{"kind":"assistant"}}"#;
+    let created =
+        request(gateway.local_addr(), "POST", "/api/runtimes/embedded/workers", Some(created)).json();
+    let worker_id = created["worker"]["worker_id"].as_str().unwrap().to_owned();
+    let end = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(gateway.local_addr()).unwrap();
+        write!(
+            stream,
+            "GET /api/runtimes/embedded/workers/{worker_id}/events/ws HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
+             connection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        .unwrap();
+        stream.write_all(bytes).unwrap();
+        let mut received = Vec::new();
+        stream.read_to_end(&mut received).unwrap();
+        received
+    };
+    let masked = |head: u8, payload: &[u8]| {
+        [&[head, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0], payload].concat()
+    };
+    for (what, bytes) in [
+        ("a frame without a mask", vec![0x81, 1, b'x']),
+        ("reserved bits", masked(0xf1, b"")),
+        ("an unknown opcode", masked(0x83, b"")),
+        ("no UTF-8", masked(0x81, &[0xff])),
+        ("a continuation of nothing", masked(0x80, b"x")),
+    ] {
+        // A close frame with the code 1008 and its reason is the last.
+        let received = end(&bytes);
+        assert!(received.ends_with(b"\x88\x12\x03\xf0observation_only"), "{what}: {received:?}");
     }
 }

@@ -87,9 +87,12 @@ async fn show(drain: &Drain, viewer: &mut Viewer, socket: &mut Socket) -> Option
                     continue;
                 }
                 Some(Ok(Message::Close(_))) => continue,
-                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Frame(_)))
-                | Some(Err(tungstenite::Error::Capacity(_))) => ViewerInput::Message,
-                Some(Err(_)) | None => ViewerInput::Gone,
+                Some(Err(error)) if is_loss(&error) => ViewerInput::Gone,
+                // What is no message at all is no less than one that nothing was to be said with.
+                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Frame(_)) | Err(_)) => {
+                    ViewerInput::Message
+                }
+                None => ViewerInput::Gone,
             },
             () = &mut draining, if !drains => {
                 drains = true;
@@ -98,6 +101,15 @@ async fn show(drain: &Drain, viewer: &mut Viewer, socket: &mut Socket) -> Option
         };
         viewer.handle(input);
     }
+}
+
+/// Whether the connection is gone, and not only what came over it wrong.
+fn is_loss(error: &tungstenite::Error) -> bool {
+    use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+    !matches!(
+        error,
+        tungstenite::Error::Capacity(_) | tungstenite::Error::Protocol(_) | tungstenite::Error::Utf8(_)
+    ) || matches!(error, tungstenite::Error::Protocol(ResetWithoutClosingHandshake))
 }
 
 /// Does this step and what else is to be done already. How to close, where that is the end.
