@@ -2,14 +2,19 @@
 
 use std::env;
 use std::fs::{self, File};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use tungstenite::WebSocket;
 
-use crate::upstream::{Act, Asked, Upstream, json, with_headers};
+use crate::client::PATIENCE;
+use crate::processes::eventually;
+use crate::upstream::{self, Act, Asked, Upstream, with_headers};
 
 /// How long a browser may take from its start to its report. Pages give up sooner, and say what they have seen.
 const REPORT_WITHIN: Duration = Duration::from_secs(60);
@@ -31,12 +36,12 @@ impl Site {
                 ("POST", _) if path == "/report" => {
                     // A report that comes after the test has given up is dropped.
                     let _ = report.send(serde_json::from_str(body).unwrap());
-                    json(200, "{}")
+                    upstream::json(200, "{}")
                 }
                 ("GET", Some((media_type, text))) => {
                     with_headers(200, &format!("content-type: {media_type}\r\n"), &text)
                 }
-                _ => json(404, "{}"),
+                _ => upstream::json(404, "{}"),
             }
         });
         Self { server, reports }
@@ -72,8 +77,15 @@ impl Browser {
     fn start(chromium: &Path, url: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = File::create(directory.path().join("log")).unwrap();
-        let child = command(chromium, directory.path())
+        let child = Command::new(chromium)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+            .args(["--disable-dev-shm-usage", "--no-proxy-server", "--enable-logging=stderr"])
+            .arg("--remote-debugging-port=0")
+            .arg(format!("--user-data-dir={}", directory.path().join("profile").display()))
             .arg(url)
+            .envs(["HOME", "TMPDIR"].map(|name| (name, directory.path())))
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -94,31 +106,79 @@ impl Drop for Browser {
     }
 }
 
-/// A browser that keeps all it has in this directory.
-fn command(chromium: &Path, directory: &Path) -> Command {
-    let mut command = Command::new(chromium);
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args(["--disable-dev-shm-usage", "--no-proxy-server", "--enable-logging=stderr"])
-        .arg(format!("--user-data-dir={}", directory.join("profile").display()))
-        .envs(["HOME", "TMPDIR"].map(|name| (name, directory)))
-        .stdin(Stdio::null());
-    command
+/// A page in a browser of its own that can be looked at and used, over the DevTools protocol.
+pub struct Tab {
+    socket: WebSocket<TcpStream>,
+    asked: u64,
+    session: Value,
+    browser: Browser,
 }
 
-/// What a page has become three of its seconds after it was opened.
-///
-/// # Panics
-///
-/// Where the page's own policy keeps it from something.
-pub fn shown(chromium: &Path, url: &str) -> String {
-    let directory = tempfile::tempdir().unwrap();
-    let mut browser = command(chromium, directory.path());
-    let output = browser.args(["--virtual-time-budget=3000", "--dump-dom", url]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!said.contains("Content Security Policy"), "{said}");
-    String::from_utf8(output.stdout).unwrap()
+impl Tab {
+    /// Opens a page.
+    pub fn open(chromium: &Path, url: &str) -> Self {
+        let browser = Browser::start(chromium, url);
+        let (port, path) = eventually("the browser's port", || {
+            let file =
+                fs::read_to_string(browser.directory.path().join("profile/DevToolsActivePort")).ok()?;
+            let (port, path) = file.split_once('\n')?;
+            Some((port.parse::<u16>().ok()?, path.to_owned())).filter(|(_, path)| !path.is_empty())
+        });
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (socket, _) = tungstenite::client(format!("ws://{address}{}", path.trim()), stream).unwrap();
+        let mut tab = Self { socket, asked: 0, session: Value::Null, browser };
+        let target = eventually("a page", || {
+            let targets = tab.order("Target.getTargets", json!({}))["targetInfos"].take();
+            targets.as_array()?.iter().find(|target| target["type"] == "page").cloned()
+        });
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        tab.session = tab.order("Target.attachToTarget", attach)["sessionId"].take();
+        tab
+    }
+
+    fn order(&mut self, method: &str, parameters: Value) -> Value {
+        self.asked += 1;
+        let mut order = json!({ "id": self.asked, "method": method, "params": parameters });
+        if !self.session.is_null() {
+            order["sessionId"] = self.session.clone();
+        }
+        self.socket.send(order.to_string().into()).unwrap();
+        loop {
+            let message = self.socket.read().unwrap();
+            let mut said: Value = serde_json::from_str(message.to_text().unwrap()).unwrap_or_default();
+            if said["id"] == self.asked {
+                return said["result"].take();
+            }
+        }
+    }
+
+    /// What a script in the page comes to.
+    pub fn evaluate(&mut self, script: &str) -> Value {
+        let parameters = json!({ "expression": script, "returnByValue": true });
+        self.order("Runtime.evaluate", parameters)["result"]["value"].take()
+    }
+
+    /// Waits until the page has all of this in it; what it has then.
+    ///
+    /// # Panics
+    ///
+    /// Where it never has, or where its own policy keeps it from something.
+    pub fn until(&mut self, expected: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = self.evaluate("document.documentElement?.outerHTML ?? ''");
+            let page = page.as_str().unwrap_or_default();
+            let said = self.browser.said();
+            assert!(!said.contains("Content Security Policy"), "{said}");
+            match expected.iter().find(|text| !page.contains(**text)) {
+                None => return page.to_owned(),
+                Some(missing) => assert!(Instant::now() < deadline, "never {missing:?}: {page}"),
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// Where Chromium is; where it is not installed, that is printed.

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use sekisho_tests::browser::{Site, chromium, shown};
+use sekisho_tests::browser::{Site, Tab, chromium};
 use sekisho_tests::client::request_with;
 use sekisho_tests::processes::{Process, binary, eventually};
 use serde_json::{Value, json};
@@ -242,26 +242,40 @@ fn the_gateways_own_page_watches_a_worker() {
         let transcript = request_with(gateway.address(), "GET", &format!("{worker}/transcript"), &[], None);
         transcript.json().to_string().contains("said 42").then_some(())
     });
-    let page = |fragment: &str| shown(&chromium, &format!("http://{}/{fragment}", gateway.address()));
-    let page_of_worker = page(&format!("#embedded/{}", gateway.worker_id));
-    for expected in ["This gateway is ready.", "assistant: said 42", "caught_up", "export function watch"] {
-        assert!(page_of_worker.contains(expected), "{expected}: {page_of_worker}");
-    }
-    assert!(page("#embedded/missing").contains("worker_not_found"));
+    let page = |fragment: &str| Tab::open(&chromium, &format!("http://{}/{fragment}", gateway.address()));
+    let expected = ["This gateway is ready.", "assistant: said 42", "caught_up", "export function watch"];
+    page(&format!("#embedded/{}", gateway.worker_id)).until(&expected);
+    page("#embedded/missing").until(&["worker_not_found"]);
 }
 
 #[test]
 fn the_gateways_own_page_shows_the_document() {
     let Some(chromium) = chromium() else { return };
     let [guarded, open] = [true, false].map(|guarded| Gateway::start(&Page::start(""), guarded));
-    let reference = shown(&chromium, &format!("http://{}/api", open.address()));
-    for expected in
-        ["id=\"read_transcript\"", "id=\"schema-WorkerView\"", "Send POST", "<code>worker_not_found</code>"]
-    {
-        assert!(reference.contains(expected), "{expected}: {reference}");
-    }
-    let asks = shown(&chromium, &format!("http://{}/api", guarded.address()));
-    assert!(asks.contains("asks for its access token") && !asks.contains("read_transcript"), "{asks}");
+    let mut reference = Tab::open(&chromium, &format!("http://{}/api", open.address()));
+    reference.until(&["id=\"schema-WorkerView\"", "<code>worker_not_found</code>"]);
+    // The body is there already: an example.
+    reference.evaluate(
+        r#"(() => {
+            const form = document.querySelector('#create_worker form');
+            form.querySelector("input").value = "embedded";
+            form.requestSubmit();
+        })()"#,
+    );
+    reference.until(&["201 Created"]);
+    assert_eq!(open.workers(), 2);
+
+    let mut asks = Tab::open(&chromium, &format!("http://{}/api", guarded.address()));
+    let page = asks.until(&["asks for its access token"]);
+    assert!(!page.contains("read_transcript"), "{page}");
+    let token = format!(
+        r#"(() => {{
+            document.getElementById("token").value = "{TOKEN}";
+            document.getElementById("access").requestSubmit();
+        }})()"#
+    );
+    asks.evaluate(&token);
+    asks.until(&["id=\"read_transcript\""]);
 }
 
 /// The real server, with one worker, which is a shell.
