@@ -75,6 +75,19 @@ fn schedules_reach_every_corner_and_repeat_themselves() {
 }
 
 #[test]
+fn a_viewer_lags_behind_a_place_that_the_feed_begins_anew_at() {
+    World::run(&[
+        Step::Ail(3, Ailment::AfterTheSnapshot),
+        Step::Come(3),
+        Step::Flow(6, 0),
+        Step::Flow(11, 0),
+        Step::Publish(3),
+        Step::Flow(4, 0),
+        Step::Publish(1),
+    ]);
+}
+
+#[test]
 fn a_runtime_that_cannot_serve_a_stream_yet_has_not_lost_its_place() {
     World::run(&[
         Step::Come(0),
