@@ -48,8 +48,8 @@ pub struct Feed {
     limits: FeedLimits,
     ring: VecDeque<Item>,
     /// The number of the newest frame in the ring with each cursor, so that the search for one takes as long in a full
-    /// ring as in an empty one: a replay asks after each of its frames.
-    numbers: Index,
+    /// ring as in an empty one: a replay asks after each of its frames. `None` where nothing is searched for.
+    numbers: Option<Index>,
     /// The number of the ring's first frame.
     first: u64,
     bytes: usize,
@@ -108,8 +108,13 @@ impl FeedPosition {
 impl Feed {
     /// A feed that has nothing yet.
     pub fn new(limits: FeedLimits) -> Self {
-        let (ring, numbers) = Default::default();
+        let (ring, numbers) = (VecDeque::new(), Some(Index::default()));
         Self { limits, ring, numbers, first: 0, bytes: 0, snapshot: None, newest: None }
+    }
+
+    /// The same for a replay: it is read from its beginning, and not [joined](Feed::join) anywhere else.
+    pub(crate) fn of_replay(limits: FeedLimits) -> Self {
+        Self { numbers: None, ..Self::new(limits) }
     }
 
     /// Takes the next frame.
@@ -119,7 +124,8 @@ impl Feed {
         }
         if let Some(cursor) = item.upstream_cursor() {
             self.newest = Some(cursor.clone());
-            self.numbers.insert(cursor, self.end());
+            let number = self.first + self.ring.len() as u64;
+            self.numbers.iter_mut().for_each(|numbers| numbers.insert(cursor, number));
         }
         self.bytes += item.text().len();
         self.ring.push_back(item);
@@ -130,7 +136,7 @@ impl Feed {
             let Some(oldest) = self.ring.pop_front() else { break };
             self.bytes -= oldest.text().len();
             if let Some(cursor) = oldest.upstream_cursor() {
-                self.numbers.remove(cursor, self.first);
+                self.numbers.iter_mut().for_each(|numbers| numbers.remove(cursor, self.first));
             }
             self.first += 1;
         }
@@ -170,7 +176,7 @@ impl Feed {
         match cursor {
             None if retained => ready(after_snapshot, Some(snapshot.clone())),
             None => Join::NeedsSnapshot,
-            Some(cursor) => match self.numbers.get(cursor) {
+            Some(cursor) => match self.numbers.as_ref().and_then(|numbers| numbers.get(cursor)) {
                 Some(number) => ready(number + 1, None),
                 None if retained && snapshot.upstream_cursor() == Some(cursor) => ready(after_snapshot, None),
                 None if is_newest(Some(cursor)) => ready(self.first, None),

@@ -29,9 +29,6 @@ pub const RESYNCHRONIZED: &str = "resynchronized";
 /// How the text of an event begins.
 const BEFORE_CURSOR: &str = r#"{"kind":"event","envelope":{"cursor":""#;
 
-/// Where the cursor stands in it.
-const CURSOR_AT: usize = BEFORE_CURSOR.len();
-
 /// A frame for viewers: encoded once, however many it goes to. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Item(Arc<Encoded>);
@@ -98,12 +95,14 @@ pub struct Encoder {
     worker: WorkerRef,
     policy: Arc<dyn Policy>,
     max_event: usize,
+    /// Where the beginning of an event is put together.
+    scratch: String,
 }
 
 impl Encoder {
     /// An encoder for one worker's frames.
     pub fn new(key: &CursorKey, worker: WorkerRef, policy: Arc<dyn Policy>, max_event: usize) -> Self {
-        Self { sealer: Sealer::new(key, worker.clone()), worker, policy, max_event }
+        Self { sealer: Sealer::new(key, worker.clone()), worker, policy, max_event, scratch: String::new() }
     }
 
     /// The runtime's own cursor that a viewer's cursor contains.
@@ -141,39 +140,55 @@ impl Encoder {
 
     fn envelope(&mut self, observed: Observed, kind: impl Fn(UpstreamCursor) -> ItemKind) -> Item {
         let Observed { upstream_cursor, event_id, payload } = observed;
-        let cursor = self.sealer.seal(&upstream_cursor);
-        // A text has a JSON form, whatever it holds.
-        let event_id = serde_json::to_string(&event_id).unwrap_or_default();
-        let mut text =
-            Vec::with_capacity(payload.len().min(self.max_event) + cursor.len() + event_id.len() + 400);
+        let Self { sealer, worker, policy, max_event, scratch: text } = self;
+        text.clear();
+        text.push_str(BEFORE_CURSOR);
+        sealer.seal_into(&upstream_cursor, text);
+        let cursor = BEFORE_CURSOR.len()..text.len();
         // Both ids and the cursor are made of characters that JSON has no need to escape.
-        for part in [
-            BEFORE_CURSOR,
-            &cursor,
-            r#"","event_id":"#,
-            &event_id,
-            r#","runtime_id":""#,
-            self.worker.runtime_id.as_str(),
-            r#"","worker_id":""#,
-            self.worker.worker_id.as_str(),
-            r#"","payload":"#,
-        ] {
-            text.extend_from_slice(part.as_bytes());
-        }
-        if payload.len() > self.max_event {
-            let bytes = payload.len();
-            text.extend(
-                format!(r#"{{"event":"sekisho.event_too_large","data":{{"bytes":{bytes}}}}}"#).bytes(),
-            );
-        } else {
-            let payload = self.policy.redact_event(&self.worker, payload);
-            // White space between tokens: within a string, a line break is always escaped.
-            let in_one_line = |byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
-            text.extend(payload.iter().map(in_one_line));
-        }
-        text.extend_from_slice(b"}}");
-        let at = CURSOR_AT..CURSOR_AT + cursor.len();
-        Item(Arc::new(Encoded { kind: kind(upstream_cursor), cursor: at, text: text.into() }))
+        text.push_str(r#"","event_id":"#);
+        push_json(text, &event_id);
+        text.push_str(r#","runtime_id":""#);
+        text.push_str(worker.runtime_id.as_str());
+        text.push_str(r#"","worker_id":""#);
+        text.push_str(worker.worker_id.as_str());
+        text.push_str(r#"","payload":"#);
+        let text = match payload.len() > *max_event {
+            true => {
+                let bytes = payload.len();
+                let payload = format!(r#"{{"event":"sekisho.event_too_large","data":{{"bytes":{bytes}}}}}"#);
+                in_one_piece(text, payload.as_bytes())
+            }
+            false => in_one_piece(text, &policy.redact_event(worker, payload)),
+        };
+        Item(Arc::new(Encoded { kind: kind(upstream_cursor), cursor, text }))
+    }
+}
+
+/// What comes before a payload, the payload in one line, and what comes after it.
+fn in_one_piece(head: &str, payload: &[u8]) -> Bytes {
+    const TAIL: &[u8] = b"}}";
+    let mut text = Vec::with_capacity(head.len() + payload.len() + TAIL.len());
+    text.extend_from_slice(head.as_bytes());
+    if payload.contains(&b'\n') || payload.contains(&b'\r') {
+        // White space between tokens: within a string, a line break is always escaped.
+        text.extend(payload.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+    } else {
+        text.extend_from_slice(payload);
+    }
+    text.extend_from_slice(TAIL);
+    text.into()
+}
+
+/// A text as JSON has it. Ids of events have nothing to escape as a rule.
+fn push_json(json: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        // A text has a JSON form, whatever it holds.
+        json.push_str(&serde_json::to_string(text).unwrap_or_default());
     }
 }
 

@@ -109,7 +109,7 @@ impl SharedStream {
     pub fn replay(now: Instant, context: &StreamContext, order: ReplayOrder, generation: u64) -> Self {
         let running = order.begin();
         let stream = Self::new(now, context, order.worker().clone(), generation);
-        let feed = Feed::new(context.replay_limits());
+        let feed = Feed::of_replay(context.replay_limits());
         let replay = Some(Replay { order, running, silent_since: None });
         Self { unviewed_since: None, feed, replay, ..stream }
     }
