@@ -96,8 +96,7 @@ pub use asset::Asset;
 pub use exchange::{Exchange, KEY_NOT_HONOURED, Now};
 pub use limits::{BODY_TIMEOUT, HEAD_TIMEOUT, MAX_REQUEST_HEAD, WRITE_TIMEOUT};
 pub use observation::{
-    ClientAddress, Form, Observation, SUBPROTOCOL, StreamRequest, event_stream, server_sent_event,
-    switching_protocols,
+    ClientAddress, Form, Observation, SUBPROTOCOL, StreamRequest, event_stream, switching_protocols,
 };
 pub use problem::problem;
 pub use request::{Action, AllWorkers, Route};

@@ -127,14 +127,14 @@ impl Feed {
             let number = self.first + self.ring.len() as u64;
             self.numbers.iter_mut().for_each(|numbers| numbers.insert(cursor, number));
         }
-        self.bytes += item.text().len();
+        self.bytes += item.event().len();
         self.ring.push_back(item);
         // The newest frame stays in any case: without it, a viewer that keeps up would have lagged.
         while self.ring.len() > 1
             && (self.ring.len() > self.limits.max_frames || self.bytes > self.limits.max_bytes)
         {
             let Some(oldest) = self.ring.pop_front() else { break };
-            self.bytes -= oldest.text().len();
+            self.bytes -= oldest.event().len();
             if let Some(cursor) = oldest.upstream_cursor() {
                 self.numbers.iter_mut().for_each(|numbers| numbers.remove(cursor, self.first));
             }
@@ -162,7 +162,7 @@ impl Feed {
         let frames =
             usize::try_from(self.end().saturating_sub(number)).unwrap_or(usize::MAX).min(self.ring.len());
         let newest = self.ring.iter().rev().take(frames.min(count));
-        (frames, newest.map(|item| item.text().len()).sum())
+        (frames, newest.map(|item| item.event().len()).sum())
     }
 
     /// Lets a viewer in, after `cursor` or, without one, with a snapshot.

@@ -1,8 +1,8 @@
 //! One stream per worker, however many viewers there are, on however many loops, and one for each place that viewers want
 //! a replay from.
 //!
-//! The worker's name says which loop has its [streams](SharedStream). Each loop with viewers of one has a
-//! [replica](Replica) of the feed: it begins with a copy, and gets one message for each frame. The frames are shared.
+//! The worker's name says which loop has its [streams](SharedStream). Viewers on that loop read the stream's own feed. Each
+//! other loop with viewers of it has a copy, and gets one message for each frame. The frames are shared.
 
 use std::cell::{Cell, OnceCell, Ref, RefCell};
 use std::collections::BTreeMap;
@@ -75,6 +75,8 @@ struct Subscription {
 
 /// The streams and replicas of one loop.
 pub(crate) struct Hub {
+    /// Of the loop.
+    number: usize,
     upstreams: Rc<Upstreams>,
     context: Arc<StreamContext>,
     /// How each loop is asked.
@@ -94,7 +96,10 @@ struct Stream {
 
 /// A stream's feed on a loop that has viewers of it.
 pub(crate) struct Replica {
+    /// The copy of the feed, and whether it has ended.
     state: RefCell<FeedReplica>,
+    /// The stream itself, where this loop has it.
+    stream: OnceCell<Rc<Stream>>,
     changed: Notify,
     /// Has the stream looked at, once there is one.
     wake: OnceCell<Arc<Notify>>,
@@ -105,7 +110,10 @@ pub(crate) struct Replica {
 impl Replica {
     /// The feed as it is.
     pub(crate) fn feed(&self) -> Ref<'_, Feed> {
-        Ref::map(self.state.borrow(), FeedReplica::feed)
+        match self.stream.get() {
+            Some(stream) => Ref::map(stream.shared.borrow(), SharedStream::feed),
+            None => Ref::map(self.state.borrow(), FeedReplica::feed),
+        }
     }
 
     /// Says when the feed has changed or ended.
@@ -134,12 +142,13 @@ impl Drop for Replica {
 
 impl Hub {
     pub(crate) fn new(
+        number: usize,
         upstreams: Rc<Upstreams>,
         context: Arc<StreamContext>,
         loops: Arc<[mpsc::Sender<Subscribe>]>,
     ) -> Self {
         let (streams, replicas) = Default::default();
-        Self { upstreams, context, loops, streams, replicas, generations: Cell::new(0) }
+        Self { number, upstreams, context, loops, streams, replicas, generations: Cell::new(0) }
     }
 
     pub(crate) fn context(&self) -> &Arc<StreamContext> {
@@ -167,24 +176,63 @@ impl Hub {
     fn begin(self: &Rc<Self>, source: Source) -> Rc<Replica> {
         let (viewed, unviewed) = oneshot::channel();
         let state = FeedReplica::new(self.context.limits()).into();
-        let (changed, wake) = (Notify::new(), OnceCell::new());
-        let replica = Rc::new(Replica { state, changed, wake, _viewed: viewed });
+        let (changed, stream, wake) = (Notify::new(), OnceCell::new(), OnceCell::new());
+        let replica = Rc::new(Replica { state, stream, changed, wake, _viewed: viewed });
         let mut replicas = self.replicas.borrow_mut();
         replicas.retain(|_, replica| replica.strong_count() > 0);
         replicas.insert(source.key(), Rc::downgrade(&replica));
         let (hub, weak) = (self.clone(), Rc::downgrade(&replica));
         spawn_local(async move {
+            let viewing = async {
+                match hub.owner(source.worker()) {
+                    owner if owner == hub.number => hub.share(source, &weak).await,
+                    owner => hub.copy(owner, &source, &weak).await,
+                }
+            };
             tokio::select! {
-                () = hub.copy(&source, &weak) => {}
+                () = viewing => {}
                 _ = unviewed => {}
             }
         });
         replica
     }
 
-    /// Keeps a replica as the stream's feed is, until the stream has ended.
-    async fn copy(&self, source: &Source, replica: &Weak<Replica>) {
-        while let Some(mut subscription) = self.subscribe(source).await {
+    /// Which loop has the streams of a worker.
+    fn owner(&self, worker: &WorkerRef) -> usize {
+        let mut hasher = DefaultHasher::new();
+        worker.hash(&mut hasher);
+        hasher.finish() as usize % self.loops.len()
+    }
+
+    /// Tells a replica what is new in a stream that this loop has, until that has ended.
+    async fn share(self: &Rc<Self>, source: Source, replica: &Weak<Replica>) {
+        let (stream, mut updates) = self.view(source);
+        if let Some(replica) = replica.upgrade() {
+            replica.wake.get_or_init(|| stream.wake.clone());
+            replica.stream.get_or_init(|| stream.clone());
+        }
+        drop(stream);
+        let mut update = None;
+        while !has_ended(replica, |state| {
+            if let Some(FeedUpdate::Ended(error)) = update.take() {
+                state.apply(FeedUpdate::Ended(error));
+            }
+        }) {
+            update = match updates.recv().await {
+                Ok(update) => Some(update),
+                // The feed has it all the same.
+                Err(broadcast::error::RecvError::Lagged(_)) => None,
+                Err(broadcast::error::RecvError::Closed) => {
+                    has_ended(replica, FeedReplica::disconnect);
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Keeps a replica as the feed of another loop's stream is, until the stream has ended.
+    async fn copy(&self, owner: usize, source: &Source, replica: &Weak<Replica>) {
+        while let Some(mut subscription) = self.subscribe(owner, source).await {
             if let Some(replica) = replica.upgrade() {
                 replica.wake.get_or_init(|| subscription.wake);
             }
@@ -210,12 +258,9 @@ impl Hub {
     }
 
     /// Asks the loop that has a stream; `None` where that loop is gone.
-    async fn subscribe(&self, source: &Source) -> Option<Subscription> {
-        let mut hasher = DefaultHasher::new();
-        source.worker().hash(&mut hasher);
-        let owner = &self.loops[hasher.finish() as usize % self.loops.len()];
+    async fn subscribe(&self, owner: usize, source: &Source) -> Option<Subscription> {
         let (reply, subscribed) = oneshot::channel();
-        owner.send(Subscribe { source: source.clone(), reply }).await.ok()?;
+        self.loops[owner].send(Subscribe { source: source.clone(), reply }).await.ok()?;
         subscribed.await.ok()
     }
 
@@ -228,13 +273,19 @@ impl Hub {
     }
 
     fn subscription(self: &Rc<Self>, source: Source) -> Subscription {
+        let (stream, updates) = self.view(source);
+        let copy = stream.shared.borrow().copy();
+        Subscription { copy, updates, wake: stream.wake.clone() }
+    }
+
+    /// A stream for a replica, and what comes in it.
+    fn view(self: &Rc<Self>, source: Source) -> (Rc<Stream>, broadcast::Receiver<FeedUpdate>) {
         let known = self.streams.borrow().get(&source.key()).cloned();
         let stream = known.unwrap_or_else(|| self.open(source));
         let updates = stream.updates.subscribe();
-        let mut shared = stream.shared.borrow_mut();
-        shared.handle(Instant::now(), SharedStreamInput::Viewed);
+        stream.shared.borrow_mut().handle(Instant::now(), SharedStreamInput::Viewed);
         stream.wake.notify_one();
-        Subscription { copy: shared.copy(), updates, wake: stream.wake.clone() }
+        (stream, updates)
     }
 
     fn open(self: &Rc<Self>, source: Source) -> Rc<Stream> {

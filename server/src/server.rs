@@ -209,7 +209,7 @@ impl Shared {
             let changes = self.changes.subscribe();
             let transports = transports(self.embedded, &self.remotes, &self.locals);
             let upstreams = Rc::new(Upstreams::new(number, self.registry, transports, self.changes));
-            let hub = Rc::new(Hub::new(upstreams.clone(), self.streams, self.subscribe));
+            let hub = Rc::new(Hub::new(number, upstreams.clone(), self.streams, self.subscribe));
             ready();
             let learning = upstreams.clone();
             spawn_local(async move { learning.apply_changes(changes).await });

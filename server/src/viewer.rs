@@ -1,6 +1,7 @@
 //! The loop around a viewer's session, whatever carries its frames.
 
 mod events;
+mod gathered;
 mod websocket;
 
 use std::future::pending;

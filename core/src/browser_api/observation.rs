@@ -169,16 +169,6 @@ pub fn event_stream() -> Response<()> {
     response
 }
 
-/// A frame as a server-sent event (HTML, 9.2.6): its cursor is the event's id.
-pub fn server_sent_event(item: &crate::feed::Item) -> Bytes {
-    let mut event = Vec::with_capacity(item.text().len() + 400);
-    if let Some(cursor) = item.cursor() {
-        event.extend([b"id: ", cursor.as_bytes(), b"\n"].concat());
-    }
-    event.extend([b"data: ", item.text().as_ref(), b"\n\n"].concat());
-    event.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,7 +273,7 @@ mod tests {
 
     #[test]
     fn events_are_one_line_of_data() {
-        let event = server_sent_event(&crate::feed::caught_up());
+        let event = crate::feed::caught_up().event().clone();
         let event = std::str::from_utf8(&event).unwrap();
         assert!(event.starts_with("data: {\"kind\":\"diagnostic\"") && event.ends_with("}\n\n"), "{event}");
         assert_eq!(event.matches('\n').count(), 2);

@@ -26,6 +26,12 @@ pub const UPSTREAM_RESUMED: &str = "upstream_resumed";
 /// The code of the notice that what lies between here and the snapshot that follows is lost.
 pub const RESYNCHRONIZED: &str = "resynchronized";
 
+/// What stands around the id and the data of a server-sent event (HTML, 9.2.6).
+const BEFORE_ID: &str = "id: ";
+const BETWEEN_ID_AND_DATA: &str = "\ndata: ";
+const BEFORE_DATA: &str = "data: ";
+const AFTER_DATA: &str = "\n\n";
+
 /// How the text of an event begins.
 const BEFORE_CURSOR: &str = r#"{"kind":"event","envelope":{"cursor":""#;
 
@@ -36,9 +42,11 @@ pub struct Item(Arc<Encoded>);
 #[derive(Debug)]
 struct Encoded {
     kind: ItemKind,
-    /// Where in the text the sealed cursor stands; nowhere where the frame has none.
-    cursor: Range<usize>,
+    /// The server-sent event, of which the text is a part.
+    event: Bytes,
     text: Bytes,
+    /// Where in the event the sealed cursor stands; nowhere where the frame has none.
+    cursor: Range<usize>,
 }
 
 #[derive(PartialEq, Eq, Debug)]
@@ -59,9 +67,14 @@ impl Item {
         &self.0.text
     }
 
+    /// The same as an event of `text/event-stream`, with the cursor as its id. What an item takes in memory.
+    pub fn event(&self) -> &Bytes {
+        &self.0.event
+    }
+
     /// The cursor that a viewer may come back with, where the frame has one.
     pub fn cursor(&self) -> Option<&str> {
-        let cursor = self.0.text.get(self.0.cursor.clone())?;
+        let cursor = self.0.event.get(self.0.cursor.clone())?;
         std::str::from_utf8(cursor).ok().filter(|cursor| !cursor.is_empty())
     }
 
@@ -142,9 +155,13 @@ impl Encoder {
         let Observed { upstream_cursor, event_id, payload } = observed;
         let Self { sealer, worker, policy, max_event, scratch: text } = self;
         text.clear();
-        text.push_str(BEFORE_CURSOR);
+        text.push_str(BEFORE_ID);
         sealer.seal_into(&upstream_cursor, text);
-        let cursor = BEFORE_CURSOR.len()..text.len();
+        let cursor = BEFORE_ID.len()..text.len();
+        text.push_str(BETWEEN_ID_AND_DATA);
+        let begins = text.len();
+        text.push_str(BEFORE_CURSOR);
+        text.extend_from_within(cursor.clone());
         // Both ids and the cursor are made of characters that JSON has no need to escape.
         text.push_str(r#"","event_id":"#);
         push_json(text, &event_id);
@@ -153,7 +170,7 @@ impl Encoder {
         text.push_str(r#"","worker_id":""#);
         text.push_str(worker.worker_id.as_str());
         text.push_str(r#"","payload":"#);
-        let text = match payload.len() > *max_event {
+        let event = match payload.len() > *max_event {
             true => {
                 let bytes = payload.len();
                 let payload = format!(r#"{{"event":"sekisho.event_too_large","data":{{"bytes":{bytes}}}}}"#);
@@ -161,13 +178,14 @@ impl Encoder {
             }
             false => in_one_piece(text, &policy.redact_event(worker, payload)),
         };
-        Item(Arc::new(Encoded { kind: kind(upstream_cursor), cursor, text }))
+        let text = event.slice(begins..event.len() - AFTER_DATA.len());
+        Item(Arc::new(Encoded { kind: kind(upstream_cursor), event, text, cursor }))
     }
 }
 
 /// What comes before a payload, the payload in one line, and what comes after it.
 fn in_one_piece(head: &str, payload: &[u8]) -> Bytes {
-    const TAIL: &[u8] = b"}}";
+    const TAIL: &[u8] = b"}}\n\n";
     let mut text = Vec::with_capacity(head.len() + payload.len() + TAIL.len());
     text.extend_from_slice(head.as_bytes());
     if payload.contains(&b'\n') || payload.contains(&b'\r') {
@@ -200,7 +218,9 @@ impl fmt::Debug for Encoder {
 
 fn diagnostic_frame(kind: ItemKind, diagnostic: Diagnostic) -> Item {
     let text = diagnostic_text(&diagnostic);
-    Item(Arc::new(Encoded { kind, cursor: 0..0, text }))
+    let event = Bytes::from([BEFORE_DATA.as_bytes(), &text, AFTER_DATA.as_bytes()].concat());
+    let text = event.slice(BEFORE_DATA.len()..event.len() - AFTER_DATA.len());
+    Item(Arc::new(Encoded { kind, event, text, cursor: 0..0 }))
 }
 
 fn notice(diagnostic: Diagnostic) -> Item {

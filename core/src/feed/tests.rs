@@ -189,7 +189,7 @@ fn the_ring_is_bounded_by_bytes_too() {
         feed.apply(event(&format!("c{number}")));
         assert!(feed.retained().1 <= 1000);
     }
-    assert_eq!(feed.retained().1, feed.ring.iter().map(|item| item.text().len()).sum::<usize>());
+    assert_eq!(feed.retained().1, feed.ring.iter().map(|item| item.event().len()).sum::<usize>());
 }
 
 #[test]

@@ -29,11 +29,10 @@ pub const MAX_VIEWER_MESSAGE: usize = 4 << 10;
 pub const VIEWER_READ_BUFFER: usize = 512;
 
 /// How many bytes of small frames are gathered before they are written.
-pub const GATHER: usize = 4 << 10;
+pub const GATHER: usize = 16 << 10;
 
-/// The largest piece of a message that is written at once, in bytes; a longer message is fragmented (RFC 6455, 5.4), as
-/// WebSocket libraries keep a buffer of the largest size that they once needed, for each viewer.
-pub const FRAGMENT: usize = 8 << 10;
+/// How much a WebSocket library may keep to be written, in bytes: nothing but pings, pongs and a close.
+pub const CONTROL_BUFFER: usize = 512;
 
 /// How many server-sent events may wait for a client that reads slowly.
 pub const EVENTS_AHEAD: usize = 4;

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::browser_api::{event_stream, server_sent_event};
+use sekisho_core::browser_api::event_stream;
 use sekisho_core::error::Error;
 use sekisho_core::viewer::{CLOSE_TIMEOUT, Closing, EVENTS_AHEAD, FIRST_FRAME_TIMEOUT, ViewerInput};
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ pub(super) async fn begin(mut viewer: Viewer) -> Result<Response<ReplyBody>, Err
         let closing = show(&mut viewer, first, &events).await;
         if let Some(closing) = closing {
             // The client may be gone by now.
-            let _ = timeout(CLOSE_TIMEOUT, events.send(server_sent_event(&closing.frame()))).await;
+            let _ = timeout(CLOSE_TIMEOUT, events.send(closing.frame().event().clone())).await;
         }
         drop(carrying);
     });
@@ -56,7 +56,7 @@ async fn show(viewer: &mut Viewer, mut first: Option<Step>, events: &mpsc::Sende
             },
         };
         match step {
-            Step::Frame(item) => events.send(server_sent_event(&item)).await.ok()?,
+            Step::Frame(item) => events.send(item.event().clone()).await.ok()?,
             Step::Ping => {
                 events.send(COMMENT).await.ok()?;
                 viewer.handle(ViewerInput::Pong);

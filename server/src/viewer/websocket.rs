@@ -5,35 +5,36 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::request::Parts;
+use http::request;
 use http::{HeaderValue, Response, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use sekisho_core::browser_api::switching_protocols;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::viewer::{
-    CLOSE_TIMEOUT, Closing, FRAGMENT, GATHER, MAX_VIEWER_MESSAGE, VIEWER_READ_BUFFER, ViewerInput,
+    CLOSE_TIMEOUT, CONTROL_BUFFER, Closing, MAX_VIEWER_MESSAGE, VIEWER_READ_BUFFER, ViewerInput,
 };
+use sekisho_listener::Connection;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
+use super::gathered::Gathered;
 use super::{Step, Viewer};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::reply_body::ReplyBody;
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type Socket = WebSocketStream<Connection>;
 
 /// Accepts the handshake, and shows the stream, or why there is none, once the connection is a WebSocket.
 pub(super) fn accept(
     gateway: &Rc<Gateway>,
-    head: &Parts,
+    head: &request::Parts,
     viewer: Result<Viewer, Error>,
     upgrade: OnUpgrade,
 ) -> Result<Response<ReplyBody>, Error> {
@@ -51,13 +52,16 @@ pub(super) fn accept(
 
 async fn serve(drain: &Drain, viewer: Result<Viewer, Error>, upgraded: Upgraded) {
     let _carrying = drain.carrying();
+    // What the event loop has given to HTTP. It is written to directly.
+    let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Connection>>() else { return };
     let config = WebSocketConfig::default()
         .read_buffer_size(VIEWER_READ_BUFFER)
-        .write_buffer_size(GATHER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(CONTROL_BUFFER)
         .max_message_size(Some(MAX_VIEWER_MESSAGE))
         .max_frame_size(Some(MAX_VIEWER_MESSAGE));
-    let mut socket =
-        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let (connection, read) = (io.into_inner(), read_buf.to_vec());
+    let mut socket = WebSocketStream::from_partially_read(connection, read, Role::Server, Some(config)).await;
     let closing = match viewer {
         Ok(mut viewer) => show(drain, &mut viewer, &mut socket).await,
         Err(error) => Some(error.into()),
@@ -118,39 +122,28 @@ async fn write_all(
     step: Step,
     socket: &mut Socket,
 ) -> tungstenite::Result<Option<Option<Closing>>> {
-    let (mut next, mut gathered) = (Some(step), 0);
+    let mut gathered = Gathered::default();
+    let mut next = Some(step);
     while let Some(step) = next {
         match step {
-            Step::Frame(item) => gathered += write(socket, item.text()).await?,
-            Step::Ping => socket.feed(Message::Ping(Bytes::new())).await?,
-            Step::End(closing) => return Ok(Some(closing)),
+            Step::Frame(item) => gathered.push(item.text().clone()),
+            Step::Ping => {
+                gathered.write(socket).await?;
+                socket.feed(Message::Ping(Bytes::new())).await?;
+            }
+            Step::End(closing) => {
+                gathered.write(socket).await?;
+                return Ok(Some(closing));
+            }
         }
-        // What the socket does not take waits in a buffer, which stays small.
-        if gathered >= GATHER {
-            socket.flush().await?;
-            gathered = 0;
+        if gathered.is_full() {
+            gathered.write(socket).await?;
         }
         next = viewer.written();
     }
+    gathered.write(socket).await?;
     socket.flush().await?;
     Ok(None)
-}
-
-/// Writes one message, and says how much of it still waits to be flushed, in bytes.
-async fn write(socket: &mut Socket, json: &Bytes) -> tungstenite::Result<usize> {
-    if json.len() <= FRAGMENT {
-        socket.feed(Message::Text(text(json))).await?;
-        return Ok(json.len());
-    }
-    let mut kind = Data::Text;
-    let mut rest = json.clone();
-    while !rest.is_empty() {
-        let piece = rest.split_to(rest.len().min(FRAGMENT));
-        let frame = Frame::message(piece, OpCode::Data(kind), rest.is_empty());
-        socket.send(Message::Frame(frame)).await?;
-        kind = Data::Continue;
-    }
-    Ok(0)
 }
 
 /// Writes the last frame, closes, and waits for the viewer to have read it.
@@ -159,14 +152,9 @@ async fn close(socket: &mut Socket, closing: &Closing) {
         code: CloseCode::from(closing.close_code()),
         reason: Utf8Bytes::from_static(closing.reason()),
     };
-    if socket.send(Message::Text(text(closing.frame().text()))).await.is_ok()
-        && socket.close(Some(frame)).await.is_ok()
-    {
+    let mut last = Gathered::default();
+    last.push(closing.frame().text().clone());
+    if last.write(socket).await.is_ok() && socket.close(Some(frame)).await.is_ok() {
         while let Some(Ok(_)) = socket.next().await {}
     }
-}
-
-fn text(json: &Bytes) -> Utf8Bytes {
-    // Frames are JSON, which is UTF-8.
-    Utf8Bytes::try_from(json.clone()).unwrap_or_default()
 }
