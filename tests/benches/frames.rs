@@ -1,5 +1,5 @@
 //! What a delivered frame costs in CPU, against nginx's proxying of WebSockets and against a runtime that its viewers
-//! are on themselves; how long a frame takes to all viewers; and what a viewer to whom nothing happens has in memory.
+//! are on themselves; how long a frame takes to all viewers; and what a viewer has in memory.
 //!
 //! The contestants take turns in every round, so that whatever else the machine does meets all of them alike; a
 //! ratio is that of one round, and what is held to the bar is the middle of all rounds. Each round has a worker of its
@@ -104,7 +104,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             rounds.iter().map(|round| of(&round[index]) / to(&round[other])).collect()
         };
         if nginx.is_some() {
-            bars.hold("CPU, sekisho / nginx", &ratios(|round| round.cpu, 1, |round| round.cpu, 2), 0.75);
+            bars.hold("CPU, sekisho / nginx", &ratios(|round| round.cpu, 1, |round| round.cpu, 2), 0.72);
         }
         for (name, figures) in [
             ("CPU, sekisho / runtime, when direct", ratios(|round| round.cpu, 1, |round| round.runtime, 0)),
@@ -114,7 +114,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             println!("{name:<44} {:>8.2}", median(figures));
         }
     }
-    bars.hold("an idle viewer in memory, KiB", &[idle_viewer(runtime)?], 10.0);
+    let (idle, streaming) = in_memory(&publisher)?;
+    bars.hold("an idle viewer in memory, KiB", &[idle], 10.0);
+    bars.hold("a streaming viewer in memory, KiB", &[streaming], 10.0);
     Ok(bars.verdict())
 }
 
@@ -146,15 +148,21 @@ impl Contestant {
     }
 }
 
-/// How much more a gateway has in memory for each of many viewers than with a single one, in KiB.
-fn idle_viewer(runtime: SocketAddr) -> Result<f64, Box<dyn Error>> {
+/// How much more a gateway has in memory for each of many viewers than with a single one, in KiB: before anything has
+/// happened, and after frames.
+fn in_memory(publisher: &Publisher) -> Result<(f64, f64), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
-    let gateway = gateway::start(directory.path(), &gateway::remote("rt", runtime))?;
+    let gateway = gateway::start(directory.path(), &gateway::remote("rt", publisher.address()))?;
     let path = "/api/runtimes/rt/workers/idle/events/ws";
     let _first = Audience::gather(gateway.address(), path, 1, 2)?;
     let before = memory(gateway.id())?;
-    let _others = Audience::gather(gateway.address(), path, IDLE, 2)?;
-    Ok((memory(gateway.id())? - before) / IDLE as f64)
+    let mut others = Audience::gather(gateway.address(), path, IDLE, 2)?;
+    let idle = memory(gateway.id())? - before;
+    let published = publisher.publish("idle", WARM_UP, EVERY);
+    others.watch(WARM_UP)?;
+    published.recv()??;
+    let streaming = memory(gateway.id())? - before;
+    Ok((idle / IDLE as f64, streaming / IDLE as f64))
 }
 
 /// A viewer straight on the runtime has both of its ends in this process.

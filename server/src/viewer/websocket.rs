@@ -75,10 +75,11 @@ async fn serve(drain: &Drain, viewer: Result<Viewer, Error>, upgraded: Upgraded)
 async fn show(drain: &Drain, viewer: &mut Viewer, socket: &mut Socket) -> Option<Closing> {
     let mut draining = pin!(drain.begins());
     let mut drains = false;
+    let mut gathered = Gathered::default();
     loop {
         let input = tokio::select! {
             step = viewer.next() => {
-                match write_all(viewer, step, socket).await.ok()? {
+                match write_all(viewer, step, socket, &mut gathered).await.ok()? {
                     Some(end) => return end,
                     None => continue,
                 }
@@ -121,8 +122,8 @@ async fn write_all(
     viewer: &mut Viewer,
     step: Step,
     socket: &mut Socket,
+    gathered: &mut Gathered,
 ) -> tungstenite::Result<Option<Option<Closing>>> {
-    let mut gathered = Gathered::default();
     let mut next = Some(step);
     while let Some(step) = next {
         match step {
