@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sekisho_tests::upstream::runtime_summary;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -151,12 +152,25 @@ async fn accept(listener: TcpListener, streams: Streams) -> io::Result<Infallibl
     }
 }
 
-async fn serve(stream: TcpStream, streams: Streams) -> io::Result<()> {
-    let mut buffer = [0; MAX_HEAD];
+/// The length of a request's head, once it is there.
+async fn read_head(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while !buffer[..filled].ends_with(b"\r\n\r\n") {
         stream.readable().await?;
-        filled += read(&stream, &mut buffer[filled..])?.unwrap_or(0);
+        filled += read(stream, &mut buffer[filled..])?.unwrap_or(0);
+    }
+    Ok(filled)
+}
+
+async fn serve(stream: TcpStream, streams: Streams) -> io::Result<()> {
+    let mut buffer = [0; MAX_HEAD];
+    let mut filled = read_head(&stream, &mut buffer).await?;
+    // A gateway asks who is there before it opens a stream.
+    while buffer.starts_with(b"GET /v1/runtime ") {
+        let body = runtime_summary("rt");
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+        send(&stream, [head, body].concat().as_bytes())?;
+        filled = read_head(&stream, &mut buffer).await?;
     }
     let head = String::from_utf8_lossy(&buffer[..filled]);
     let (worker, key) = understand(&head).ok_or(ErrorKind::InvalidData)?;

@@ -97,7 +97,8 @@ fn has(frame: &[u8], text: &str) -> bool {
 }
 
 fn lines() -> f64 {
-    let command = ["sh", "-c", &format!("read start; yes 'a line of output' | head -n {COUNT}")].map(str::to_owned);
+    let command =
+        ["sh", "-c", &format!("read start; yes 'a line of output' | head -n {COUNT}")].map(str::to_owned);
     let program = Program { command: command.into(), ..Program::default() };
     cost(ProfileKind::Lines(program), "go", r#""kind":"ended""#)
 }
