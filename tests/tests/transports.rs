@@ -1,6 +1,8 @@
 //! The same scenarios over both transports, which must come to the same decisions by the same steps.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+#[path = "transports/gateway.rs"]
+mod gateway;
 #[path = "transports/in_process.rs"]
 mod in_process;
 #[path = "transports/misdirected.rs"]
@@ -81,10 +83,32 @@ fn commands() {
             jobs.extend(asked.map(|asked| (scenario, *way, *asked)));
         }
     }
-    let name =
-        |(scenario, way, asked): &(&calls::Scenario, _, _)| format!("{}, {way:?}, {asked:?}", scenario.name);
-    all(jobs, name, |(scenario, way, asked)| {
+    all(jobs, name_of, |(scenario, way, asked)| {
         check(scenario.patience, |stretch| command(scenario, (*way, *asked), stretch))
+    });
+}
+
+type Job<'a> = (&'a calls::Scenario, Way, Asked);
+
+fn name_of((scenario, way, asked): &Job<'_>) -> String {
+    format!("{}, {way:?}, {asked:?}", scenario.name)
+}
+
+#[test]
+fn commands_through_a_gateway() {
+    let scenarios = calls::all();
+    let mut jobs: Vec<Job<'_>> = Vec::new();
+    for scenario in &scenarios {
+        for way in scenario.ways.iter().filter(|way| gateway::carries(scenario, **way)) {
+            jobs.extend(scenario.asked.iter().map(|asked| (scenario, *way, *asked)));
+        }
+    }
+    all(jobs, name_of, |(scenario, way, asked)| {
+        check(scenario.patience, |stretch| {
+            let end = if asked.is_repeatable() { scenario.repeatable } else { scenario.once };
+            let told = gateway::call(scenario, (*way, *asked), stretch);
+            same("what a client is told", &told, &run::expected(*asked, end.fault))
+        })
     });
 }
 

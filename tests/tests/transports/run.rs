@@ -72,7 +72,7 @@ impl TokenSource for Tokens {
 /// How much longer everything takes that is soon over; 1 but on a machine that has much else to do.
 pub(crate) type Stretch = u32;
 
-fn limits(patience: Patience, stretch: Stretch) -> CallLimits {
+pub(crate) fn limits(patience: Patience, stretch: Stretch) -> CallLimits {
     let (connect, response) = match patience {
         Patience::Ample => (Duration::from_secs(15), Duration::from_secs(15)),
         Patience::Short => (Duration::from_millis(300) * stretch, Duration::from_millis(400) * stretch),
