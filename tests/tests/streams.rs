@@ -1,7 +1,8 @@
 //! Viewers of a worker, through real sockets and across every kind of break: no gap, no double, or a typed end.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::thread;
 
 use sekisho_core::viewer::ReplayLimits;
 use sekisho_server::{Config, Server};
-use sekisho_tests::client::{request, request_with};
+use sekisho_tests::client::{PATIENCE, request, request_with};
 use sekisho_tests::processes::{Process, binary, eventually};
 use sekisho_tests::stream_runtime::StreamRuntime;
 use sekisho_tests::upstream::{Upstream, json, with_headers};
@@ -517,28 +518,32 @@ fn server_sent_events_are_the_same_stream() {
     let cursor = viewer.cursor.clone().unwrap();
     runtime.publish();
     let Seen::Event { cursor: second, event_id, .. } = viewer.see() else { panic!() };
-    let events = |headers: Vec<(&'static str, String)>| {
-        let address = gateway.local_addr();
-        thread::spawn(move || {
-            let headers: Vec<(&str, &str)> =
-                headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            request_with(address, "GET", "/api/runtimes/rt/workers/w/events", &headers, None)
-        })
+    let begun = |header: &str| {
+        let mut stream = TcpStream::connect(gateway.local_addr()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let path = "/api/runtimes/rt/workers/w/events";
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{header}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&seen).contains("caught_up") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert_ne!(count, 0, "{}", String::from_utf8_lossy(&seen));
+            seen.extend(&buffer[..count]);
+        }
+        (stream, seen)
     };
-    let streams = [events(vec![]), events(vec![("last-event-id", cursor)])];
-    eventually("their viewers are there", || (runtime.streams().0 == 1).then_some(()));
+    let streams = [begun(""), begun(&format!("last-event-id: {cursor}\r\n"))];
     // The end of the gateway is the end of the streams, so that they can be read to their end.
     gateway.shutdown();
-    let [fresh, resumed] = streams.map(|stream| stream.join().unwrap());
-    assert_eq!(fresh.header("content-type"), Some("text/event-stream"));
-    assert!(
-        fresh.body.contains("\"event\":\"snapshot\"") && fresh.body.contains("caught_up"),
-        "{}",
-        fresh.body
-    );
-    assert!(resumed.body.contains(&format!("id: {second}\ndata: ")), "{}", resumed.body);
-    assert!(resumed.body.contains(&event_id) && !resumed.body.contains("snapshot:"), "{}", resumed.body);
-    assert!(resumed.body.contains("going_away"), "{}", resumed.body);
+    let [fresh, resumed] = streams.map(|(mut stream, mut seen)| {
+        stream.read_to_end(&mut seen).unwrap();
+        String::from_utf8(seen).unwrap()
+    });
+    assert!(fresh.contains("content-type: text/event-stream\r\n"), "{fresh}");
+    assert!(fresh.contains("\"event\":\"snapshot\""), "{fresh}");
+    assert!(resumed.contains(&format!("id: {second}\ndata: ")), "{resumed}");
+    assert!(resumed.contains(&event_id) && !resumed.contains("snapshot:"), "{resumed}");
+    assert!(resumed.contains("going_away"), "{resumed}");
 }
 
 #[test]
