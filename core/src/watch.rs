@@ -112,6 +112,8 @@ pub struct Watch {
     failing_since: Option<Instant>,
     /// Whether [`WatchEvent::Disconnected`] has been reported and the stream has not become live since.
     disconnected: bool,
+    /// Whether the runtime is known to refuse a cursor whose events it no longer has.
+    refuses_lost_cursors: bool,
     /// Whether the next snapshot is to be reported with [`WatchEvent::Resynchronized`].
     resynchronizing: bool,
     /// The number of failures since the stream was live.
@@ -190,6 +192,7 @@ impl Watch {
             connections: 0,
             failing_since: Some(now),
             disconnected: false,
+            refuses_lost_cursors: false,
             resynchronizing: false,
             failures: 0,
             stalls: 0,

@@ -20,7 +20,7 @@ pub const CAUGHT_UP: &str = "caught_up";
 /// The code of the notice that the runtime is away.
 pub const UPSTREAM_DISCONNECTED: &str = "upstream_disconnected";
 
-/// The code of the notice that it is back, and nothing was missed.
+/// The code of the notice that it is back.
 pub const UPSTREAM_RESUMED: &str = "upstream_resumed";
 
 /// The code of the notice that what lies between here and the snapshot that follows is lost.
@@ -140,8 +140,11 @@ impl Encoder {
                 let diagnostic = Diagnostic::new(UPSTREAM_DISCONNECTED, Severity::Warning, message);
                 diagnostic_frame(ItemKind::Away, diagnostic.with_retry_after(retry_after))
             }
-            WatchEvent::Resumed => {
-                let message = "the runtime is back, and nothing was missed";
+            WatchEvent::Resumed { nothing_missed } => {
+                let message = match nothing_missed {
+                    true => "the runtime is back, and nothing was missed",
+                    false => "the runtime is back",
+                };
                 notice(Diagnostic::new(UPSTREAM_RESUMED, Severity::Info, message))
             }
             WatchEvent::Resynchronized => {

@@ -229,7 +229,7 @@ fn a_viewer_that_joins_while_the_runtime_is_away_is_told_before_it_is_live() {
     }
     // What has come since it joined is told in its place.
     let (mut viewer, _) = ready(&feed, None);
-    feed.apply(encode(WatchEvent::Resumed));
+    feed.apply(encode(WatchEvent::Resumed { nothing_missed: true }));
     assert_eq!(given(&feed, &mut viewer), ["upstream_disconnected", "caught_up", "upstream_resumed"]);
     let (mut late, _) = ready(&feed, Some("c0"));
     assert_eq!(given(&feed, &mut late), ["caught_up"]);

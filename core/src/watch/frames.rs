@@ -92,7 +92,8 @@ impl Watch {
         self.may_refresh = self.context.access.has_credential();
         self.outputs.push_back(WatchOutput::Event(WatchEvent::Live));
         if std::mem::take(&mut self.disconnected) {
-            self.outputs.push_back(WatchOutput::Event(WatchEvent::Resumed));
+            let nothing_missed = self.refuses_lost_cursors;
+            self.outputs.push_back(WatchOutput::Event(WatchEvent::Resumed { nothing_missed }));
         }
     }
 

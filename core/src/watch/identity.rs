@@ -22,7 +22,10 @@ impl Watch {
         self.sent_token = self.context.access.token().cloned();
         self.identity_tries = 0;
         match self.context.access.target() {
-            Target::InProcess => self.connect(now, Via::Any),
+            Target::InProcess => {
+                self.refuses_lost_cursors = true;
+                self.connect(now, Via::Any);
+            }
             _ => self.identify(now),
         }
     }
@@ -58,7 +61,10 @@ impl Watch {
         let runtime_id = &self.context.worker.runtime_id;
         let scrubber = self.context.access.scrubber();
         match Reply::from_response(&Command::Runtime, runtime_id, scrubber, response) {
-            Ok(_) => {
+            Ok(reply) => {
+                // What has an incarnation is a runtime of our own kind.
+                self.refuses_lost_cursors =
+                    matches!(reply, Reply::Runtime(summary) if summary.incarnation.is_some());
                 identity.confirm();
                 // A runtime that closes the connection after each response cannot be identified any better than this.
                 let via = if ends_connection(response) { Via::Any } else { Via::Identified };

@@ -76,8 +76,13 @@ pub enum WatchEvent {
         /// The time until the next connect.
         retry_after: Duration,
     },
-    /// The stream is connected again, and no event was missed.
-    Resumed,
+    /// The stream is connected again after the last cursor.
+    Resumed {
+        /// Whether no event was missed. It is not known of a runtime that takes any cursor, also one whose events it has
+        /// lost: deployed runtimes keep the events of all workers in one ring, and do so once others have pushed out those
+        /// of a quiet worker.
+        nothing_missed: bool,
+    },
     /// The stream is connected again, but the runtime can no longer resume from the last cursor: a snapshot follows, and
     /// the events between are lost.
     Resynchronized,

@@ -121,7 +121,10 @@ impl Scene {
                 }
                 WatchOutput::Event(WatchEvent::Event(it)) => format!("event {}", it.upstream_cursor.as_str()),
                 WatchOutput::Event(WatchEvent::Disconnected { .. }) => "disconnected".into(),
-                WatchOutput::Event(WatchEvent::Resumed) => "resumed".into(),
+                WatchOutput::Event(WatchEvent::Resumed { nothing_missed }) => match nothing_missed {
+                    true => "resumed, and nothing was missed".into(),
+                    false => "resumed".into(),
+                },
                 WatchOutput::Event(WatchEvent::Resynchronized) => "resynchronized".into(),
                 WatchOutput::Close(id) if id == self.id => "close".into(),
                 WatchOutput::Ping(id) if id == self.id => "ping".into(),
@@ -253,6 +256,27 @@ fn a_quiet_stream_is_resumed_when_nothing_speaks_against_it() {
     scene.frame(&snapshot("c0"));
     assert_eq!(scene.waits(WatchWait::CursorErrorGrace), CURSOR_ERROR_GRACE);
     scene.says(&["resumed"]);
+}
+
+#[test]
+fn that_nothing_was_missed_is_told_only_of_a_runtime_that_refuses_cursors_it_has_lost() {
+    for (incarnation, told) in
+        [("", "resumed"), (r#","incarnation":"i1""#, "resumed, and nothing was missed")]
+    {
+        let mut scene = Scene::live();
+        scene.loses(Loss::Ended);
+        scene.says(&["disconnected"]);
+        scene.waits(WatchWait::Backoff);
+        let question = scene.asks();
+        let summary = RIGHT.replacen(r#","worker_count""#, &format!(r#"{incarnation},"worker_count""#), 1);
+        scene.answers(question.id, 200, &summary);
+        let WatchOutput::Connect(connect) = scene.poll() else { panic!() };
+        scene.id = connect.id;
+        scene.watch.handle(scene.now, WatchInput::Opened(connect.id));
+        scene.frame(&snapshot("c0"));
+        scene.waits(WatchWait::CursorErrorGrace);
+        scene.says(&[told]);
+    }
 }
 
 #[test]

@@ -126,7 +126,9 @@ impl Link {
                 assert!(self.has_lost_its_place(runtime), "what was lost can be replayed");
                 self.away = false;
             }
-            WatchEvent::Resumed => assert!(std::mem::take(&mut self.away), "resumed what was not away"),
+            WatchEvent::Resumed { .. } => {
+                assert!(std::mem::take(&mut self.away), "resumed what was not away")
+            }
             WatchEvent::Disconnected { .. } => {
                 assert!(!std::mem::replace(&mut self.away, true), "away twice");
             }

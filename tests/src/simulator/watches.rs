@@ -281,7 +281,7 @@ impl World<'_> {
                 self.watches[number].at = at;
             }
             WatchEvent::Disconnected { .. } => self.census.count("watch", "disconnected"),
-            WatchEvent::Resumed => self.census.count("watch", "resumed"),
+            WatchEvent::Resumed { .. } => self.census.count("watch", "resumed"),
             WatchEvent::Resynchronized => {
                 self.census.count("watch", "resynchronized");
                 if !self.has_lost_its_place(number) {

@@ -259,7 +259,7 @@ fn say(next: &Next) -> (String, bool) {
         Ok(WatchEvent::Snapshot(observed)) => format!("snapshot {}", observed.upstream_cursor.as_str()),
         Ok(WatchEvent::Event(observed)) => format!("event {}", observed.upstream_cursor.as_str()),
         Ok(WatchEvent::Disconnected { .. }) => "disconnected".to_owned(),
-        Ok(WatchEvent::Resumed) => "resumed".to_owned(),
+        Ok(WatchEvent::Resumed { .. }) => "resumed".to_owned(),
         Ok(WatchEvent::Resynchronized) => "resynchronized".to_owned(),
         Ok(other) => format!("{other:?}"),
         Err(Ok(())) => STOPPED.to_owned(),

@@ -100,7 +100,7 @@ fn what_a_watch_says_goes_to_the_feed_the_replicas_and_the_registry() {
     assert!(matches!(scene.stream.feed().join(Some(&place("c1"))), Join::Ready(..)));
     scene.watch_says(WatchEvent::Disconnected { retry_after: MOMENT });
     scene.watch_says(WatchEvent::Live);
-    scene.watch_says(WatchEvent::Resumed);
+    scene.watch_says(WatchEvent::Resumed { nothing_missed: true });
     assert_eq!(scene.says(), ["notice", "observed", "notice"]);
     assert_eq!(scene.stream.ended(), None);
 }

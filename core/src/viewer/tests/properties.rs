@@ -43,7 +43,7 @@ fn notice(which: u8) -> WatchEvent {
     match which % 4 {
         0 => WatchEvent::Live,
         1 => away(),
-        2 => WatchEvent::Resumed,
+        2 => WatchEvent::Resumed { nothing_missed: true },
         _ => WatchEvent::Resynchronized,
     }
 }

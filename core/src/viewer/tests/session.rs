@@ -337,7 +337,9 @@ fn outages_of_a_replay_are_not_shown_and_gaps_are() {
     let mut scene = overrun(None).replaying_live();
     scene.replays(snapshot("c9"));
     assert_eq!(scene.says(), ["snapshot c9"]);
-    for event in [away(), WatchEvent::Live, WatchEvent::Resumed, away(), WatchEvent::Live] {
+    for event in
+        [away(), WatchEvent::Live, WatchEvent::Resumed { nothing_missed: true }, away(), WatchEvent::Live]
+    {
         scene.replays(event);
         assert_eq!(scene.says(), [] as [&str; 0]);
     }
@@ -437,7 +439,9 @@ fn a_viewer_that_the_ring_has_overtaken_has_lagged() {
 #[test]
 fn outages_are_told_to_a_viewer_that_is_there() {
     let mut scene = fresh(&[snapshot("c0")]).following();
-    for event in [away(), WatchEvent::Resumed, WatchEvent::Resynchronized, snapshot("d0")] {
+    for event in
+        [away(), WatchEvent::Resumed { nothing_missed: true }, WatchEvent::Resynchronized, snapshot("d0")]
+    {
         scene.comes(event);
     }
     let expected = ["upstream_disconnected", "upstream_resumed", "resynchronized", "snapshot d0"];
