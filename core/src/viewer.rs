@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A [`ViewerSession`] decides all that happens to one viewer: whether it may see the worker, where its cursor points,
-//! how it comes to the [`Feed`] of the worker, what it is shown until then, when it is pinged, and why it ends.
+//! how it comes to the [`Feed`](crate::feed::Feed) of the worker, what it is shown until then, when it is pinged, and why it
+//! ends.
 //! It holds no frames. It has a [position](crate::feed::FeedPosition) in a feed that all viewers of the worker share,
 //! and each [`ViewerSession::poll`] is given that feed.
 //!

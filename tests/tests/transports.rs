@@ -149,6 +149,31 @@ fn streams() {
 }
 
 #[test]
+fn streams_through_a_gateway() {
+    let scenarios = streams::all();
+    let carried = |scenario: &streams::Scenario, way: &Way| gateway::streams(scenario, *way);
+    let jobs = scenarios.iter().flat_map(|scenario| {
+        scenario.ways.iter().filter(move |way| carried(scenario, way)).map(move |way| (scenario, *way))
+    });
+    let jobs: Vec<_> = jobs.collect();
+    assert!(jobs.len() > scenarios.len() / 2, "{} of {}", jobs.len(), scenarios.len());
+    let name = |(scenario, way): &(&streams::Scenario, _)| format!("{}, {way:?}", scenario.name);
+    all(jobs, name, |(scenario, way)| {
+        check(scenario.patience, |stretch| {
+            let expected: Vec<String> = run::expected_told(scenario.told)
+                .into_iter()
+                .take(scenario.told.len())
+                .map(|line| match line.strip_prefix("stopped: ") {
+                    Some(end) => format!("stopped: {}", end.split(' ').next().unwrap()),
+                    None => line,
+                })
+                .collect();
+            same("what a viewer is shown", &gateway::stream(scenario, *way, stretch), &expected)
+        })
+    });
+}
+
+#[test]
 fn in_process() {
     let [under_tokio, blocking] = SIDES.map(|(_, make)| in_process::live(make, Loop::Noting));
     assert_eq!(under_tokio, blocking);
