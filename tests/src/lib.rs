@@ -6,6 +6,7 @@
 //! worlds of gateways, runtimes, networks and viewers follow from a seed.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+mod acceptor;
 pub mod agent_process;
 pub mod browser;
 pub mod client;

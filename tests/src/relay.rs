@@ -1,15 +1,16 @@
 //! A port that stays while what is behind it goes and comes back somewhere else.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
+
+use crate::acceptor::Acceptor;
 
 /// Passes connections on, until dropped.
 pub struct Relay {
-    address: SocketAddr,
+    acceptor: Acceptor,
     state: Arc<Mutex<State>>,
-    accepting: Option<JoinHandle<()>>,
 }
 
 struct State {
@@ -21,29 +22,25 @@ struct State {
 impl Relay {
     /// Passes connections on to this address.
     pub fn start(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State { to: Some(to), open: Vec::new() }));
         let passing = state.clone();
-        let accepting = thread::spawn(move || {
-            for near in listener.incoming().flatten() {
-                let mut state = passing.lock().unwrap_or_else(PoisonError::into_inner);
-                let Some(to) = state.to else { return };
-                // Where nothing listens, the connection is closed at once.
-                let Ok(far) = TcpStream::connect(to) else { continue };
-                for (from, into) in [(&near, &far), (&far, &near)] {
-                    let (from, into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
-                    thread::spawn(move || pass(from, into));
-                }
-                state.open.extend([near, far]);
+        let acceptor = Acceptor::start(move |near| {
+            let mut state = passing.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(to) = state.to else { return };
+            // Where nothing listens, the connection is closed at once.
+            let Ok(far) = TcpStream::connect(to) else { return };
+            for (from, into) in [(&near, &far), (&far, &near)] {
+                let (from, into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
+                thread::spawn(move || pass(from, into));
             }
+            state.open.extend([near, far]);
         });
-        Self { address, state, accepting: Some(accepting) }
+        Self { acceptor, state }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// Passes new connections on to another address, and cuts those that there are.
@@ -64,11 +61,6 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.turn(None);
-        // Wakes the listener, so that it sees that it is over.
-        let _ = TcpStream::connect(self.address);
-        if let Some(accepting) = self.accepting.take() {
-            let _ = accepting.join();
-        }
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tungstenite::Message;
 use tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
+use crate::acceptor::Acceptor;
 use crate::client::PATIENCE;
-use crate::upstream::runtime_summary;
+use crate::upstream::summary_response;
 
 /// How far cursors of one event and the next are apart: they order nothing and skip.
 const SKIP: u64 = 3;
@@ -19,8 +19,7 @@ const SKIP: u64 = 3;
 /// Streams one worker, `w`, of the runtime `rt`. Its n-th event is `{"event":"text_delta","data":{"text":"n"}}`.
 pub struct StreamRuntime {
     shared: Arc<Shared>,
-    accepting: Option<JoinHandle<()>>,
-    address: SocketAddr,
+    acceptor: Acceptor,
 }
 
 struct Shared {
@@ -39,7 +38,6 @@ struct State {
     /// Which connections are to go on.
     generation: u64,
     down: bool,
-    over: bool,
     open: usize,
     opened: usize,
     /// What each connection is sent before anything else, in place of a stream.
@@ -66,31 +64,20 @@ fn cursor(number: u64) -> String {
 impl StreamRuntime {
     /// Starts it on a port of its own, keeping the last `backlog` events to be repeated.
     pub fn start(backlog: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let state = Mutex::new(State { backlog, ..State::default() });
         let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let serving = shared.clone();
-        let accepting = thread::spawn(move || {
-            for stream in listener.incoming() {
-                if serving.state().over {
-                    return;
-                }
-                let serving = serving.clone();
-                thread::spawn(move || serving.serve(stream.unwrap()));
-            }
-        });
-        Self { shared, accepting: Some(accepting), address }
+        Self { shared, acceptor: Acceptor::start(move |stream| serving.serve(stream)) }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// What stands in a gateway's configuration to reach it.
     pub fn configuration(&self) -> String {
-        format!("[[remote]]\nruntime_id = 'rt'\nbase_url = 'http://{}'\n", self.address)
+        format!("[[remote]]\nruntime_id = 'rt'\nbase_url = 'http://{}'\n", self.address())
     }
 
     /// Lets the next event happen.
@@ -150,13 +137,7 @@ impl StreamRuntime {
 
 impl Drop for StreamRuntime {
     fn drop(&mut self) {
-        self.shared.state().over = true;
-        self.break_off();
-        // Wakes the listener, so that it sees that it is over.
-        let _ = TcpStream::connect(self.address);
-        if let Some(accepting) = self.accepting.take() {
-            let _ = accepting.join();
-        }
+        self.down(true);
     }
 }
 
@@ -174,8 +155,7 @@ impl Shared {
         }
         let raw = stream.try_clone().unwrap();
         while let Some(length) = question(&raw) {
-            let body = runtime_summary("rt");
-            let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let response = summary_response("rt");
             let mut stream = &raw;
             // A client that is gone needs no answer.
             if stream.read_exact(&mut vec![0; length]).is_err()

@@ -1,12 +1,12 @@
 //! A runtime that does as it is told, on a real socket.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::acceptor::Acceptor;
 use crate::client::PATIENCE;
 
 /// What to do with a request.
@@ -48,12 +48,17 @@ pub fn runtime_summary(runtime_id: &str) -> String {
     )
 }
 
+/// The response to the question who is there, of a runtime of this name.
+pub fn summary_response(runtime_id: &str) -> String {
+    let body = runtime_summary(runtime_id);
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
 /// Listens on a port of its own until dropped.
 pub struct Upstream {
-    address: SocketAddr,
+    acceptor: Acceptor,
     asked: Arc<AtomicUsize>,
     over: Arc<Over>,
-    accepting: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -98,34 +103,21 @@ impl Upstream {
         runtime_id: Option<&'static str>,
         script: impl Fn(&Asked) -> Act + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let (asked, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(Over::default()));
         let (counted, ended) = (asked.clone(), over.clone());
-        let script = Arc::new((greet, script));
-        let accepting = thread::spawn(move || {
-            for stream in listener.incoming() {
-                if ended.is.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (script, counted, ended) = (script.clone(), counted.clone(), ended.clone());
-                thread::spawn(move || {
-                    let stream = stream.unwrap();
-                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-                    let raw = stream.try_clone().unwrap();
-                    // A client that goes away is what some tests are about.
-                    let _ = (script.0)(stream).and_then(|mut stream| {
-                        serve((&mut stream, &raw), runtime_id, &script.1, &counted, &ended)
-                    });
-                });
-            }
+        let acceptor = Acceptor::start(move |stream| {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let raw = stream.try_clone().unwrap();
+            // A client that goes away is what some tests are about.
+            let _ = greet(stream)
+                .and_then(|mut stream| serve((&mut stream, &raw), runtime_id, &script, &counted, &ended));
         });
-        Self { address, asked, over, accepting: Some(accepting) }
+        Self { acceptor, asked, over }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.acceptor.address()
     }
 
     /// How many requests have come.
@@ -137,11 +129,6 @@ impl Upstream {
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.over.tell();
-        // Wakes the listener, so that it sees that it is over.
-        let _ = TcpStream::connect(self.address);
-        if let Some(accepting) = self.accepting.take() {
-            let _ = accepting.join();
-        }
     }
 }
 
@@ -155,9 +142,7 @@ fn serve(
     loop {
         let request = read_request(stream)?;
         if let Some(runtime_id) = runtime_id.filter(|_| request.head.starts_with("GET /v1/runtime ")) {
-            let body = runtime_summary(runtime_id);
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-            stream.write_all((head + &body).as_bytes())?;
+            stream.write_all(summary_response(runtime_id).as_bytes())?;
             stream.flush()?;
             continue;
         }

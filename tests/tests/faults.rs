@@ -416,11 +416,11 @@ fn who_comes_while_the_gateway_shuts_down_is_told_when_to_come_back() {
     let in_flight = std::thread::spawn(move || request(address, INPUT.0, INPUT.1, INPUT.2));
     sekisho_tests::processes::eventually("it is in flight", || (upstream.asked() == 1).then_some(()));
     let ending = std::thread::spawn(move || gateway.shutdown());
-    let refused = sekisho_tests::processes::eventually("the refusal", || {
-        let answer = request(address, "GET", "/api/runtimes/rt/workers/w/events", None);
-        (answer.text("code") == "going_away").then_some(answer)
-    });
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    let drains = || (request(address, "GET", "/readyz", None).status == 503).then_some(());
+    sekisho_tests::processes::eventually("it shuts down", drains);
+    let refused = request(address, "GET", "/api/runtimes/rt/workers/w/events", None);
+    assert_eq!((refused.status, refused.text("code")), (503, "going_away".into()));
+    assert_eq!(refused.header("retry-after"), Some("5"));
     assert_eq!(in_flight.join().unwrap().text("code"), "runtime_timeout");
     ending.join().unwrap();
 }
