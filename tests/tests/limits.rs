@@ -17,9 +17,14 @@ use sekisho_core::registry::{
 };
 use sekisho_core::runtime_api::{IdempotencyKey, MAX_CONTAINS, MAX_RETRY_AFTER};
 use sekisho_core::transport::{self, MAX_FRAME, MAX_HEAD, MAX_IDLE, MAX_IDLE_CONNECTIONS};
-use sekisho_core::viewer::{CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, LINGER, MAX_VIEWER_MESSAGE};
+use sekisho_core::viewer::{
+    CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, LINGER, MAX_VIEWER_MESSAGE, REPLAY_AHEAD, REPLAY_AHEAD_BYTES,
+    REPLAY_PATIENCE, REPLAY_TURN, ReplayLimits,
+};
 use sekisho_core::{gateway_client, watch};
-use sekisho_listener::{BACKLOG, HANDSHAKE_TIMEOUT, LINGER_BYTES, LINGER_SILENCE, LINGER_TIME, SEND_BUFFER};
+use sekisho_listener::{
+    BACKLOG, HANDSHAKE_TIMEOUT, LINGER_BYTES, LINGER_SILENCE, LINGER_TIME, SEND_BUFFER, UNSENT,
+};
 use sekisho_runtime::Limits;
 use sekisho_server::{Config, DRAIN_TIME};
 
@@ -48,7 +53,7 @@ fn time(time: Duration) -> String {
 
 fn of_clients() -> Vec<Row> {
     let config = Config::from_toml("").unwrap();
-    let feed = FeedLimits::default();
+    let (feed, replays) = (FeedLimits::default(), ReplayLimits::default());
     vec![
         (
             "connections that wait to be accepted",
@@ -68,6 +73,7 @@ fn of_clients() -> Vec<Row> {
         ("a request's body, until it is whole", time(BODY_TIMEOUT), "", "400 `invalid_request`"),
         ("a client that takes nothing of its response", time(WRITE_TIMEOUT), "", "reset"),
         ("what the system keeps for a client that does not read", bytes(SEND_BUFFER), "", "the stream waits"),
+        ("what of it is not sent yet", bytes(UNSENT as usize), "", "the stream waits"),
         (
             "a refused client that is still writing",
             format!("{}, {}, {} of silence", bytes(LINGER_BYTES), time(LINGER_TIME), time(LINGER_SILENCE)),
@@ -102,6 +108,28 @@ fn of_clients() -> Vec<Row> {
             format!("{} frames, {}", feed.max_frames, bytes(feed.max_bytes)),
             "",
             "older cursors are replayed by the runtime",
+        ),
+        (
+            "replay streams at once",
+            format!(
+                "{} of a worker, {} of a runtime, {} in all",
+                replays.of_worker, replays.of_runtime, replays.of_gateway
+            ),
+            "",
+            "a viewer waits for its turn",
+        ),
+        ("waiting for a replay stream", time(REPLAY_PATIENCE), "", "`too_many_viewers`"),
+        (
+            "a replay stream for whose place others wait",
+            time(REPLAY_TURN),
+            "",
+            "its viewers go on later from where they are",
+        ),
+        (
+            "what is read of a replay ahead of its viewers",
+            format!("{REPLAY_AHEAD} frames, {}", bytes(REPLAY_AHEAD_BYTES)),
+            "",
+            "the runtime waits",
         ),
         ("a replay that is silent", time(CATCH_UP_TIMEOUT), "", "`cursor_expired`"),
         ("a stream without viewers", time(LINGER), "", "closed"),

@@ -16,6 +16,9 @@ use tokio_tungstenite::tungstenite;
 /// How many messages are written at once, at most.
 const MESSAGES: usize = 16;
 
+/// Up to how many bytes it is cheaper to copy them together than to have the system gather them.
+const SMALL: usize = 1 << 10;
+
 /// The longest head of a message without a mask (RFC 6455, 5.2).
 const LONGEST_HEAD: usize = 10;
 
@@ -96,8 +99,16 @@ impl Gathered {
             while written < self.bytes {
                 let mut slices = [IoSlice::new(&[]); 2 * MESSAGES];
                 let count = self.rest(written, &mut slices);
-                let connection = Pin::new(socket.get_mut());
-                match ready!(connection.poll_write_vectored(context, &slices[..count]))? {
+                let (slices, connection) = (&slices[..count], Pin::new(socket.get_mut()));
+                let progress = match self.bytes - written <= SMALL {
+                    true => {
+                        let mut together = [0; SMALL];
+                        let length = copy(slices, &mut together);
+                        connection.poll_write(context, &together[..length])
+                    }
+                    false => connection.poll_write_vectored(context, slices),
+                };
+                match ready!(progress)? {
                     0 => return Err(io::ErrorKind::WriteZero.into()).into(),
                     more => written += more,
                 }
@@ -126,6 +137,16 @@ impl Gathered {
         }
         count
     }
+}
+
+/// Copies pieces behind each other. How many bytes they have.
+fn copy(slices: &[IoSlice<'_>], into: &mut [u8; SMALL]) -> usize {
+    let mut length = 0;
+    for slice in slices {
+        into[length..length + slice.len()].copy_from_slice(slice);
+        length += slice.len();
+    }
+    length
 }
 
 #[cfg(test)]
@@ -158,9 +179,16 @@ mod tests {
             rest = &rest[head.len() + length..];
         }
         assert!(rest.is_empty() && all.len() == gathered.bytes);
-        for written in [1, 2, 3, 4, 5, 130, 140, 70_000, all.len() - 1, all.len()] {
+        for written in [1, 2, 3, 4, 5, 130, 140, 70_000, all.len() - SMALL, all.len() - 1, all.len()] {
             assert_eq!(whole(&gathered, written), all[written..], "{written}");
         }
+        let mut slices = [IoSlice::new(&[]); 2 * MESSAGES];
+        let count = gathered.rest(all.len() - SMALL, &mut slices);
+        let mut together = [0; SMALL];
+        assert_eq!(
+            (copy(&slices[..count], &mut together), &together[..]),
+            (SMALL, &all[all.len() - SMALL..])
+        );
         assert!(gathered.is_full());
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Book {
     /// The newest replay from each place that was asked for.
     from: BTreeMap<(WorkerRef, Option<UpstreamCursor>), u64>,
     numbered: u64,
-    /// Whether there may be room, or somebody new to take it.
+    /// Whether there may be room, or a new replay that could take it.
     has_changed: bool,
     /// When it was looked at last whether those who have had their turn are to make room.
     looked_at: Option<Instant>,
