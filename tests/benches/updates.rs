@@ -1,7 +1,7 @@
 //! What an update of an agent costs its runtime until a hundred viewers have it, against a line of a worker of the kind
 //! `lines`: `cargo bench --bench updates`.
 //!
-//! Both write as fast as they are read, the runtime is in this process, and so are the viewers, who look at nothing but the
+//! Both write as fast as they are read, each line and update in a write of its own, the runtime is in this process, and so are the viewers, who look at nothing but the
 //! end. What the agent and the program cost themselves is not counted.
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail where it cannot measure")]
 
@@ -97,8 +97,10 @@ fn has(frame: &[u8], text: &str) -> bool {
 }
 
 fn lines() -> f64 {
-    let command =
-        ["sh", "-c", &format!("read start; yes 'a line of output' | head -n {COUNT}")].map(str::to_owned);
+    // Each line in a write of its own, as an agent writes its updates.
+    let line = "echo 'a line of output'; i=$((i+1))";
+    let script = format!("read start; i=0; while [ $i -lt {COUNT} ]; do {line}; done");
+    let command = ["sh", "-c", &script].map(str::to_owned);
     let program = Program { command: command.into(), ..Program::default() };
     cost(ProfileKind::Lines(program), "go", r#""kind":"ended""#)
 }
