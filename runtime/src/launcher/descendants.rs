@@ -27,18 +27,31 @@ pub(super) fn kill_children(is_spared: impl Fn(Pid) -> bool) -> usize {
     groups::signal(Signal::KILL)
 }
 
+/// Hangs up on what is still there and ignores SIGTERM. A shell may be found without its being ignored for the moment in
+/// which it changes what it does with signals, so that this is for a second look, too.
+pub(super) fn hang_up_again() {
+    #[cfg(target_os = "linux")]
+    if proc::is_ours() {
+        hang_up(&proc::descendants());
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn hang_up(processes: &[proc::Process]) {
+    processes.iter().filter(|process| process.ignores_term()).for_each(|process| process.signal(Signal::HUP));
+}
+
 /// Asks everything below this process to end: SIGTERM, and SIGCONT for what is stopped. On a terminal, what ignores
 /// SIGTERM is hung up on (SIGHUP), as when its window is closed: interactive shells do.
 pub(super) fn ask_to_end(has_terminal: bool) {
     #[cfg(target_os = "linux")]
     if proc::is_ours() {
-        for process in proc::descendants() {
-            process.signal(Signal::TERM);
-            if has_terminal && process.ignores_term() {
-                process.signal(Signal::HUP);
-            }
-            process.signal(Signal::CONT);
+        let descendants = proc::descendants();
+        descendants.iter().for_each(|process| process.signal(Signal::TERM));
+        if has_terminal {
+            hang_up(&descendants);
         }
+        descendants.iter().for_each(|process| process.signal(Signal::CONT));
         return;
     }
     groups::signal(Signal::TERM);

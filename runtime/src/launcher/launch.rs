@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, setsid, wait};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use super::descendants::{ask_to_end, kill_children, remember};
+use super::descendants::{ask_to_end, hang_up_again, kill_children, remember};
 use super::message::{Channel, Message, NotStarted};
 use super::{Helper, Parent, Role, conceal_process};
 
@@ -20,6 +20,9 @@ const MIN_TICK: Duration = Duration::from_millis(1);
 
 /// How seldom it is looked for in the end: what cannot be killed is another user's, or hangs in the kernel.
 const MAX_TICK: Duration = Duration::from_millis(200);
+
+/// How long after a stop it is looked again what on the terminal ignores it.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
 
 /// Makes this process the launcher that the runtime at the other end asks for.
 pub(super) fn run(control: Channel, parent: Parent) -> io::Result<()> {
@@ -44,6 +47,7 @@ pub(super) fn run(control: Channel, parent: Parent) -> io::Result<()> {
                 refusal: None,
                 status: None,
                 ending: Ending::None,
+                second_look: None,
                 tick: MIN_TICK,
             };
             launch.run();
@@ -117,6 +121,8 @@ struct Launch {
     /// How the program ended.
     status: Option<i32>,
     ending: Ending,
+    /// When it is looked again what on the terminal has not been hung up on.
+    second_look: Option<Instant>,
     tick: Duration,
 }
 
@@ -167,14 +173,22 @@ impl Launch {
         if self.signals.end.load(Ordering::Relaxed) || !self.runtime_is_there {
             self.ending = Ending::Killing;
         }
-        if let Ending::Asked(Some(until)) = self.ending {
-            match until.saturating_duration_since(Instant::now()) {
-                Duration::ZERO => self.ending = Ending::Killing,
-                rest => return Some(rest),
-            }
+        let now = Instant::now();
+        if self.second_look.take_if(|at| *at <= now).is_some() {
+            hang_up_again();
         }
-        if self.ending != Ending::Killing {
-            return None;
+        if let Ending::Asked(Some(until)) = self.ending
+            && until <= now
+        {
+            self.ending = Ending::Killing;
+        }
+        match self.ending {
+            Ending::Killing => {}
+            Ending::None => return None,
+            Ending::Asked(until) => {
+                let next = until.into_iter().chain(self.second_look).min();
+                return next.map(|next| next.saturating_duration_since(now));
+            }
         }
         kill_children(|_| false);
         let tick = self.tick;
@@ -224,6 +238,7 @@ impl Launch {
         match self.control.receive() {
             Ok(Some((Message::Stop(grace), _))) if self.ending == Ending::None => {
                 ask_to_end(self.has_terminal);
+                self.second_look = self.has_terminal.then(|| Instant::now() + SECOND_LOOK);
                 // A time of grace that the clock cannot hold does not end.
                 self.ending = Ending::Asked(Instant::now().checked_add(grace));
             }
