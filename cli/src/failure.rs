@@ -113,8 +113,8 @@ pub(crate) fn exit_status(code: &str) -> u8 {
         return if code == GATEWAY_TIMEOUT { 6 } else { 5 };
     };
     match kind {
-        InvalidRequest | InvalidIdentifier | PayloadTooLarge | UnsupportedMediaType | CursorMalformed
-        | CursorUnknown | IdempotencyConflict | UnknownProfile => 2,
+        InvalidRequest | InvalidIdentifier | PayloadTooLarge | HeadTooLarge | UnsupportedMediaType
+        | CursorMalformed | CursorUnknown | IdempotencyConflict | UnknownProfile => 2,
         UnknownRuntime | WorkerNotFound | RequestGone => 3,
         RuntimeTimeout(_) => 6,
         RuntimeStopped
@@ -185,7 +185,7 @@ mod tests {
         let expected = [
             (
                 2,
-                "cursor_malformed cursor_unknown idempotency_conflict invalid_identifier invalid_request payload_too_large unknown_profile unsupported_media_type",
+                "cursor_malformed cursor_unknown head_too_large idempotency_conflict invalid_identifier invalid_request payload_too_large unknown_profile unsupported_media_type",
             ),
             (3, "request_gone unknown_runtime worker_not_found"),
             (
@@ -194,7 +194,7 @@ mod tests {
             ),
             (
                 5,
-                "denied going_away host_not_allowed internal method_not_allowed observation_only origin_not_allowed too_many_viewers unauthorized unknown_route viewer_lagged",
+                "denied gateway_busy going_away host_not_allowed internal method_not_allowed observation_only origin_not_allowed too_many_viewers unauthorized unknown_route viewer_lagged",
             ),
             (6, "runtime_timeout"),
         ];

@@ -94,7 +94,9 @@ pub use access_guard::{AccessGuard, Admission, AllowedHost, AllowedOrigin, Decis
 #[cfg(feature = "pages")]
 pub use asset::Asset;
 pub use exchange::{Exchange, KEY_NOT_HONOURED, Now};
-pub use limits::{BODY_TIMEOUT, HEAD_TIMEOUT, MAX_REQUEST_HEAD, WRITE_TIMEOUT};
+pub use limits::{
+    BODY_TIMEOUT, HEAD_TIMEOUT, MAX_REPLIES, MAX_REQUEST_BODIES, MAX_REQUEST_HEAD, ROOM_AFTER, WRITE_TIMEOUT,
+};
 pub use observation::{
     ClientAddress, Form, Observation, SUBPROTOCOL, StreamRequest, event_stream, switching_protocols,
 };

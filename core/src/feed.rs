@@ -129,17 +129,39 @@ impl Feed {
         }
         self.bytes += item.event().len();
         self.ring.push_back(item);
-        // The newest frame stays in any case: without it, a viewer that keeps up would have lagged.
-        while self.ring.len() > 1
-            && (self.ring.len() > self.limits.max_frames || self.bytes > self.limits.max_bytes)
-        {
-            let Some(oldest) = self.ring.pop_front() else { break };
-            self.bytes -= oldest.event().len();
-            if let Some(cursor) = oldest.upstream_cursor() {
-                self.numbers.iter_mut().for_each(|numbers| numbers.remove(cursor, self.first));
+        while self.ring.len() > self.limits.max_frames || self.bytes > self.limits.max_bytes {
+            if !self.forget_oldest() {
+                break;
             }
-            self.first += 1;
         }
+    }
+
+    /// Lets go of the oldest frame. Whether there was one to let go of: the newest stays in any case, as without it a
+    /// viewer that keeps up would have lagged.
+    fn forget_oldest(&mut self) -> bool {
+        if self.ring.len() <= 1 {
+            return false;
+        }
+        let Some(oldest) = self.ring.pop_front() else { return false };
+        self.bytes -= oldest.event().len();
+        if let Some(cursor) = oldest.upstream_cursor() {
+            self.numbers.iter_mut().for_each(|numbers| numbers.remove(cursor, self.first));
+        }
+        self.first += 1;
+        true
+    }
+
+    /// Lets go of the oldest frames until what is left has at most so many bytes, or is the newest frame alone. The
+    /// number of the first that is left, if any was let go of.
+    pub(crate) fn shrink(&mut self, max_bytes: usize) -> Option<u64> {
+        let first = self.first;
+        while self.bytes > max_bytes && self.forget_oldest() {}
+        (self.first > first).then_some(self.first)
+    }
+
+    /// Lets go of the frames before this number.
+    pub(crate) fn forget_before(&mut self, first: u64) {
+        while self.first < first && self.forget_oldest() {}
     }
 
     /// How many frames the ring holds, and how many bytes they have.

@@ -13,6 +13,7 @@
 //! | module | decides |
 //! |---|---|
 //! | [`id`] | what a name is |
+//! | [`memory`] | how much memory many things may take together |
 //! | [`error`] | what went wrong, whose it is, and what follows |
 //! | [`diagnostic`], [`problem`] | how an error or another notice is told |
 //! | [`secret`] | what must not leave, and what takes it out of texts |
@@ -118,6 +119,7 @@ pub mod gateway_client;
 pub mod heartbeat;
 pub mod id;
 mod json;
+pub mod memory;
 pub mod policy;
 pub mod problem;
 mod query;

@@ -91,6 +91,7 @@ pub use in_process::{Frames, InProcess, PendingResponse};
 pub use limits::{
     MAX_FRAME, MAX_HEAD, MAX_HEADERS, MAX_IDLE, MAX_IDLE_CONNECTIONS, MAX_IDLE_FOR_ONCE,
     MAX_LONG_IDLE_CONNECTIONS, MAX_REFUSAL, MAX_WRITE_BUFFER, PING_TIMEOUT, READ_BUFFER, REPORT_GRACE,
+    UNCOUNTED_REPLY,
 };
 pub use race::{AddressRace, CONNECTION_ATTEMPT_DELAY, MAX_ADDRESSES, RaceStep};
 pub use stream::{ConnId, Connect, ConnectLimits, Loss, Unopened};

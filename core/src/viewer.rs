@@ -98,8 +98,9 @@ use std::sync::Arc;
 
 pub use limits::{
     CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, CONTROL_BUFFER, EVENTS_AHEAD, FIRST_FRAME_TIMEOUT, GATHER,
-    GOING_AWAY_EACH, GOING_AWAY_OVER, LINGER, MAX_UPDATES_BEHIND, MAX_VIEWER_MESSAGE, REPLAY_AHEAD,
-    REPLAY_AHEAD_BYTES, REPLAY_LOOKS, REPLAY_PATIENCE, REPLAY_TURN, REPLAY_WAITS, VIEWER_READ_BUFFER,
+    GOING_AWAY_EACH, GOING_AWAY_OVER, LINGER, MAX_FRAME_MEMORY, MAX_UPDATES_BEHIND, MAX_VIEWER_MESSAGE,
+    MIN_RING, REPLAY_AHEAD, REPLAY_AHEAD_BYTES, REPLAY_LOOKS, REPLAY_PATIENCE, REPLAY_TURN, REPLAY_WAITS,
+    VIEWER_READ_BUFFER,
 };
 pub use message::{Closing, ViewerInput, ViewerOutput, ViewerWait};
 pub use replays::{ReplayLimits, ReplayOrder};
@@ -111,6 +112,7 @@ use crate::cursor::CursorKey;
 use crate::error::{Error, ErrorKind};
 use crate::feed::{Encoder, FeedLimits};
 use crate::id::WorkerRef;
+use crate::memory::Memory;
 use crate::policy::Policy;
 use quota::Quota;
 use replays::Replays;
@@ -122,6 +124,7 @@ pub struct StreamContext {
     limits: FeedLimits,
     quota: Arc<Quota>,
     replays: Arc<Replays>,
+    frames: Memory,
 }
 
 impl StreamContext {
@@ -133,7 +136,13 @@ impl StreamContext {
         max_viewers: usize,
     ) -> Self {
         let replays = Arc::new(Replays::new(ReplayLimits::default()));
-        Self { cursor_key, policy, limits, quota: Arc::new(Quota::new(max_viewers)), replays }
+        let frames = Memory::new(MAX_FRAME_MEMORY);
+        Self { cursor_key, policy, limits, quota: Arc::new(Quota::new(max_viewers)), replays, frames }
+    }
+
+    /// The same with another bound of how many bytes the frames of all feeds have together.
+    pub fn with_frame_memory(self, max_bytes: usize) -> Self {
+        Self { frames: Memory::new(max_bytes), ..self }
     }
 
     /// The same with other bounds of how many replay streams there are at once.
@@ -144,6 +153,11 @@ impl StreamContext {
     /// The bounds of each feed.
     pub fn limits(&self) -> FeedLimits {
         self.limits
+    }
+
+    /// How many bytes the frames of all feeds have.
+    pub fn frame_memory(&self) -> usize {
+        self.frames.held()
     }
 
     /// How many viewers there are.
@@ -164,6 +178,7 @@ impl StreamContext {
 
     fn encoder(&self, worker: WorkerRef) -> Encoder {
         Encoder::new(&self.cursor_key, worker, self.policy.clone(), self.limits.max_event)
+            .counted_in(self.frames.clone())
     }
 }
 

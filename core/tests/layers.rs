@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// The table's order, with the private modules before those that use them.
 const ORDER: &[&str] = &[
     "id",
+    "memory",
     "error",
     "diagnostic",
     "problem",

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use crate::tls::Identity;
+use crate::unreadable::{Replacement, Unreadable};
 
 /// The longest time that a client may take for its side of a TLS handshake.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -83,6 +84,9 @@ pub struct Connection {
     stream: Stream,
     /// There once the writing side is shut down.
     lingering: Option<Lingering>,
+    /// What is answered to what cannot be read, and such an answer while it is written.
+    unreadable: Option<Unreadable>,
+    replacement: Option<Replacement>,
     /// Until when the client has to take something of what waits to be written; `None` while nothing waits.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -94,9 +98,25 @@ enum Stream {
     Unix(UnixStream),
 }
 
+macro_rules! forward {
+    ($stream:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($stream) => $call,
+            Stream::Tls($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
 impl Connection {
     fn new(stream: Stream) -> Self {
-        Self { stream, lingering: None, stalled: None }
+        Self { stream, lingering: None, unreadable: None, replacement: None, stalled: None }
+    }
+
+    /// The same connection, on which the refusals that the HTTP library writes by itself are answers of this kind.
+    pub fn with_unreadable(mut self, answer: Unreadable) -> Self {
+        self.unreadable = Some(answer);
+        self
     }
 
     /// The TCP connection below, for options of its socket; `None` for a Unix socket.
@@ -106,6 +126,27 @@ impl Connection {
             Stream::Tls(stream) => Some(stream.get_ref().0),
             Stream::Unix(_) => None,
         }
+    }
+
+    /// Writes the answer that stands in place of these bytes, where there is one, and then says that they are written.
+    fn poll_replace(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.replacement.is_none() {
+            self.replacement = self.unreadable.and_then(|answer| Replacement::of(bytes, answer));
+        }
+        let Self { stream, replacement, .. } = self;
+        let answer = replacement.as_mut()?;
+        let all = loop {
+            match forward!(stream => Pin::new(stream).poll_write(context, answer.rest())) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    if let Some(all) = answer.written(written) {
+                        break all;
+                    }
+                }
+                progress => return Some(progress),
+            }
+        };
+        *replacement = None;
+        Some(Poll::Ready(Ok(all)))
     }
 
     /// Notes whether the client takes what is written.
@@ -167,16 +208,6 @@ impl Drop for Connection {
     }
 }
 
-macro_rules! forward {
-    ($stream:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($stream) => $call,
-            Stream::Tls($stream) => $call,
-            Stream::Unix($stream) => $call,
-        }
-    };
-}
-
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -194,8 +225,10 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let stream = &mut self.stream;
-        let progress = forward!(stream => Pin::new(stream).poll_write(context, bytes));
+        let progress = self.poll_replace(context, bytes).unwrap_or_else(|| {
+            let stream = &mut self.stream;
+            forward!(stream => Pin::new(stream).poll_write(context, bytes))
+        });
         self.watch(context, progress)
     }
 
@@ -204,8 +237,11 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let stream = &mut self.stream;
-        let progress = forward!(stream => Pin::new(stream).poll_write_vectored(context, slices));
+        let alone: &[u8] = if let [slice] = slices { slice } else { &[] };
+        let progress = self.poll_replace(context, alone).unwrap_or_else(|| {
+            let stream = &mut self.stream;
+            forward!(stream => Pin::new(stream).poll_write_vectored(context, slices))
+        });
         self.watch(context, progress)
     }
 

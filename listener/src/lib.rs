@@ -25,6 +25,7 @@
 mod connection;
 mod tls;
 mod unix;
+mod unreadable;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use tls::Identity;
 use unix::SocketFile;
+pub use unreadable::Unreadable;
 
 /// How many connections may wait to be accepted.
 pub const BACKLOG: i32 = 1024;

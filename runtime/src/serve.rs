@@ -138,7 +138,10 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
                         () = seat.told_to_leave() => return,
                     };
                     match connection {
-                        Ok(connection) => connection::serve(connection, front, seat, draining).await,
+                        Ok(connection) => {
+                            let connection = connection.with_unreadable(connection::unreadable);
+                            connection::serve(connection, front, seat, draining).await;
+                        }
                         Err(_) => tracing::debug!("a TLS handshake failed"),
                     }
                 });

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sekisho_core::browser_api::{ClientAddress, HEAD_TIMEOUT, MAX_REQUEST_HEAD};
+use sekisho_core::browser_api::{ClientAddress, HEAD_TIMEOUT, MAX_REQUEST_HEAD, Route, problem};
 use sekisho_listener::{Acceptor, Connection};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_local;
@@ -64,6 +64,7 @@ async fn accept(service: &Rc<Service>, acceptor: &Acceptor) {
 async fn serve(service: Rc<Service>, stream: Connection) {
     let peer = stream.tcp().and_then(|tcp| tcp.peer_addr().ok());
     let client = peer.map(|peer| ClientAddress(peer.ip()));
+    let stream = stream.with_unreadable(|status| problem(&Route::unreadable(status)));
     let carrying = OnceCell::new();
     let first_request = Notify::new();
     let answer = service_fn(|request| {
@@ -77,7 +78,9 @@ async fn serve(service: Rc<Service>, stream: Connection) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_REQUEST_HEAD)
+        .max_header_size(MAX_REQUEST_HEAD)
+        // One that is no longer than it may be has room there while it comes.
+        .max_buf_size(2 * MAX_REQUEST_HEAD)
         // A client that has written all that it has to say may close its side and wait for the answer.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);

@@ -18,6 +18,7 @@
 //!
 //! [`Registry`]: sekisho_core::registry::Registry
 
+mod budget;
 mod drain;
 mod event_loop;
 mod gateway;

@@ -16,6 +16,7 @@ use sekisho_core::error::Error;
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::budget::Budget;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::refusals::Refusals;
@@ -27,6 +28,7 @@ pub(crate) struct Service {
     gateway: Rc<Gateway>,
     access_guard: Arc<AccessGuard>,
     max_request_bytes: usize,
+    budget: Budget,
     refusals: Arc<Refusals>,
 }
 
@@ -35,9 +37,10 @@ impl Service {
         gateway: Rc<Gateway>,
         access_guard: Arc<AccessGuard>,
         max_request_bytes: usize,
+        budget: Budget,
         refusals: Arc<Refusals>,
     ) -> Self {
-        Self { gateway, access_guard, max_request_bytes, refusals }
+        Self { gateway, access_guard, max_request_bytes, budget, refusals }
     }
 
     pub(crate) fn drain(&self) -> &Drain {
@@ -68,7 +71,7 @@ impl Service {
                 }
                 Some(Err(error)) => problem(&error).map(ReplyBody::whole),
                 None => match self.answer(&head, body, &mut template).await {
-                    Ok(response) => response.map(ReplyBody::whole),
+                    Ok(response) => response,
                     Err(error) => problem(&error).map(ReplyBody::whole),
                 },
             },
@@ -84,22 +87,34 @@ impl Service {
         head: &Parts,
         body: Incoming,
         template: &mut &'static str,
-    ) -> Result<Response<Bytes>, Error> {
+    ) -> Result<Response<ReplyBody>, Error> {
         let route = Route::parse(head)?;
         *template = route.template();
-        let body = match route.takes_body() {
-            true => read_body(body, self.max_request_bytes).await?,
-            false => Bytes::new(),
+        let (body, _room) = match route.takes_body() {
+            true => {
+                let limit = self.max_request_bytes;
+                let room = self.budget.admit(&head.method, longest(&body, limit)?)?;
+                (read_body(body, limit).await?, Some(room))
+            }
+            false => (Bytes::new(), None),
         };
         let action = route.action(&body)?;
-        Ok(self.gateway.perform(action).await)
+        let response = self.gateway.perform(action).await;
+        self.budget.count(&head.method, response)
     }
 }
 
-async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Error> {
-    if body.size_hint().lower() > limit as u64 {
+/// How long a body may turn out to be.
+fn longest(body: &Incoming, limit: usize) -> Result<usize, Error> {
+    let announced = body.size_hint();
+    if announced.lower() > limit as u64 {
         return Err(Route::body_too_large(limit));
     }
+    let upper = announced.upper().and_then(|upper| usize::try_from(upper).ok());
+    Ok(upper.map_or(limit, |upper| upper.min(limit)))
+}
+
+async fn read_body(body: Incoming, limit: usize) -> Result<Bytes, Error> {
     match timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Route::body_too_large(limit)),

@@ -13,6 +13,7 @@ use sekisho_config::{Config, Embedded, Remote};
 use sekisho_core::browser_api::AccessGuard;
 use sekisho_core::feed::FeedLimits;
 use sekisho_core::id::RuntimeId;
+use sekisho_core::memory::Memory;
 use sekisho_core::policy::{AllowAll, Policy};
 use sekisho_core::registry::{DuplicateRuntime, Registry};
 use sekisho_core::viewer::StreamContext;
@@ -25,6 +26,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::spawn_local;
 use tracing::info;
 
+use crate::budget::Budget;
 use crate::drain::Drain;
 use crate::event_loop;
 use crate::gateway::Gateway;
@@ -71,6 +73,7 @@ pub enum StartError {
 struct Shared {
     access_guard: Arc<AccessGuard>,
     max_request_bytes: usize,
+    budget: Budget,
     refusals: Arc<Refusals>,
     policy: Arc<dyn Policy>,
     streams: Arc<StreamContext>,
@@ -106,6 +109,7 @@ impl Server {
         let shared = Shared {
             access_guard: Arc::new(access_guard),
             max_request_bytes: config.max_request_bytes,
+            budget: Budget::default(),
             refusals: Arc::default(),
             policy,
             streams: Arc::new(streams),
@@ -207,7 +211,7 @@ impl Shared {
         runtime.block_on(async {
             let acceptor = listener.acceptor()?;
             let changes = self.changes.subscribe();
-            let transports = transports(self.embedded, &self.remotes, &self.locals);
+            let transports = transports(self.embedded, &self.remotes, &self.locals, self.budget.upstream());
             let upstreams = Rc::new(Upstreams::new(number, self.registry, transports, self.changes));
             let hub = Rc::new(Hub::new(number, upstreams.clone(), self.streams, self.subscribe));
             ready();
@@ -216,7 +220,10 @@ impl Shared {
             spawn_local(upstreams.clone().look_after());
             spawn_local(hub.clone().answer(asked));
             let gateway = Rc::new(Gateway::new(upstreams, hub, self.policy, self.drain));
-            let service = Service::new(gateway, self.access_guard, self.max_request_bytes, self.refusals);
+            let service = {
+                let (bytes, budget) = (self.max_request_bytes, self.budget);
+                Service::new(gateway, self.access_guard, bytes, budget, self.refusals)
+            };
             event_loop::run(Rc::new(service), acceptor, DRAIN_TIME).await;
             io::Result::Ok(())
         })?;
@@ -238,11 +245,12 @@ fn transports(
     embedded: Option<(RuntimeId, Runtime)>,
     remotes: &[Remote],
     locals: &[(RuntimeId, LocalSource)],
+    memory: &Memory,
 ) -> BTreeMap<RuntimeId, Arc<Transport>> {
     let embedded =
         embedded.map(|(runtime_id, runtime)| (runtime_id, Arc::new(Transport::InProcess(Box::new(runtime)))));
     let remotes = remotes.iter().map(|remote| {
-        let client = HttpClient::new(remote.tls.clone());
+        let client = HttpClient::new(remote.tls.clone()).with_memory(memory.clone());
         let client = match &remote.token_file {
             Some(token_file) => client.with_token_source(token_file.clone()),
             None => client,

@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use sekisho_core::browser_api::MAX_REQUEST_HEAD;
 use sekisho_server::{Config, Server};
 use sekisho_tests::client::{PATIENCE, raw, request, request_with};
 use sekisho_tests::upstream::{Upstream, json};
@@ -134,9 +135,35 @@ fn bodies_are_json_and_bounded() {
 fn a_head_is_bounded() {
     let upstream = silent();
     let gateway = gateway(&upstream, "");
-    let long = "x".repeat(100_000);
-    let answer = request_with(gateway.local_addr(), "GET", "/api/runtimes", &[("x-long", &long)], None);
-    assert_eq!(answer.status, 431);
+    let head_of = |length: usize| {
+        let head = "GET /api/runtimes HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-long: ";
+        let tail = "\r\n\r\n";
+        let long = "x".repeat(length - head.len() - tail.len());
+        raw(gateway.local_addr(), format!("{head}{long}{tail}").as_bytes())
+    };
+    assert_eq!(head_of(MAX_REQUEST_HEAD).status, 200);
+    for length in [MAX_REQUEST_HEAD + 1, 40_000, 100_000, 1_000_000] {
+        let answer = head_of(length);
+        assert_eq!((answer.status, answer.text("code")), (431, "head_too_large".into()), "{length}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    }
+}
+
+#[test]
+fn what_is_no_request_is_told_so_as_any_other_error_is() {
+    let upstream = silent();
+    let gateway = gateway(&upstream, "");
+    for bytes in [
+        "nonsense\r\n\r\n",
+        "GET /api/runtimes HTTP/9.9\r\n\r\n",
+        "GET /api/runtimes HTTP/1.1\r\nno colon\r\n\r\n",
+        "GET /api/runtimes HTTP/1.1\r\nhost: localhost\r\ncontent-length: x\r\n\r\n",
+        "G\u{e9}T / HTTP/1.1\r\n\r\n",
+    ] {
+        let answer = raw(gateway.local_addr(), bytes.as_bytes());
+        assert_eq!((answer.status, answer.text("code")), (400, "invalid_request".into()), "{bytes:?}");
+        assert_eq!(answer.header("connection"), Some("close"), "{bytes:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use sekisho_core::browser_api::{
-    BODY_TIMEOUT, HEAD_TIMEOUT, MAX_LISTED_TEXT, MAX_REQUEST_HEAD, WRITE_TIMEOUT,
+    BODY_TIMEOUT, HEAD_TIMEOUT, MAX_LISTED_TEXT, MAX_REPLIES, MAX_REQUEST_BODIES, MAX_REQUEST_HEAD,
+    WRITE_TIMEOUT,
 };
 use sekisho_core::call::{self, CallLimits, MAX_ATTEMPTS, MAX_QUESTIONS};
 use sekisho_core::feed::FeedLimits;
@@ -18,8 +19,8 @@ use sekisho_core::registry::{
 use sekisho_core::runtime_api::{IdempotencyKey, MAX_CONTAINS, MAX_RETRY_AFTER};
 use sekisho_core::transport::{self, MAX_FRAME, MAX_HEAD, MAX_IDLE, MAX_IDLE_CONNECTIONS};
 use sekisho_core::viewer::{
-    CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, LINGER, MAX_VIEWER_MESSAGE, REPLAY_AHEAD, REPLAY_AHEAD_BYTES,
-    REPLAY_PATIENCE, REPLAY_TURN, ReplayLimits,
+    CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, LINGER, MAX_FRAME_MEMORY, MAX_VIEWER_MESSAGE, REPLAY_AHEAD,
+    REPLAY_AHEAD_BYTES, REPLAY_PATIENCE, REPLAY_TURN, ReplayLimits,
 };
 use sekisho_core::{gateway_client, watch};
 use sekisho_listener::{
@@ -63,14 +64,16 @@ fn of_clients() -> Vec<Row> {
         ),
         ("a TLS handshake", time(HANDSHAKE_TIMEOUT), "", "closed"),
         ("a request's head, until it is whole", time(HEAD_TIMEOUT), "", "closed"),
-        (
-            "what of a head is buffered at first",
-            bytes(MAX_REQUEST_HEAD),
-            "",
-            "431; a head that comes in one piece may be larger",
-        ),
+        ("a request's head", bytes(MAX_REQUEST_HEAD), "", "431 `head_too_large`"),
         ("a request's body", bytes(config.max_request_bytes), "max_request_bytes", "413 `payload_too_large`"),
         ("a request's body, until it is whole", time(BODY_TIMEOUT), "", "400 `invalid_request`"),
+        ("the bodies of all requests under way", bytes(MAX_REQUEST_BODIES), "", "503 `gateway_busy`"),
+        (
+            "all responses that clients have not taken yet, but for 64 KiB of each",
+            bytes(MAX_REPLIES),
+            "",
+            "503 `gateway_busy`",
+        ),
         ("a client that takes nothing of its response", time(WRITE_TIMEOUT), "", "reset"),
         ("what the system keeps for a client that does not read", bytes(SEND_BUFFER), "", "the stream waits"),
         ("what of it is not sent yet", bytes(UNSENT as usize), "", "the stream waits"),
@@ -108,6 +111,12 @@ fn of_clients() -> Vec<Row> {
             format!("{} frames, {}", feed.max_frames, bytes(feed.max_bytes)),
             "",
             "older cursors are replayed by the runtime",
+        ),
+        (
+            "the frames that all viewers share",
+            bytes(MAX_FRAME_MEMORY),
+            "",
+            "each worker with more than 64 KiB lets go of twice what comes",
         ),
         (
             "replay streams at once",
@@ -154,6 +163,12 @@ fn of_runtimes() -> Vec<Row> {
             "`runtime_timeout`",
         ),
         ("a response's body", bytes(limits.max_response_body), "max_response_bytes", "`response_too_large`"),
+        (
+            "the bodies of all responses that are being read, but for 64 KiB of each",
+            bytes(MAX_REPLIES),
+            "",
+            "503 `gateway_busy`",
+        ),
         ("a response's head", bytes(MAX_HEAD), "", "`malformed_response`"),
         ("attempts of a command that is harmless to repeat", MAX_ATTEMPTS.to_string(), "", "its last error"),
         (

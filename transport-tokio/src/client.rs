@@ -9,13 +9,15 @@ use http::{Response, Version};
 use http_body_util::Full;
 use rustls::ClientConfig;
 use sekisho_core::error::{NetworkPhase, TimeoutPhase};
+use sekisho_core::memory::Memory;
 use sekisho_core::transport::{
     Attempt, Connect, Failure, FailureCause, IdlePool, MAX_IDLE_FOR_ONCE, MAX_REFUSAL, Pooled, Target,
     TokenSource, Unopened, Via,
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::http1::{Connection, Handshake, Unanswered, WebSocket, read_body};
+use crate::body::read_body;
+use crate::http1::{Connection, Handshake, Unanswered, WebSocket};
 use crate::socket::Socket;
 
 /// Carries attempts to one runtime and keeps its connections for the next ones.
@@ -24,6 +26,7 @@ use crate::socket::Socket;
 pub struct HttpClient {
     tls: Option<Arc<ClientConfig>>,
     token_source: Option<Arc<dyn TokenSource>>,
+    bodies: Option<Memory>,
     idle: Mutex<IdlePool<Connection>>,
 }
 
@@ -36,7 +39,13 @@ struct Taken {
 impl HttpClient {
     /// A client with nothing pooled. `tls` says whom to trust where the runtime's base URL is `https`.
     pub fn new(tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { tls, token_source: None, idle: Mutex::default() }
+        Self { tls, token_source: None, bodies: None, idle: Mutex::default() }
+    }
+
+    /// The same client, with what it reads of responses counted in this memory, beyond the first [`UNCOUNTED_REPLY`](sekisho_core::transport::UNCOUNTED_REPLY)
+    /// bytes of each; several clients may share it.
+    pub fn with_memory(self, bodies: Memory) -> Self {
+        Self { bodies: Some(bodies), ..self }
     }
 
     /// The same client for a runtime whose token may be replaced; several clients may share the source.
@@ -67,7 +76,8 @@ impl HttpClient {
                 Err(unanswered) => return Err(unanswered.into_failure()),
             };
             let read_by = deadline.min(Instant::now() + limits.body);
-            let response = read_body(head, limits.max_body, read_by).await.map_err(Failure::sent)?;
+            let response = read_body(head, limits.max_body, self.bodies.as_ref(), read_by).await;
+            let response = response.map_err(Failure::sent)?;
             pooled.used_by(&via);
             // Under HTTP/1.0 the next request would be another one: hyper adapts it.
             if response.version() == Version::HTTP_11 && pooled.connection.is_reusable() {
@@ -101,7 +111,7 @@ impl HttpClient {
                 false if head.status() == http::StatusCode::SWITCHING_PROTOCOLS => Err(Unopened::Malformed),
                 false => {
                     let read_by = Instant::now() + limits.response;
-                    let refusal = read_body(head, MAX_REFUSAL, read_by).await;
+                    let refusal = read_body(head, MAX_REFUSAL, None, read_by).await;
                     Err(refusal.map_or_else(|cause| Failure::sent(cause).into(), Unopened::Refused))
                 }
             };

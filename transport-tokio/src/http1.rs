@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::upgrade::Upgraded;
@@ -145,21 +145,4 @@ async fn speak_http(
     // Ends with the connection or with its sender. A request that waits for a response is told how.
     tokio::spawn(connection.with_upgrades());
     Ok(sender)
-}
-
-pub(crate) async fn read_body(
-    head: Response<Incoming>,
-    max_body: usize,
-    read_by: Instant,
-) -> Result<Response<Bytes>, FailureCause> {
-    let (head, body) = head.into_parts();
-    if body.size_hint().lower() > max_body as u64 {
-        return Err(FailureCause::TooLarge);
-    }
-    match timeout_at(read_by, Limited::new(body, max_body).collect()).await {
-        Ok(Ok(collected)) => Ok(Response::from_parts(head, collected.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(FailureCause::TooLarge),
-        Ok(Err(_)) => Err(FailureCause::CutShort),
-        Err(_) => Err(FailureCause::Timeout(TimeoutPhase::Body)),
-    }
 }

@@ -37,6 +37,7 @@
 //! [`Watch`]: sekisho_core::watch::Watch
 //! [`Failure`]: sekisho_core::transport::Failure
 
+mod body;
 mod call;
 mod client;
 mod http1;

@@ -16,3 +16,13 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client's system says that there is room again in steps of up to its receive buffer, 128 KiB on Linux. One that
 /// reads 2 KiB a second takes such a step in 64 s: it is slow, and stays.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How many bytes the bodies of all requests under way may have together.
+pub const MAX_REQUEST_BODIES: usize = 64 << 20;
+
+/// How many bytes all bodies of runtimes' responses that are being read may have together, and again all responses that
+/// clients have not taken yet. Of each, the first [`UNCOUNTED_REPLY`](crate::transport::UNCOUNTED_REPLY) bytes do not count.
+pub const MAX_REPLIES: usize = 256 << 20;
+
+/// After how long a client may come back for which there was no room in memory.
+pub const ROOM_AFTER: Duration = Duration::from_secs(1);

@@ -7,13 +7,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use percent_encoding::percent_decode_str;
 
 use self::body::{BodyOfClient, create_body};
 pub(super) use self::overview::Overview;
 #[cfg(feature = "pages")]
 use super::asset::Asset;
+use super::limits::{MAX_REQUEST_HEAD, ROOM_AFTER};
 use crate::error::{Error, ErrorKind, bounded};
 use crate::id::{IdError, RuntimeId, WorkerId, WorkerRef};
 use crate::query;
@@ -191,6 +192,24 @@ impl Route {
     pub fn body_incomplete() -> Error {
         let detail = "The body did not come to its end, or not in time";
         Error::with_detail(ErrorKind::InvalidRequest, detail).refusing(&Method::POST)
+    }
+
+    /// The error of a request for whose body, or for the response to which, there is no room in memory.
+    pub fn no_room(method: &Method) -> Error {
+        let detail = "The requests and responses under way take all the memory that they may";
+        let error = Error::with_detail(ErrorKind::GatewayBusy, detail);
+        error.with_retry_after(Some(ROOM_AFTER)).refusing(method)
+    }
+
+    /// The error of bytes that the server cannot read as a request, with the status that it has found.
+    pub fn unreadable(status: StatusCode) -> Error {
+        match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG => {
+                let detail = format!("The head of the request is larger than {MAX_REQUEST_HEAD} bytes");
+                Error::with_detail(ErrorKind::HeadTooLarge, detail)
+            }
+            _ => Error::with_detail(ErrorKind::InvalidRequest, "This is not a request of HTTP/1.1"),
+        }
     }
 }
 

@@ -159,6 +159,9 @@ error_kinds! {
     /// Its body is over the limit, the gateway's or the runtime's.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, 4500, Client, Never, Refused;
 
+    /// The head of the request is too large
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, 4500, Client, Never, Refused;
+
     /// The body is not application/json
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, 4500, Client, Never, Refused;
 
@@ -207,6 +210,9 @@ error_kinds! {
 
     /// The runtime did not answer in time
     RuntimeTimeout(TimeoutPhase) = "runtime_timeout", GATEWAY_TIMEOUT, 4002, Runtime, Later, Unclear;
+
+    /// The gateway has as much under way as it may have
+    GatewayBusy = "gateway_busy", SERVICE_UNAVAILABLE, 4002, Gateway, Later, Unclear;
 
     /// This is not a cursor of this worker
     ///

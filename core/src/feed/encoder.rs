@@ -11,6 +11,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::{Error, ErrorKind};
 use crate::frame::diagnostic_text;
 use crate::id::WorkerRef;
+use crate::memory::{Held, Memory};
 use crate::policy::Policy;
 use crate::watch::{Observed, WatchEvent};
 
@@ -47,6 +48,8 @@ struct Encoded {
     text: Bytes,
     /// Where in the event the sealed cursor stands; nowhere where the frame has none.
     cursor: Range<usize>,
+    /// Counts the event among the frames that are kept; `None` for what is said to one viewer alone.
+    _held: Option<Held>,
 }
 
 #[derive(PartialEq, Eq, Debug)]
@@ -108,6 +111,7 @@ pub struct Encoder {
     worker: WorkerRef,
     policy: Arc<dyn Policy>,
     max_event: usize,
+    memory: Option<Memory>,
     /// Where the beginning of an event is put together.
     scratch: String,
 }
@@ -115,7 +119,13 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder for one worker's frames.
     pub fn new(key: &CursorKey, worker: WorkerRef, policy: Arc<dyn Policy>, max_event: usize) -> Self {
-        Self { sealer: Sealer::new(key, worker.clone()), worker, policy, max_event, scratch: String::new() }
+        let (sealer, scratch) = (Sealer::new(key, worker.clone()), String::new());
+        Self { sealer, worker, policy, max_event, memory: None, scratch }
+    }
+
+    /// The same, with its frames counted in this memory for as long as anything has them.
+    pub(crate) fn counted_in(self, memory: Memory) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// The runtime's own cursor that a viewer's cursor contains.
@@ -156,7 +166,7 @@ impl Encoder {
 
     fn envelope(&mut self, observed: Observed, kind: impl Fn(UpstreamCursor) -> ItemKind) -> Item {
         let Observed { upstream_cursor, event_id, payload } = observed;
-        let Self { sealer, worker, policy, max_event, scratch: text } = self;
+        let Self { sealer, worker, policy, max_event, memory, scratch: text } = self;
         text.clear();
         text.push_str(BEFORE_ID);
         sealer.seal_into(&upstream_cursor, text);
@@ -182,7 +192,8 @@ impl Encoder {
             false => in_one_piece(text, &policy.redact_event(worker, payload)),
         };
         let text = event.slice(begins..event.len() - AFTER_DATA.len());
-        Item(Arc::new(Encoded { kind: kind(upstream_cursor), event, text, cursor }))
+        let held = memory.as_ref().map(|memory| memory.hold(event.len()));
+        Item(Arc::new(Encoded { kind: kind(upstream_cursor), event, text, cursor, _held: held }))
     }
 }
 
@@ -223,7 +234,7 @@ fn diagnostic_frame(kind: ItemKind, diagnostic: Diagnostic) -> Item {
     let text = diagnostic_text(&diagnostic);
     let event = Bytes::from([BEFORE_DATA.as_bytes(), &text, AFTER_DATA.as_bytes()].concat());
     let text = event.slice(BEFORE_DATA.len()..event.len() - AFTER_DATA.len());
-    Item(Arc::new(Encoded { kind, event, text, cursor: 0..0 }))
+    Item(Arc::new(Encoded { kind, event, text, cursor: 0..0, _held: None }))
 }
 
 fn notice(diagnostic: Diagnostic) -> Item {

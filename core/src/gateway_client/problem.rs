@@ -47,9 +47,10 @@ impl Problem {
                 (GATEWAY_UNREACHABLE, "The gateway cannot be reached")
             }
             FailureCause::Timeout(_) => (GATEWAY_TIMEOUT, "The gateway did not answer in time"),
-            FailureCause::NotHttp | FailureCause::CutShort | FailureCause::TooLarge => {
-                (NOT_A_GATEWAY, ANOTHER_PROGRAM)
-            }
+            FailureCause::NotHttp
+            | FailureCause::CutShort
+            | FailureCause::TooLarge
+            | FailureCause::NoRoom => (NOT_A_GATEWAY, ANOTHER_PROGRAM),
         };
         let detail = match failure.cause {
             FailureCause::Network(NetworkPhase::Resolve) => "its name does not resolve",
@@ -66,7 +67,7 @@ impl Problem {
             FailureCause::Timeout(TimeoutPhase::Body) => "the response did not come to its end in time",
             FailureCause::NotHttp => "the answer is not HTTP",
             FailureCause::CutShort => "the answer was cut short",
-            FailureCause::TooLarge => "the answer is over all bounds",
+            FailureCause::TooLarge | FailureCause::NoRoom => "the answer is over all bounds",
         };
         let outcome = if failure.sent { Outcome::Unknown } else { Outcome::NotApplied };
         Self {

@@ -92,6 +92,8 @@ pub enum FailureCause {
     CutShort,
     /// The body is larger than [`AttemptLimits::max_body`], or was announced to be.
     TooLarge,
+    /// The responses under way take all the memory that the transport gives them.
+    NoRoom,
     /// There is no pooled connection as [`Via::Identified`] asks for. Always unsent.
     NotIdentified,
 }
@@ -119,6 +121,7 @@ impl From<FailureCause> for ErrorKind {
             FailureCause::Timeout(phase) => Self::RuntimeTimeout(phase),
             FailureCause::NotHttp | FailureCause::CutShort => Self::MalformedResponse,
             FailureCause::TooLarge => Self::ResponseTooLarge,
+            FailureCause::NoRoom => Self::GatewayBusy,
             FailureCause::NotIdentified => Self::RuntimeUnavailable,
         }
     }
@@ -139,6 +142,7 @@ impl FailureCause {
             Self::NotHttp => "what the runtime answered is not HTTP",
             Self::CutShort => "the runtime's response was cut short",
             Self::TooLarge => "the runtime's response is over the limit",
+            Self::NoRoom => "the responses under way take all the memory that they may",
             Self::NotIdentified => "no connection to this runtime could be identified: others use them all",
         }
     }

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// The largest head of a response, in bytes.
 pub const MAX_HEAD: usize = 64 << 10;
 
+/// How much of a response's body does not count in what the bodies of all responses may take together: a runtime's answer
+/// to a command that has changed something is small, and must not be lost for want of memory.
+pub const UNCOUNTED_REPLY: usize = 64 << 10;
+
 /// How many header lines a response has at most.
 pub const MAX_HEADERS: usize = 100;
 

@@ -9,6 +9,13 @@ pub const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a shared stream outlives its last viewer.
 pub const LINGER: Duration = Duration::from_secs(30);
 
+/// How many bytes the frames of all feeds of a gateway may have together. Over it, a feed lets go of twice as much as
+/// comes, until it has [`MIN_RING`]: older cursors are then replayed by the runtime.
+pub const MAX_FRAME_MEMORY: usize = 256 << 20;
+
+/// How many bytes a feed keeps in any case.
+pub const MIN_RING: usize = 64 << 10;
+
 /// The longest time over which viewers are told to go when the gateway shuts down, so that not all come back at once.
 pub const GOING_AWAY_OVER: Duration = Duration::from_secs(5);
 

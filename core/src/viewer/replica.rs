@@ -9,6 +9,8 @@ use crate::feed::{Feed, FeedLimits, Item};
 pub enum FeedUpdate {
     /// A frame.
     Frame(Item),
+    /// The frames before this number were let go of, as the feeds of the gateway take too much memory together.
+    Shrunk(u64),
     /// The end.
     Ended(Error),
 }
@@ -68,6 +70,7 @@ impl FeedReplica {
     pub fn apply(&mut self, update: FeedUpdate) {
         match update {
             FeedUpdate::Frame(item) => self.feed.apply(item),
+            FeedUpdate::Shrunk(first) => self.feed.forget_before(first),
             FeedUpdate::Ended(error) => self.end(error),
         }
     }

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use super::replays::Running;
 use super::{
-    CATCH_UP_TIMEOUT, FeedCopy, FeedUpdate, LINGER, REPLAY_AHEAD, REPLAY_AHEAD_BYTES, REPLAY_LOOKS,
+    CATCH_UP_TIMEOUT, FeedCopy, FeedUpdate, LINGER, MIN_RING, REPLAY_AHEAD, REPLAY_AHEAD_BYTES, REPLAY_LOOKS,
     ReplayOrder, StreamContext,
 };
 use crate::error::{Error, ErrorKind};
 use crate::feed::{Encoder, Feed};
 use crate::id::WorkerRef;
+use crate::memory::Memory;
 use crate::registry::Registry;
 use crate::watch::{OnExpiredCursor, Watch, WatchEvent};
 
@@ -70,6 +71,8 @@ pub struct SharedStream {
     generation: u64,
     encoder: Encoder,
     feed: Feed,
+    /// What the frames of all feeds take.
+    memory: Memory,
     /// Since when it has had no viewer.
     unviewed_since: Option<Instant>,
     ended: Option<Error>,
@@ -96,6 +99,7 @@ impl SharedStream {
             encoder: context.encoder(worker.clone()),
             worker,
             feed: Feed::new(context.limits),
+            memory: context.frames.clone(),
             unviewed_since: Some(now),
             ended: None,
             over: false,
@@ -179,11 +183,19 @@ impl SharedStream {
             self.observed(Ok(()));
         }
         let Some(item) = self.encoder.encode(event) else { return };
+        let bytes = item.event().len();
         self.feed.apply(item.clone());
         if let Some(replay) = self.replay.as_ref().filter(|_| !self.feed.is_complete()) {
             replay.running.closes();
         }
         self.outputs.push_back(SharedStreamOutput::Update(FeedUpdate::Frame(item)));
+        if self.memory.is_exceeded() && self.replay.is_none() {
+            // More than has come, so that all feeds together come back to what they may have.
+            let (_, retained) = self.feed.retained();
+            let shrunk = self.feed.shrink(retained.saturating_sub(2 * bytes).max(MIN_RING));
+            let update = shrunk.map(|first| SharedStreamOutput::Update(FeedUpdate::Shrunk(first)));
+            self.outputs.extend(update);
+        }
     }
 
     /// Tells the registry; of a replay's failure it learns from the worker's own stream if at all.

@@ -1,12 +1,11 @@
 //! Bodies of requests, as they come.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::sync::{Semaphore, TryAcquireError};
+use sekisho_core::memory::Memory;
 use tokio::time::timeout;
 
 /// The longest body of a request, in bytes.
@@ -40,14 +39,12 @@ pub(super) enum Unread {
 
 /// Reads bodies, which all together take so much memory at most.
 pub(super) struct Bodies {
-    /// A permit for each KiB.
-    room: Arc<Semaphore>,
+    room: Memory,
 }
 
 impl Bodies {
     pub(super) fn new(max_total: usize) -> Self {
-        let permits = (max_total / 1024).clamp(MAX_BODY / 1024, Semaphore::MAX_PERMITS);
-        Self { room: Arc::new(Semaphore::new(permits)) }
+        Self { room: Memory::new(max_total.max(MAX_BODY)) }
     }
 
     /// Reads a body to its end.
@@ -64,13 +61,9 @@ impl Bodies {
             };
         }
         // A body of unknown length gets the room that it may need.
-        let most = hint.upper().unwrap_or(MAX_BODY as u64).min(MAX_BODY as u64);
-        let kibibytes = u32::try_from(most.div_ceil(1024)).unwrap_or(u32::MAX);
-        let _room = match Arc::clone(&self.room).try_acquire_many_owned(kibibytes) {
-            Ok(room) => room,
-            // It is never closed.
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return Err(Unread::NoRoom),
-        };
+        let most = hint.upper().and_then(|upper| usize::try_from(upper).ok());
+        let room = self.room.try_hold(most.unwrap_or(MAX_BODY).min(MAX_BODY));
+        let _room = room.ok_or(Unread::NoRoom)?;
         let mut content = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };

@@ -67,7 +67,9 @@ pub(super) async fn serve<S>(
         async move { Ok::<_, Infallible>(front.answer(request, &seat, draining).await.map(Full::new)) }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
+    // A head that is no longer than it may be has room there while it comes.
+    http.max_header_size(MAX_HEAD).max_buf_size(2 * MAX_HEAD);
     // A client that has written all that it has to say may close its side and wait for the answer.
     http.half_close(true);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
@@ -192,6 +194,17 @@ impl Front {
 fn is_of_a_page(headers: &HeaderMap) -> bool {
     const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
     headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
+}
+
+/// What is answered to bytes that are no request, with the status that the HTTP library has found.
+pub(super) fn unreadable(status: StatusCode) -> Response<Bytes> {
+    let message = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG => {
+            format!("invalid request: the head is over the limit of {MAX_HEAD} bytes")
+        }
+        _ => "invalid request: this is not HTTP/1.1".to_owned(),
+    };
+    Fault::new(FaultCode::InvalidRequest, message).response()
 }
 
 fn refusal(unread: Unread) -> Response<Bytes> {

@@ -72,6 +72,7 @@ impl StreamRun {
                     };
                     assert!(limits.is_none_or(kept), "a ring of {frames} frames and {bytes} bytes");
                 }
+                SharedStreamOutput::Update(FeedUpdate::Shrunk(_)) => {}
                 SharedStreamOutput::Update(FeedUpdate::Ended(error)) => told.ended = Some(error),
                 SharedStreamOutput::Wait { until, why } => {
                     assert!(until.is_none_or(|until| until > now), "it waits for what is past: {why:?}");

@@ -39,7 +39,8 @@ fn may_be(kind: ErrorKind, asks: Asks) -> bool {
     };
     let sse = asks == Asks::Stream(Form::ServerSentEvents);
     match kind {
-        Kind::InvalidRequest => true,
+        Kind::InvalidRequest | Kind::HeadTooLarge => true,
+        Kind::GatewayBusy => asks == Asks::All || operation.is_some(),
         Kind::UnsupportedMediaType => !matches!(asks, Asks::Stream(_)),
         Kind::OriginNotAllowed | Kind::HostNotAllowed => asks != Asks::Gateway,
         Kind::Unauthorized => !matches!(asks, Asks::Gateway | Asks::File),

@@ -66,6 +66,7 @@ impl Scene {
                     Some(place) => place.as_str().to_owned(),
                     None => "notice".to_owned(),
                 },
+                SharedStreamOutput::Update(FeedUpdate::Shrunk(first)) => format!("shrunk to {first}"),
                 SharedStreamOutput::Update(FeedUpdate::Ended(error)) => {
                     format!("ended {}", error.kind().code())
                 }
@@ -203,4 +204,45 @@ fn how_a_replica_ends() {
 fn what_is_printed_of_a_stream() {
     let printed = format!("{:?}", Scene::new().stream);
     assert!(printed.contains('7') && printed.contains("rt"), "{printed}");
+}
+
+#[test]
+fn feeds_that_take_too_much_together_let_go_of_their_oldest() {
+    const MAX: usize = 3 * MIN_RING;
+    let (context, mut now) = (context().with_frame_memory(MAX), epoch());
+    let event = |number: u64| {
+        let payload = format!("\"{}\"", "x".repeat(1000)).into();
+        WatchEvent::Event(Observed { payload, ..observed(&number.to_string()) })
+    };
+    let mut streams: Vec<(SharedStream, FeedReplica)> = (0..4)
+        .map(|number| {
+            let stream = SharedStream::new(now, &context, worker(), number);
+            let mut replica = FeedReplica::new(context.limits());
+            replica.begin(stream.copy());
+            (stream, replica)
+        })
+        .collect();
+    let (mut largest, mut shrunk) = (0, 0);
+    for number in 0..600 {
+        for (stream, replica) in &mut streams {
+            now += Duration::from_millis(1);
+            stream.handle(now, SharedStreamInput::Watch(event(number)));
+            while let SharedStreamOutput::Update(update) = stream.poll(now) {
+                shrunk += usize::from(matches!(update, FeedUpdate::Shrunk(_)));
+                replica.apply(update);
+            }
+            assert_eq!(replica.feed().retained(), stream.feed().retained());
+            assert_eq!(replica.feed().end(), stream.feed().end());
+        }
+        largest = largest.max(context.frame_memory());
+    }
+    assert!(shrunk > 0);
+    // Four feeds that each keep what they keep in any case have more than they may have together.
+    assert!(largest <= 4 * MIN_RING + 8 * 1200, "{largest}");
+    for (stream, _) in &streams {
+        let (frames, bytes) = stream.feed().retained();
+        assert!(frames > 1 && bytes > MIN_RING / 2, "{frames} frames, {bytes} bytes");
+    }
+    drop(streams);
+    assert_eq!(context.frame_memory(), 0);
 }

@@ -118,7 +118,7 @@ impl Scene {
                 SharedStreamOutput::Update(FeedUpdate::Ended(error)) => {
                     self.hears(ViewerInput::ReplayEnded(error));
                 }
-                SharedStreamOutput::Update(FeedUpdate::Frame(_)) => {}
+                SharedStreamOutput::Update(FeedUpdate::Frame(_) | FeedUpdate::Shrunk(_)) => {}
                 SharedStreamOutput::Observed(_) => panic!("a replay tells the registry nothing"),
                 SharedStreamOutput::Wait { until, .. } => return assert!(until.unwrap() > self.now),
                 SharedStreamOutput::End => return,
