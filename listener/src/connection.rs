@@ -82,6 +82,8 @@ impl Accepted {
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
+    /// How many bytes were read from it.
+    read: u64,
     /// There once the writing side is shut down.
     lingering: Option<Lingering>,
     /// What is answered to what cannot be read, and such an answer while it is written.
@@ -110,7 +112,12 @@ macro_rules! forward {
 
 impl Connection {
     fn new(stream: Stream) -> Self {
-        Self { stream, lingering: None, unreadable: None, replacement: None, stalled: None }
+        Self { stream, read: 0, lingering: None, unreadable: None, replacement: None, stalled: None }
+    }
+
+    /// How many bytes were read from it, after TLS.
+    pub fn read(&self) -> u64 {
+        self.read
     }
 
     /// The same connection, on which the refusals that the HTTP library writes by itself are answers of this kind.
@@ -214,8 +221,10 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = &mut self.stream;
-        forward!(stream => Pin::new(stream).poll_read(context, buffer))
+        let (stream, before) = (&mut self.stream, buffer.filled().len());
+        let progress = forward!(stream => Pin::new(stream).poll_read(context, buffer));
+        self.read += (buffer.filled().len() - before) as u64;
+        progress
     }
 }
 

@@ -1,5 +1,6 @@
 //! A viewer over WebSocket, which blocks.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
@@ -125,7 +126,12 @@ impl Viewer {
         }
     }
 
-    /// Says something.
+    /// Sends these bytes, whatever they are.
+    pub fn say_bytes(&mut self, bytes: &[u8]) {
+        self.socket.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Sends a message.
     pub fn say(&mut self, message: Message) {
         self.socket.send(message).unwrap();
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use sekisho_core::viewer::ReplayLimits;
+use sekisho_core::viewer::{MAX_VIEWER_MESSAGE, ReplayLimits};
 use sekisho_server::{Config, Server};
 use sekisho_tests::client::{PATIENCE, request, request_with};
 use sekisho_tests::processes::{Process, binary, eventually};
@@ -402,6 +402,24 @@ fn a_viewer_is_not_listened_to() {
         viewer.say(message);
         let (codes, code) = viewer.end();
         assert_eq!((codes.last().map(String::as_str), code), (Some("observation_only"), 1008));
+    }
+}
+
+#[test]
+fn a_message_that_never_ends_is_one_that_may_not_be_sent() {
+    let runtime = StreamRuntime::start(16);
+    let gateway = gateway(&runtime, "");
+    let no_mask = [0; 4];
+    let fragment = |first: u8, payload: &[u8]| {
+        [&[first, 0x80 | u8::try_from(payload.len()).unwrap()], &no_mask[..], payload].concat()
+    };
+    for payload in [&b""[..], b"x"] {
+        let mut viewer = Viewer::open(gateway.local_addr(), "rt/w", None);
+        assert!(viewer.see().is_snapshot());
+        let rest = fragment(0x00, payload).repeat(MAX_VIEWER_MESSAGE);
+        viewer.say_bytes(&[fragment(0x01, payload), rest].concat());
+        let (codes, code) = viewer.end();
+        assert_eq!((codes.last().map(String::as_str), code), (Some("observation_only"), 1008), "{payload:?}");
     }
 }
 

@@ -1,7 +1,9 @@
 //! Viewers over WebSocket.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -18,6 +20,7 @@ use sekisho_listener::Connection;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -28,6 +31,9 @@ use super::{Step, Viewer};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::reply_body::ReplyBody;
+
+/// How many bytes may come without being a message: the largest one, and as much again for the heads of its fragments.
+const MAX_FRAGMENTS: usize = 2 * MAX_VIEWER_MESSAGE;
 
 type Socket = WebSocketStream<Connection>;
 
@@ -76,6 +82,7 @@ async fn show(drain: &Drain, viewer: &mut Viewer, socket: &mut Socket) -> Option
     let mut draining = pin!(drain.begins());
     let mut drains = false;
     let mut gathered = Gathered::default();
+    let mut incoming = Incoming::default();
     loop {
         let input = tokio::select! {
             step = viewer.next() => {
@@ -84,7 +91,7 @@ async fn show(drain: &Drain, viewer: &mut Viewer, socket: &mut Socket) -> Option
                     None => continue,
                 }
             }
-            message = socket.next() => match message {
+            message = incoming.next(socket) => match message {
                 Some(Ok(Message::Pong(_))) => ViewerInput::Pong,
                 // Answered by the library, with what is written next.
                 Some(Ok(Message::Ping(_))) => {
@@ -105,6 +112,39 @@ async fn show(drain: &Drain, viewer: &mut Viewer, socket: &mut Socket) -> Option
             }
         };
         viewer.handle(input);
+    }
+}
+
+/// What a viewer sends.
+#[derive(Default)]
+struct Incoming {
+    /// How many bytes of the connection were read when its last message ended.
+    at_message: u64,
+}
+
+impl Incoming {
+    /// The next message. One in fragments that does not end is too large once its heads alone are: the library counts
+    /// what they contain, which may be nothing.
+    async fn next(&mut self, socket: &mut Socket) -> Option<tungstenite::Result<Message>> {
+        poll_fn(|context| {
+            let message = socket.poll_next_unpin(context);
+            let read = socket.get_ref().read();
+            if message.is_ready() {
+                self.at_message = read;
+                return message;
+            }
+            match usize::try_from(read - self.at_message) {
+                Ok(size) if size <= MAX_FRAGMENTS => Poll::Pending,
+                size => {
+                    let too_long = CapacityError::MessageTooLong {
+                        size: size.unwrap_or(usize::MAX),
+                        max_size: MAX_FRAGMENTS,
+                    };
+                    Poll::Ready(Some(Err(too_long.into())))
+                }
+            }
+        })
+        .await
     }
 }
 
