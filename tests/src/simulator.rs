@@ -10,7 +10,8 @@
 //! anything that core says of itself. What must be so is an [`Invariant`].
 //!
 //! 1. [`check`] runs the world of a seed, and again where only a comparison can tell: the same plan for the same
-//!    trace, another [`Guise`] for secrets, one runtime's faults left out for the results of the others.
+//!    trace, another [`Guise`] for secrets, and with something left out, a runtime's faults or all that clients and viewers do
+//!    with a runtime or a gateway, for the results of the others.
 //! 2. A seed that breaks a rule is a [`Failure`], which has the smallest plan found that breaks the same rule, and prints
 //!    the command that shows all of it.
 //! 3. [`Planted`] faults break the harness's own rules, to see that the simulator finds what it should.
@@ -57,7 +58,7 @@ pub use invariants::{Invariant, Violation};
 pub use plan::{Ask, Breakage, GatewayPlan, Kind, Plan, RuntimePlan, Step, ViewerPlan, Weather, What, With};
 pub use planted::Planted;
 pub use trace::Detail;
-pub use world::Options;
+pub use world::{Options, Spared};
 
 use trace::{Shown, To, difference};
 use world::{End, World};
@@ -65,7 +66,8 @@ use world::{End, World};
 /// Of so many worlds one is compared with itself in another guise.
 pub const IN_ANOTHER_GUISE: u64 = 8;
 
-/// Of so many worlds one is compared with itself without the faults of one runtime.
+/// Of so many worlds one is compared with itself without the faults of a runtime, and without what is done with a runtime
+/// or a gateway.
 pub const WITHOUT_FAULTS: u64 = 8;
 
 /// Of so many worlds one is compared with itself, which must be the same byte for byte.
@@ -149,7 +151,7 @@ fn judge(plan: &Plan, planted: Option<Planted>) -> Result<Census, Violation> {
         stays_the_same_in_another_guise(plan, options, &end)?;
     }
     if spared {
-        keeps_faults_to_one(plan, options, &end)?;
+        keeps_to_itself(plan, options, &end)?;
     }
     Ok(end.census)
 }
@@ -176,25 +178,65 @@ fn stays_the_same_in_another_guise(plan: &Plan, options: Options, end: &End) -> 
     }
 }
 
-fn keeps_faults_to_one(plan: &Plan, options: Options, end: &End) -> Result<(), Violation> {
-    // Where base URLs are swapped, one machine's faults are seen under another's name.
+/// Leaves something out, and holds what others are shown against what they are shown with it.
+fn keeps_to_itself(plan: &Plan, options: Options, end: &End) -> Result<(), Violation> {
+    // Where base URLs are swapped, what happens to one machine is seen under another's name.
     if plan.steps.iter().any(|step| matches!(step.what, What::Swap(..))) {
         return Ok(());
     }
+    let without = |spared| World::run(plan, Options { spared: Some(spared), ..options });
     let faulty = plan.steps.iter().find_map(|step| step.what.is_fault_of());
-    let Some(faulty) = faulty else { return Ok(()) };
-    let other = World::run(plan, Options { spared: Some(faulty), ..options });
-    if let Some(violation) = other.violation {
-        return Err(violation);
+    let busy = plan.runtimes.len() - 1;
+    for spared in faulty.map(Spared::Faults).into_iter().chain([Spared::Runtime(busy)]) {
+        let (Spared::Faults(out) | Spared::Runtime(out) | Spared::Changes(out) | Spared::Gateway(out)) =
+            spared;
+        let of_others =
+            |shown: &Shown| shown.to != To::Log && shown.runtime.is_some_and(|runtime| runtime != out);
+        same_to_others(spared, end, &without(spared), of_others)?;
+    }
+    let gateway = plan.gateways.len() - 1;
+    // Of a runtime's next streams some are told apart, whoever they are for.
+    let counts_streams = |step: &Step| matches!(step.what, What::Ail(..) | What::Repeat(..));
+    if gateway == 0 || plan.steps.iter().any(counts_streams) {
+        return Ok(());
+    }
+    let end = without(Spared::Changes(gateway));
+    let at_others = |shown: &Shown| {
+        // What a hostile runtime says depends on all that it has heard.
+        let is_honest = shown.runtime.is_some_and(|runtime| plan.runtimes[runtime].kind.is_honest());
+        is_honest && !is_at(plan, gateway, shown.to)
+    };
+    same_to_others(Spared::Gateway(gateway), &end, &without(Spared::Gateway(gateway)), at_others)
+}
+
+/// Whether a client or viewer has to do with a gateway.
+fn is_at(plan: &Plan, gateway: usize, to: To) -> bool {
+    let mut asked = plan.steps.iter().filter_map(|step| match step.what {
+        What::Ask { gateway, .. } => Some(gateway),
+        _ => None,
+    });
+    match to {
+        To::Client(command) => asked.nth(command) == Some(gateway),
+        To::Viewer(viewer) => plan.comes(viewer, |at| at == gateway),
+        To::Log => true,
+    }
+}
+
+fn same_to_others(
+    spared: Spared,
+    end: &End,
+    other: &End,
+    are_others: impl Fn(&Shown) -> bool,
+) -> Result<(), Violation> {
+    if let Some(violation) = end.violation.as_ref().or(other.violation.as_ref()) {
+        return Err(violation.clone());
     }
     let of_others =
-        |shown: &&Shown| shown.to != To::Log && shown.runtime.is_some_and(|runtime| runtime != faulty);
-    let difference =
-        difference(end.trace.shown.iter().filter(of_others), other.trace.shown.iter().filter(of_others));
-    match difference {
+        |end: &End| end.trace.shown.iter().filter(|shown| are_others(shown)).cloned().collect::<Vec<_>>();
+    match difference(&of_others(end), &of_others(other)) {
         None => Ok(()),
         Some((at, facts)) => {
-            let facts = format!("without the faults of runtime {faulty}: {facts}");
+            let facts = format!("without {spared:?}: {facts}");
             Err(Violation { invariant: Invariant::Isolation, at, facts })
         }
     }

@@ -58,49 +58,80 @@ impl World<'_> {
                 self.refresh_token(gateway, of_loop, runtime);
             }
         }
+        if self.is_planted(Planted::ProbesWithRequests) {
+            self.probe(gateway, of_loop);
+        }
         let is_overview = !matches!(action, Action::Command { .. });
         let now = self.instant();
         let registry = &mut self.gateways[gateway].loops[of_loop];
-        // A server asks for them all the time. Here they come with the requests, so that a quiet world has an end.
-        let probes = registry.probes(now);
         let (exchange, calls) = Exchange::begin(registry, &AllowAll, now, false, action);
         let ends = calls.iter().map(|_| None).collect();
         let asking = self.askings.len();
         self.askings.push(Some(Asking { command, gateway, of_loop, exchange, ends }));
         let first = self.calls.len();
-        let asked = calls.into_iter().enumerate().map(|(slot, call)| (Some((asking, slot)), call));
-        let probes = probes.into_iter().map(|probe| (None, probe));
-        for (asking, call) in asked.chain(probes) {
-            let runtime = self.sites.iter().position(|site| site.runtime_id == *call.runtime_id());
-            let runtime = runtime.unwrap_or_default();
-            let limits = self.sites[runtime].plan.limits();
-            let total = if is_overview || call.is_probe() {
-                limits.total().min(OVERVIEW_TIMEOUT)
-            } else {
-                limits.total()
-            };
-            let end_by = self.now() + total + REPORT_GRACE;
-            self.calls.push(Some(CallRun {
-                call,
-                gateway,
-                of_loop,
-                runtime,
-                asking,
-                end_by,
-                wake: 0,
-                reported: true,
-                refreshed: false,
-            }));
-            let under_way = &mut self.gateways[gateway].ways[runtime].in_flight;
-            *under_way += 1 + usize::from(self.options.planted == Some(Planted::UnboundedCalls)) * 4;
-            if *under_way > self.sites[runtime].plan.max_in_flight {
-                self.violate(Invariant::Bounded, || "more calls are under way than may be".to_owned());
-            }
+        for (slot, call) in calls.into_iter().enumerate() {
+            self.begin_call((gateway, of_loop), call, Some((asking, slot)), is_overview);
         }
         for call in first..self.calls.len() {
             self.drive_call(call);
         }
         self.answer_if_done(asking);
+    }
+
+    /// The time has come to look which runtimes are back.
+    pub(super) fn probe_all(&mut self) {
+        if self.is_planted(Planted::ProbesWithRequests) {
+            return;
+        }
+        for gateway in 0..self.gateways.len() {
+            for of_loop in 0..self.gateways[gateway].loops.len() {
+                self.probe(gateway, of_loop);
+            }
+        }
+    }
+
+    fn probe(&mut self, gateway: usize, of_loop: usize) {
+        let now = self.instant();
+        let first = self.calls.len();
+        for probe in self.gateways[gateway].loops[of_loop].probes(now) {
+            let number = self.begin_call((gateway, of_loop), probe, None, true);
+            self.refresh_token(gateway, of_loop, number);
+        }
+        for call in first..self.calls.len() {
+            self.drive_call(call);
+        }
+    }
+
+    /// Takes a call up. The number of its runtime.
+    fn begin_call(
+        &mut self,
+        (gateway, of_loop): (usize, usize),
+        call: Call,
+        asking: Option<(usize, usize)>,
+        is_brief: bool,
+    ) -> usize {
+        let runtime = self.sites.iter().position(|site| site.runtime_id == *call.runtime_id());
+        let runtime = runtime.unwrap_or_default();
+        let total = self.sites[runtime].plan.limits().total();
+        let total = if is_brief { total.min(OVERVIEW_TIMEOUT) } else { total };
+        let end_by = self.now() + total + REPORT_GRACE;
+        self.calls.push(Some(CallRun {
+            call,
+            gateway,
+            of_loop,
+            runtime,
+            asking,
+            end_by,
+            wake: 0,
+            reported: true,
+            refreshed: false,
+        }));
+        let under_way = &mut self.gateways[gateway].ways[runtime].in_flight;
+        *under_way += 1 + usize::from(self.options.planted == Some(Planted::UnboundedCalls)) * 4;
+        if *under_way > self.sites[runtime].plan.max_in_flight {
+            self.violate(Invariant::Bounded, || "more calls are under way than may be".to_owned());
+        }
+        runtime
     }
 
     pub(super) fn wake_call(&mut self, call: usize, wake: u64) {

@@ -40,13 +40,6 @@ struct Problem<'a> {
 }
 
 impl Told {
-    fn changes_something(&self) -> bool {
-        matches!(
-            self.ask,
-            Ask::Create { .. } | Ask::Input { .. } | Ask::Again { .. } | Ask::Stop(_) | Ask::Cancel(_)
-        )
-    }
-
     /// Whether doing it twice is the same as doing it once.
     fn is_idempotent(&self) -> bool {
         matches!(self.ask, Ask::Stop(_) | Ask::Cancel(_))
@@ -65,14 +58,13 @@ impl World<'_> {
             (ask, _) => (ask, None),
         };
         let request = self.request(command, runtime, ask, again);
-        let is_about_one = !matches!(ask, Ask::Runtimes | Ask::AllWorkers | Ask::Nonsense(_));
         let repeats = again.filter(|(_, same)| *same).map(|((of, _), _)| of);
         if let Some(of) = repeats {
             self.census.count("command", "repeated under its key");
             self.commands[of].is_repeated = true;
         }
         self.commands.push(Told {
-            runtime: is_about_one.then_some(runtime),
+            runtime: ask.is_about_one().then_some(runtime),
             ask,
             says: repeats.unwrap_or(command),
             outcome: None,
@@ -88,6 +80,13 @@ impl World<'_> {
             Ok(action) => self.perform(gateway, of_loop, command, action),
             Err(error) => self.show_response(command, &problem(&error)),
         }
+    }
+
+    /// A client does not ask what it would: the numbers of all others stay as they are.
+    pub(super) fn leave_out(&mut self, runtime: usize, ask: Ask) {
+        let says = self.commands.len();
+        let runtime = ask.is_about_one().then_some(runtime);
+        self.commands.push(Told { runtime, ask, says, outcome: None, is_repeated: false });
     }
 
     fn request(
@@ -192,7 +191,7 @@ impl World<'_> {
                 self.census.count("call", if is_open { "circuit open" } else { "share in use" });
             }
         }
-        if !told.changes_something() {
+        if !told.ask.changes_something() {
             self.census.count("command", "read");
             return;
         }
@@ -220,7 +219,7 @@ impl World<'_> {
     /// Checks what a client was told of a command against what became of it.
     pub(super) fn check_command(&mut self, command: CommandId) {
         let told = &self.commands[command];
-        let (Some(runtime), true) = (told.runtime, told.changes_something()) else { return };
+        let (Some(runtime), true) = (told.runtime, told.ask.changes_something()) else { return };
         if !self.sites[runtime].plan.kind.is_honest() {
             return;
         }

@@ -7,6 +7,7 @@ use sekisho_core::runtime_api::{Ack, Command, Fault, FaultCode, InputAck, Reply,
 use sekisho_core::secret::Token;
 use sekisho_core::transport::{Attempt, AttemptId, Failure, FailureCause, MAX_IDLE_FOR_ONCE, Pooled, Via};
 
+use super::chance::Chance;
 use super::clock::{Time, time};
 use super::hostile::{Answer, unprefixed};
 use super::invariants::Invariant;
@@ -106,14 +107,6 @@ impl Site {
             false => request,
         }
     }
-
-    /// The weather of this very moment.
-    pub(super) fn weather_now(&mut self) -> Weather {
-        match self.weather {
-            Weather::Changeable => self.chance.pick(&CHANGEABLE),
-            weather => weather,
-        }
-    }
 }
 
 /// What a runtime says to those it does not know.
@@ -132,6 +125,19 @@ pub(super) fn of_proxy(status: u16) -> Response<Bytes> {
 }
 
 impl World<'_> {
+    /// What happens by chance on the way from a gateway to a runtime.
+    pub(super) fn chance(&mut self, gateway: usize, runtime: usize) -> &mut Chance {
+        &mut self.gateways[gateway].ways[runtime].chance
+    }
+
+    /// The weather of this very moment.
+    pub(super) fn weather_now(&mut self, gateway: usize, runtime: usize) -> Weather {
+        match self.sites[runtime].weather {
+            Weather::Changeable => self.chance(gateway, runtime).pick(&CHANGEABLE),
+            weather => weather,
+        }
+    }
+
     /// Carries out one attempt.
     pub(super) fn send(&mut self, asker: Asker, gateway: usize, runtime: usize, attempt: Attempt) {
         let Attempt { id, target, request, via, limits, .. } = attempt;
@@ -161,14 +167,14 @@ impl World<'_> {
 
         let now = self.now();
         let deadline = time(limits.deadline);
-        let weather = self.sites[runtime].weather_now();
+        let weather = self.weather_now(gateway, runtime);
         let mut connected = now;
         let connection = match self.pooled(gateway, runtime, &via, limits.max_idle) {
             Found::Good(pooled) => pooled,
             Found::Closing => {
                 // The other side closed it just now. Whether it read the request is unknown; it did not.
                 self.census.count("call", "pooled connection lost");
-                let at = now + self.delay(runtime);
+                let at = now + self.delay(gateway, runtime);
                 self.clock.at(at, fail(FailureCause::Network(NetworkPhase::Receive), true));
                 return;
             }
@@ -186,7 +192,7 @@ impl World<'_> {
                     Weather::Untrusted => Some(network(NetworkPhase::Tls)),
                     _ => None,
                 };
-                connected = now + self.delay(runtime) * 2;
+                connected = now + self.delay(gateway, runtime) * 2;
                 if let Some(cause) = refused {
                     self.census.count("network", "refused");
                     self.clock.at(connected.min(connect_by), fail(cause, false));
@@ -202,7 +208,7 @@ impl World<'_> {
         };
         let respond_by = deadline.min(connected + limits.response);
         let read_by = deadline.min(respond_by + limits.body);
-        let arrives = connected + self.delay(runtime);
+        let arrives = connected + self.delay(gateway, runtime);
         let mut fate = Fate::Comes;
         let timeout = fail(FailureCause::Timeout(TimeoutPhase::Response), true);
         let mut arrives_at_all = true;
@@ -214,7 +220,7 @@ impl World<'_> {
             }
             Weather::LosesRequests => {
                 self.census.count("network", "request lost");
-                let phase = self.sites[runtime].chance.pick(&[NetworkPhase::Send, NetworkPhase::Receive]);
+                let phase = self.chance(gateway, runtime).pick(&[NetworkPhase::Send, NetworkPhase::Receive]);
                 self.clock.at(arrives, fail(FailureCause::Network(phase), true));
                 arrives_at_all = false;
             }
@@ -281,7 +287,7 @@ impl World<'_> {
             false => site.machine.handle(&request, &mut self.ledger),
         };
         self.pump_all(machine);
-        let mut back = self.now() + self.delay(runtime);
+        let mut back = self.now() + self.delay(gateway, runtime);
         if self.is_planted(Planted::LeaksByTiming) {
             let length = self.sites[runtime].secrets.token(0).map_or(0, str::len);
             back += Time::from_millis(length as u64);
@@ -330,9 +336,10 @@ impl World<'_> {
             // What was stalled comes now, or never.
             let stalled = std::mem::take(&mut self.sites[runtime].stalled);
             for parcel in stalled {
-                if self.sites[runtime].chance.below(4) > 0 {
+                let gateway = parcel.gateway;
+                if self.chance(gateway, runtime).below(4) > 0 {
                     self.census.count("network", "arrived after the stall");
-                    let at = self.now() + self.delay(runtime);
+                    let at = self.now() + self.delay(gateway, runtime);
                     self.clock.at(at, Event::Arrive(Box::new(parcel)));
                 }
             }
@@ -354,12 +361,11 @@ impl World<'_> {
             let is_recent = |max_idle| max_idle <= MAX_IDLE_FOR_ONCE;
             let Some(pooled) = idle.take(now, via, max_idle) else { return Found::None };
             let lead = pooled.connection;
-            let site = &mut self.sites[lead.machine];
-            if lead.losses == site.losses {
+            if lead.losses == self.sites[lead.machine].losses {
                 return Found::Good(pooled);
             }
             // What was closed long ago has been noticed.
-            if is_recent(max_idle) && site.chance.one_in(2) {
+            if is_recent(max_idle) && self.chance(gateway, runtime).one_in(2) {
                 return Found::Closing;
             }
         }

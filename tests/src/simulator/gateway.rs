@@ -11,6 +11,7 @@ use sekisho_core::secret::{Access, Token};
 use sekisho_core::transport::IdlePool;
 use sekisho_core::viewer::{ReplayLimits, StreamContext};
 
+use super::chance::Chance;
 use super::clock::Time;
 use super::exchanges::Lead;
 use super::guise::TOKENS;
@@ -49,8 +50,9 @@ pub(super) struct Gateway {
 }
 
 /// A gateway's way to one runtime.
-#[derive(Default)]
 pub(super) struct Way {
+    /// What happens on it by chance: what happens on another way never changes it.
+    pub(super) chance: Chance,
     /// Which token it has read last, and which before that; and when it looked last.
     token: usize,
     token_before: Option<usize>,
@@ -59,6 +61,12 @@ pub(super) struct Way {
     pub(super) idle: IdlePool<Lead>,
     /// How many calls are under way.
     pub(super) in_flight: usize,
+}
+
+impl Way {
+    fn new(chance: Chance, token: usize) -> Self {
+        Self { chance, token, token_before: None, looked: None, idle: IdlePool::default(), in_flight: 0 }
+    }
 }
 
 impl Gateway {
@@ -88,7 +96,12 @@ impl Gateway {
         self.streams_of = self.context(self.limits);
         self.streams.clear();
         self.replays.clear();
-        self.ways = sites.iter().map(|site| Way { token: site.written, ..Way::default() }).collect();
+        let way = |(runtime, site): (usize, &Site)| {
+            // Each start is followed by chances of its own.
+            let salt = 100 + runtime as u64 + 1000 * number as u64 + 100_000 * (self.starts - 1);
+            Way::new(Chance::of(plan.seed, salt), site.written)
+        };
+        self.ways = sites.iter().enumerate().map(way).collect();
     }
 
     pub(super) fn cursor_key(&self) -> CursorKey {

@@ -39,8 +39,11 @@ pub enum Invariant {
     NoPastDeadline,
     /// Queues, connections, attempts and what is under way stay in their bounds.
     Bounded,
-    /// One runtime's faults change no other runtime's results or timing.
+    /// One runtime's faults change no other runtime's results or timing. Nor does what clients and viewers of one runtime
+    /// do change them for those of another, or what those of one gateway do for those of another gateway.
     Isolation,
+    /// A viewer is shown what is new as soon as it can be, however slow the others of the same worker are.
+    Prompt,
     /// A credential goes to its own runtime alone.
     CredentialStaysHome,
     /// No secret is shown.
@@ -53,7 +56,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::FramesInOrder,
         Self::SnapshotFirst,
         Self::ResynchronizedBeforeJump,
@@ -71,6 +74,7 @@ impl Invariant {
         Self::NoPastDeadline,
         Self::Bounded,
         Self::Isolation,
+        Self::Prompt,
         Self::CredentialStaysHome,
         Self::NothingSecretShown,
         Self::NonInterference,

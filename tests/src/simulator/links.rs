@@ -93,9 +93,10 @@ impl World<'_> {
             self.violate(Invariant::CredentialStaysHome, || format!("a stream of runtime {runtime}"));
             return;
         }
-        let weather = self.sites[runtime].weather_now();
         let gateway = self.watches[watch].gateway;
-        let (mut connected, connect_by) = (self.now() + self.delay(runtime) * 2, self.now() + limits.connect);
+        let weather = self.weather_now(gateway, runtime);
+        let (mut connected, connect_by) =
+            (self.now() + self.delay(gateway, runtime) * 2, self.now() + limits.connect);
         if !via.allows_new() {
             match self.pooled(gateway, runtime, &via, MAX_IDLE_FOR_ONCE) {
                 Found::Good(pooled) => {
@@ -129,7 +130,7 @@ impl World<'_> {
         if let Some((at, cause)) = unopened {
             self.arrive_at(at, conn, Wire::Lost(Loss::Failed(cause)));
         } else if weather != Weather::Hangs {
-            let at = connected + self.delay(runtime);
+            let at = connected + self.delay(gateway, runtime);
             self.clock.at(at, Event::Dial(Box::new(Dial { conn, request, weather })));
         }
     }
@@ -227,7 +228,8 @@ impl World<'_> {
         if self.conns[number].held {
             self.conns[number].waiting.push_back(wire);
         } else if self.sites[runtime].plan.kind.is_remote() {
-            let at = self.now() + self.delay(runtime);
+            let gateway = self.watches[self.conns[number].watch].gateway;
+            let at = self.now() + self.delay(gateway, runtime);
             self.arrive_at(at, number, wire);
         } else {
             self.arrive_at(self.now(), number, wire);
@@ -334,7 +336,7 @@ impl World<'_> {
                 if holds {
                     self.census.count("network", "stream held");
                     self.conns[number].held = true;
-                } else if self.sites[runtime].chance.one_in(3) {
+                } else if self.chance(self.watches[self.conns[number].watch].gateway, runtime).one_in(3) {
                     self.conns[number].held = false;
                     self.break_one(number);
                 } else {

@@ -298,3 +298,26 @@ impl What {
         }
     }
 }
+
+impl Ask {
+    /// Whether it is about one runtime.
+    pub fn is_about_one(self) -> bool {
+        !matches!(self, Self::Runtimes | Self::AllWorkers | Self::Nonsense(_))
+    }
+
+    /// Whether something is different once it is done.
+    pub fn changes_something(self) -> bool {
+        matches!(
+            self,
+            Self::Create { .. } | Self::Input { .. } | Self::Again { .. } | Self::Stop(_) | Self::Cancel(_)
+        )
+    }
+}
+
+impl Plan {
+    /// Whether a viewer may ever come to a gateway like this. One that comes back by itself comes to any.
+    pub fn comes(&self, who: usize, to: impl Fn(usize) -> bool) -> bool {
+        let comes = |what| matches!(what, What::Come { viewer, gateway, .. } if viewer == who && to(gateway));
+        self.viewers[who].returns > 0 || self.steps.iter().any(|step| comes(step.what))
+    }
+}

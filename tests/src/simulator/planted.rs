@@ -41,6 +41,14 @@ pub enum Planted {
     UnboundedCalls,
     /// One runtime's bad weather slows the ways to all others.
     SpreadsFaults,
+    /// What is under way to one runtime slows the ways to all others.
+    SpreadsLoad,
+    /// What is under way at one gateway slows the ways of all others.
+    SpreadsGateways,
+    /// A gateway looks whether runtimes are back when a client asks for something, whatever that is.
+    ProbesWithRequests,
+    /// Viewers hear of what is new when the slowest of them would have read it.
+    WaitsForSlowest,
     /// The transport sends what needs an identified connection over any.
     IgnoresIdentity,
     /// Requests go to another runtime.
@@ -69,7 +77,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::FalselyUnsent,
         Self::SendsTwice,
         Self::MakesUpSuccess,
@@ -88,6 +96,10 @@ impl Planted {
         Self::UnboundedRing,
         Self::UnboundedCalls,
         Self::SpreadsFaults,
+        Self::SpreadsLoad,
+        Self::SpreadsGateways,
+        Self::ProbesWithRequests,
+        Self::WaitsForSlowest,
         Self::IgnoresIdentity,
         Self::Misdirects,
         Self::BypassesScrubber,
@@ -124,7 +136,10 @@ impl Planted {
             Self::UnboundedRing | Self::UnboundedCalls | Self::KeepsReplay | Self::KeepsStream => {
                 &[Invariant::Bounded]
             }
-            Self::SpreadsFaults => &[Invariant::Isolation],
+            Self::SpreadsFaults | Self::SpreadsLoad | Self::SpreadsGateways | Self::ProbesWithRequests => {
+                &[Invariant::Isolation]
+            }
+            Self::WaitsForSlowest => &[Invariant::Prompt],
             Self::IgnoresIdentity => &[Invariant::RightMachine],
             Self::Misdirects => &[Invariant::CredentialStaysHome],
             Self::BypassesScrubber => &[Invariant::NothingSecretShown],

@@ -9,6 +9,7 @@ use super::account::{Account, Seen};
 use super::clock::{Time, time};
 use super::invariants::Invariant;
 use super::planted::Planted;
+use super::streams::COPIED_AFTER;
 use super::trace::{Shown, To};
 use super::viewers::{Person, Stay};
 use super::world::{Event, World};
@@ -26,13 +27,15 @@ pub(super) struct SessionRun {
     replay: Option<usize>,
     /// Whether it waits, and would hear of something new. Otherwise it writes.
     waiting: bool,
+    /// When it last came to read, or had read a frame.
+    free_at: Time,
     /// Names the wake-up that still counts.
     wake: u64,
 }
 
 impl SessionRun {
-    pub(super) fn new(session: ViewerSession, at: (usize, usize), stream: usize) -> Self {
-        Self { session, at, stream, replay: None, waiting: false, wake: 0 }
+    pub(super) fn new(session: ViewerSession, at: (usize, usize), stream: usize, now: Time) -> Self {
+        Self { session, at, stream, replay: None, waiting: false, free_at: now, wake: 0 }
     }
 }
 
@@ -48,6 +51,7 @@ impl World<'_> {
             return;
         };
         stay.run.session.handle(now, ViewerInput::Written);
+        stay.run.free_at = time(now);
         self.drive_session(viewer);
     }
 
@@ -61,7 +65,11 @@ impl World<'_> {
 
     /// There is something new in the feed of a stream, or it has ended. Those who write hear of it once they are done.
     pub(super) fn wake_sessions(&mut self, number: usize) {
-        let now = self.now();
+        let mut now = self.now();
+        if self.is_planted(Planted::WaitsForSlowest) {
+            let paces = self.streams[number].viewers.iter().map(|viewer| self.viewers[*viewer].pace);
+            now += Time::from_millis(paces.max().unwrap_or_default());
+        }
         for viewer in &self.streams[number].viewers {
             if let Some(stay) = self.viewers[*viewer].stay.as_ref().filter(|stay| stay.run.waiting) {
                 let (stay, wake) = (stay.number, stay.run.wake);
@@ -164,6 +172,7 @@ impl World<'_> {
     }
 
     fn show_next(&mut self, viewer: usize, item: &Item) {
+        self.check_prompt(viewer, item);
         let Some(mut stay) = self.viewers[viewer].stay.take() else { return };
         let shown = stay.account.shown;
         let skips = (self.is_planted(Planted::SkipsSnapshot) && shown == 0 && item.is_snapshot())
@@ -192,6 +201,18 @@ impl World<'_> {
             self.clock.at(next, Event::Written { viewer, stay: stay.number });
         }
         self.viewers[viewer].stay = Some(stay);
+    }
+
+    /// What has come is shown when the viewer has read what came before it, and no later. A replica that has missed an
+    /// update hears of it with its next copy.
+    fn check_prompt(&mut self, viewer: usize, item: &Item) {
+        let Some(run) = self.viewers[viewer].stay.as_ref().map(|stay| &stay.run) else { return };
+        let Some(came) = self.streams[run.stream].came_at(item.event()) else { return };
+        let due = came.max(run.free_at) + COPIED_AFTER;
+        if run.replay.is_none() && run.session.is_following() && self.now() > due {
+            let late = self.now() - due;
+            self.violate(Invariant::Prompt, || format!("viewer {viewer} is shown a frame {late:?} late"));
+        }
     }
 
     /// The text as a gateway shows it that has a fault.

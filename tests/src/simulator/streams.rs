@@ -1,7 +1,8 @@
 //! One stream per worker and gateway, shared by its viewers, and a replica of its feed on each other loop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use sekisho_core::error::Error;
 use sekisho_core::feed::{Feed, FeedLimits};
 use sekisho_core::viewer::{
@@ -25,7 +26,7 @@ const MAX_OUTPUTS: u32 = 4;
 const MISSED: u64 = 11;
 
 /// How much later.
-const COPIED_AFTER: Time = Time::from_millis(3);
+pub(super) const COPIED_AFTER: Time = Time::from_millis(3);
 
 /// A worker's stream at one gateway, or a replay.
 pub(super) struct Stream {
@@ -44,6 +45,8 @@ pub(super) struct Stream {
     /// Since when it has had no viewer.
     unviewed_since: Option<Time>,
     updates: u64,
+    /// When the frames of the feed came, by the cursors that they have for viewers.
+    came: VecDeque<(Bytes, Time)>,
     /// Whether the replicas have missed an update, and hear of none until they have taken another copy.
     behind: bool,
     pub(super) over: bool,
@@ -75,6 +78,7 @@ impl Stream {
             viewers: BTreeSet::new(),
             unviewed_since: None,
             updates: 0,
+            came: VecDeque::new(),
             behind: false,
             over: false,
             watch_ended: false,
@@ -86,6 +90,11 @@ impl Stream {
     /// The feed as one loop has it.
     pub(super) fn feed(&self, of_loop: usize) -> &Feed {
         self.replicas.get(&of_loop).map_or(self.shared.feed(), FeedReplica::feed)
+    }
+
+    /// When a frame came.
+    pub(super) fn came_at(&self, frame: &Bytes) -> Option<Time> {
+        self.came.iter().rev().find(|(it, _)| it.as_ptr() == frame.as_ptr()).map(|(_, at)| *at)
     }
 
     /// Why it has ended, as one loop knows.
@@ -247,8 +256,15 @@ impl World<'_> {
 
     /// Passes on what is new in the feed, or that it has ended.
     fn update(&mut self, number: usize, update: &FeedUpdate) {
+        let now = self.now();
         let stream = &mut self.streams[number];
         stream.updates += 1;
+        if let FeedUpdate::Frame(item) = update {
+            stream.came.push_back((item.event().clone(), now));
+            if stream.came.len() > self.gateways[stream.gateway].limits.max_frames {
+                stream.came.pop_front();
+            }
+        }
         let misses = !stream.behind && stream.updates.is_multiple_of(MISSED) && !stream.replicas.is_empty();
         stream.behind |= misses;
         if !stream.behind {

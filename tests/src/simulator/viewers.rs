@@ -142,7 +142,7 @@ impl World<'_> {
         let session =
             ViewerSession::open(self.instant(), &gateway.streams_of, &gateway.loops[at.1], request)?;
         let stream = self.view_stream(viewer, at, of)?;
-        Ok(SessionRun::new(session, at, stream))
+        Ok(SessionRun::new(session, at, stream, self.now()))
     }
 
     /// A cursor of a worker that this viewer does not ask for.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Instant;
 
 use sekisho_core::id::{RuntimeId, WorkerId, WorkerRef};
+use sekisho_core::registry::{OVERVIEW_TIMEOUT, PROBE_EVERY};
 
 use super::account::Known;
 use super::calls::{Asking, CallRun};
@@ -47,14 +48,54 @@ pub struct Options {
     pub planted: Option<Planted>,
     /// How much is noted.
     pub detail: Detail,
-    /// Whose faults are left out.
-    pub spared: Option<usize>,
+    /// What is left out.
+    pub spared: Option<Spared>,
+}
+
+/// What of a plan is left out, to see that nothing else depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spared {
+    /// The faults of a runtime.
+    Faults(usize),
+    /// The viewers of a runtime, and all that clients ask of it.
+    Runtime(usize),
+    /// The commands at a gateway that change something, and the viewers that come to it and to others.
+    Changes(usize),
+    /// That, the viewers of a gateway, and all that it is asked.
+    Gateway(usize),
+}
+
+impl Spared {
+    /// Whether this is left out.
+    fn leaves_out(self, what: What, plan: &Plan) -> bool {
+        let moves = |viewer, gateway| {
+            plan.comes(viewer, |at| at == gateway) && plan.comes(viewer, |at| at != gateway)
+        };
+        match (self, what) {
+            (Self::Faults(runtime), what) => what.is_fault_of() == Some(runtime),
+            (Self::Runtime(runtime), What::Ask { runtime: of, ask, .. }) => {
+                of == runtime && ask.is_about_one()
+            }
+            (Self::Runtime(runtime), What::Come { viewer, .. }) => plan.viewers[viewer].runtime == runtime,
+            // What is changed through one gateway is seen through all, and who has seen something takes it along.
+            (Self::Changes(gateway), What::Ask { gateway: at, ask, .. }) => {
+                at == gateway && ask.changes_something()
+            }
+            (Self::Changes(gateway), What::Come { viewer, .. }) => moves(viewer, gateway),
+            (Self::Gateway(gateway), What::Come { viewer, gateway: at, .. }) => {
+                at == gateway || moves(viewer, gateway)
+            }
+            (Self::Gateway(gateway), What::Ask { gateway: at, .. } | What::Crash(at)) => at == gateway,
+            _ => false,
+        }
+    }
 }
 
 /// What happens next.
 pub(super) enum Event {
     Step(usize),
     Peace,
+    Probe,
     WakeCall(usize, u64),
     Arrive(Box<Parcel>),
     Report(Box<Report>),
@@ -74,7 +115,6 @@ pub(super) struct Site {
     pub(super) runtime_id: RuntimeId,
     pub(super) machine: Machine,
     pub(super) secrets: Secrets,
-    pub(super) chance: Chance,
     pub(super) weather: Weather,
     /// The tokens that the runtime wants, and that the gateways' file has.
     pub(super) wanted: usize,
@@ -128,13 +168,17 @@ impl<'p> World<'p> {
         let mut world = Self::new(plan, options);
         let steps = plan.steps.iter().enumerate();
         for (number, step) in steps {
-            if options.spared.is_none() || step.what.is_fault_of() != options.spared {
-                world.clock.at(Time::from_millis(step.at), Event::Step(number));
-            }
+            world.clock.at(Time::from_millis(step.at), Event::Step(number));
         }
         let last = plan.steps.last().map_or(Time::ZERO, |step| Time::from_millis(step.at));
         let end = last + REST;
         world.clock.at(end - PEACE, Event::Peace);
+        // The last ones have to end before the world does.
+        let mut probe = Time::ZERO;
+        while probe < end - OVERVIEW_TIMEOUT * 2 {
+            world.clock.at(probe, Event::Probe);
+            probe += PROBE_EVERY;
+        }
         let mut events = 0;
         while let Some(event) = world.clock.next(end) {
             world.take(event);
@@ -181,6 +225,7 @@ impl<'p> World<'p> {
         match event {
             Event::Step(number) => self.step(self.plan.steps[number].what),
             Event::Peace => self.make_peace(),
+            Event::Probe => self.probe_all(),
             Event::WakeCall(call, wake) => self.wake_call(call, wake),
             Event::Arrive(parcel) => self.arrive(*parcel),
             Event::Report(report) => self.report(*report),
@@ -196,6 +241,12 @@ impl<'p> World<'p> {
     }
 
     fn step(&mut self, what: What) {
+        if self.options.spared.is_some_and(|spared| spared.leaves_out(what, self.plan)) {
+            if let What::Ask { runtime, ask, .. } = what {
+                self.leave_out(runtime, ask);
+            }
+            return;
+        }
         self.note(format_args!("{what:?}"));
         match what {
             What::Ask { gateway, runtime, ask } => self.ask(gateway, runtime, ask),
@@ -335,19 +386,25 @@ impl<'p> World<'p> {
     }
 
     /// How long something takes to a runtime or back.
-    pub(super) fn delay(&mut self, runtime: usize) -> Time {
-        let mut millis = 0;
-        if self.is_planted(Planted::SpreadsFaults) {
-            let bad = self.sites.iter().filter(|site| site.weather != Weather::Fair).count();
-            millis += bad as u64;
-        }
-        let site = &mut self.sites[runtime];
-        millis += site.plan.latency + site.chance.below(site.plan.unevenness);
+    pub(super) fn delay(&mut self, gateway: usize, runtime: usize) -> Time {
+        let others = match self.options.planted {
+            Some(Planted::SpreadsFaults) => {
+                self.sites.iter().filter(|site| site.weather != Weather::Fair).count()
+            }
+            Some(Planted::SpreadsLoad) => self.gateways[gateway].ways.iter().map(|way| way.in_flight).sum(),
+            Some(Planted::SpreadsGateways) => {
+                self.gateways.iter().map(|gateway| gateway.ways[runtime].in_flight).sum()
+            }
+            _ => 0,
+        };
+        let (latency, unevenness) =
+            (self.plan.runtimes[runtime].latency, self.plan.runtimes[runtime].unevenness);
+        let mut millis = others as u64 + latency + self.chance(gateway, runtime).below(unevenness);
         if self.options.planted == Some(Planted::TrueChance) {
             // Where the heap happens to be: no two processes, and hardly two worlds, agree about that.
             millis += (std::ptr::from_ref(Box::new(0u8).as_ref()).addr() as u64 >> 4) % 3;
         }
-        Time::from_millis(millis) + Time::from_micros(self.sites[runtime].chance.below(1000))
+        Time::from_millis(millis) + Time::from_micros(self.chance(gateway, runtime).below(1000))
     }
 }
 
@@ -376,7 +433,6 @@ impl Site {
             runtime_id,
             machine,
             secrets,
-            chance: Chance::of(seed, salt),
             weather: Weather::Fair,
             wanted: 0,
             written: 0,
