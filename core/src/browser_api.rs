@@ -82,6 +82,7 @@ mod access_guard;
 #[cfg(feature = "pages")]
 mod asset;
 mod exchange;
+mod fleet;
 mod limits;
 mod observation;
 #[cfg(feature = "pages")]
@@ -94,11 +95,13 @@ pub use access_guard::{AccessGuard, Admission, AllowedHost, AllowedOrigin, Decis
 #[cfg(feature = "pages")]
 pub use asset::Asset;
 pub use exchange::{Exchange, KEY_NOT_HONOURED, Now};
+pub use fleet::{FleetChange, FleetFrame, FleetRuntime};
+pub(crate) use fleet::{Lens, lens, shown_requests, shown_workers};
 pub use limits::{
     BODY_TIMEOUT, HEAD_TIMEOUT, MAX_REPLIES, MAX_REQUEST_BODIES, MAX_REQUEST_HEAD, ROOM_AFTER, WRITE_TIMEOUT,
 };
 pub use observation::{
-    ClientAddress, Form, Observation, SUBPROTOCOL, StreamRequest, event_stream, switching_protocols,
+    ClientAddress, Form, Observation, SUBPROTOCOL, StreamRequest, Wanted, event_stream, switching_protocols,
 };
 pub use problem::problem;
 pub use request::{Action, AllWorkers, Route};

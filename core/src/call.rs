@@ -31,6 +31,7 @@
 mod limits;
 mod peer;
 mod permit;
+mod recognition;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -52,6 +53,8 @@ use crate::transport::{
 pub use limits::{CallLimits, FIRST_BACKOFF, LONGEST_BACKOFF, MAX_ATTEMPTS, MAX_QUESTIONS};
 use peer::Peer;
 pub(crate) use permit::Permit;
+use recognition::Recognition;
+pub use recognition::Seen;
 
 /// What a call hears.
 pub enum CallInput {
@@ -155,6 +158,7 @@ pub struct Call {
     state: State,
     outputs: VecDeque<CallOutput>,
     report: CallReport,
+    recognition: Recognition,
     _permit: Permit,
     probe: Option<Permit>,
 }
@@ -220,9 +224,20 @@ impl Call {
             state: State::Pausing { until: now },
             outputs: VecDeque::new(),
             report: CallReport { is_probe: probe.is_some(), ..CallReport::default() },
+            recognition: Recognition::default(),
             _permit: permit,
             probe,
         }
+    }
+
+    /// The same call, which ends with [`Reply::Unchanged`] where the answer is the one that was `seen` before.
+    pub fn recognising(self, seen: Option<Seen>) -> Self {
+        Self { recognition: Recognition::On(seen), ..self }
+    }
+
+    /// The answer as it came, of a call that is [`recognising`](Self::recognising); `None` where none has come.
+    pub fn take_seen(&mut self) -> Option<Seen> {
+        self.recognition.take()
     }
 
     /// The runtime that the command goes to.
@@ -332,6 +347,9 @@ impl Call {
 
     fn response(&mut self, now: Instant, response: &Response<Bytes>) {
         let (is_question, identity) = self.attempted(now);
+        if !is_question && self.recognition.recognises(response, self.access.scrubber()) {
+            return self.end(self.command.operation(), Ok(Reply::Unchanged));
+        }
         let command = if is_question { &Command::Runtime } else { &self.command };
         match Reply::from_response(command, &self.runtime_id, self.access.scrubber(), response) {
             Ok(reply) => {
@@ -358,6 +376,7 @@ impl Call {
                 }
             }
             Err(rejection) => {
+                drop(self.recognition.take());
                 let operation = command.operation();
                 let kind = rejection.kind;
                 let not_applied = is_question || rejection.not_applied;

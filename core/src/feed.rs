@@ -16,6 +16,7 @@ mod index;
 
 use std::collections::VecDeque;
 
+pub(crate) use encoder::plain_frame;
 pub use encoder::{
     CAUGHT_UP, Encoder, Item, RESYNCHRONIZED, UPSTREAM_DISCONNECTED, UPSTREAM_RESUMED, caught_up,
     closing_diagnostic,

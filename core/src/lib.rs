@@ -29,6 +29,7 @@
 //! | [`feed`] | a worker's stream, shared by its viewers |
 //! | [`browser_api`] | the API of browsers, terminals and scripts |
 //! | [`viewer`] | the life of one viewer, and of the stream that all viewers of a worker share |
+//! | [`fleet`] | all workers of all runtimes as one stream |
 //! | [`gateway_client`] | the client's side of that API |
 //!
 //! # Terms
@@ -55,6 +56,7 @@
 //! | view | what clients are shown of a runtime, a worker or a request |
 //! | origin | whose error it is; [`Origin`](error::Origin) |
 //! | outcome | whether a failed command may have happened; [`Outcome`](error::Outcome) |
+//! | fleet | all workers of all runtimes; [`Fleet`](fleet::Fleet) |
 //! | circuit | what keeps commands from a runtime that fails again and again |
 //!
 //! # The run loop
@@ -114,6 +116,7 @@ pub mod cursor;
 pub mod diagnostic;
 pub mod error;
 pub mod feed;
+pub mod fleet;
 pub mod frame;
 pub mod gateway_client;
 pub mod heartbeat;

@@ -86,6 +86,7 @@
 //! ```
 
 mod limits;
+mod link;
 mod message;
 mod quota;
 mod replays;
@@ -95,6 +96,7 @@ mod shared_stream;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 pub use limits::{
     CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, CONTROL_BUFFER, EVENTS_AHEAD, FIRST_FRAME_TIMEOUT, GATHER,
@@ -102,6 +104,7 @@ pub use limits::{
     MIN_RING, REPLAY_AHEAD, REPLAY_AHEAD_BYTES, REPLAY_LOOKS, REPLAY_PATIENCE, REPLAY_TURN, REPLAY_WAITS,
     VIEWER_READ_BUFFER,
 };
+pub(crate) use link::{Due, Link};
 pub use message::{Closing, ViewerInput, ViewerOutput, ViewerWait};
 pub use replays::{ReplayLimits, ReplayOrder};
 pub use replica::{FeedCopy, FeedReplica, FeedUpdate};
@@ -168,6 +171,11 @@ impl StreamContext {
     /// How many replay streams are open or waited for.
     pub fn replays(&self) -> usize {
         self.replays.count()
+    }
+
+    /// Lets one more viewer in, of whatever.
+    pub(crate) fn admit(&self, now: Instant) -> Result<Link, Error> {
+        Ok(Link::new(now, self.quota.admit()?))
     }
 
     /// The bounds of a replay's feed: what its viewers may be apart, and one event of any size.

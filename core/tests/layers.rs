@@ -28,6 +28,7 @@ const ORDER: &[&str] = &[
     "feed",
     "browser_api",
     "viewer",
+    "fleet",
     "gateway_client",
 ];
 

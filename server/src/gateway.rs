@@ -8,10 +8,13 @@ use bytes::Bytes;
 use http::Response;
 use sekisho_core::browser_api::{Action, Exchange, Now, StreamRequest, problem};
 use sekisho_core::error::Error;
+use sekisho_core::fleet::{FleetFeed, FleetSession};
 use sekisho_core::policy::Policy;
 use sekisho_core::viewer::{ReplayOrder, ViewerSession, shutting_down};
+use tokio::sync::watch;
 
 use crate::drain::Drain;
+use crate::fleet::FleetHub;
 use crate::hub::{Hub, Replica};
 use crate::upstreams::Upstreams;
 
@@ -19,13 +22,20 @@ use crate::upstreams::Upstreams;
 pub(crate) struct Gateway {
     upstreams: Rc<Upstreams>,
     hub: Rc<Hub>,
+    fleet: FleetHub,
     policy: Arc<dyn Policy>,
     drain: Drain,
 }
 
 impl Gateway {
-    pub(crate) fn new(upstreams: Rc<Upstreams>, hub: Rc<Hub>, policy: Arc<dyn Policy>, drain: Drain) -> Self {
-        Self { upstreams, hub, policy, drain }
+    pub(crate) fn new(
+        upstreams: Rc<Upstreams>,
+        hub: Rc<Hub>,
+        fleet: FleetHub,
+        policy: Arc<dyn Policy>,
+        drain: Drain,
+    ) -> Self {
+        Self { upstreams, hub, fleet, policy, drain }
     }
 
     pub(crate) fn drain(&self) -> &Drain {
@@ -61,5 +71,14 @@ impl Gateway {
         let session = ViewerSession::open(now, context, &self.upstreams.registry(), request)?;
         let replica = self.hub.replica(session.worker());
         Ok((session, replica))
+    }
+
+    /// Lets a viewer of all workers in.
+    pub(crate) fn open_fleet_viewer(&self) -> Result<(FleetSession, watch::Receiver<FleetFeed>), Error> {
+        if self.drain.has_begun() {
+            return Err(shutting_down());
+        }
+        let session = FleetSession::open(Instant::now(), self.hub.context())?;
+        Ok((session, self.fleet.view()))
     }
 }

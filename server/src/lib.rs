@@ -21,6 +21,7 @@
 mod budget;
 mod drain;
 mod event_loop;
+mod fleet;
 mod gateway;
 mod hub;
 mod refusals;

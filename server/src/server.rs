@@ -29,6 +29,7 @@ use tracing::info;
 use crate::budget::Budget;
 use crate::drain::Drain;
 use crate::event_loop;
+use crate::fleet::FleetHub;
 use crate::gateway::Gateway;
 use crate::hub::{Hub, MAX_SUBSCRIBING, Subscribe};
 use crate::refusals::Refusals;
@@ -78,6 +79,7 @@ struct Shared {
     policy: Arc<dyn Policy>,
     streams: Arc<StreamContext>,
     subscribe: Arc<[mpsc::Sender<Subscribe>]>,
+    fleet: FleetHub,
     changes: Changes,
     drain: Drain,
     registry: Registry,
@@ -114,6 +116,7 @@ impl Server {
             policy,
             streams: Arc::new(streams),
             subscribe: subscribe.into(),
+            fleet: FleetHub::default(),
             changes: broadcast::Sender::new(MAX_CHANGES),
             drain: Drain::new(drain.subscribe()),
             registry,
@@ -219,7 +222,12 @@ impl Shared {
             spawn_local(async move { learning.apply_changes(changes).await });
             spawn_local(upstreams.clone().look_after());
             spawn_local(hub.clone().answer(asked));
-            let gateway = Rc::new(Gateway::new(upstreams, hub, self.policy, self.drain));
+            // Whichever loop has it: viewers read the feed from wherever they are.
+            if number == 0 {
+                let fleet = self.fleet.clone();
+                spawn_local(fleet.drive(upstreams.clone(), self.policy.clone()));
+            }
+            let gateway = Rc::new(Gateway::new(upstreams, hub, self.fleet, self.policy, self.drain));
             let service = {
                 let (bytes, budget) = (self.max_request_bytes, self.budget);
                 Service::new(gateway, self.access_guard, bytes, budget, self.refusals)

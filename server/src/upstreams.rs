@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sekisho_core::call::Call;
+use sekisho_core::call::{Call, Seen};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::registry::{Change, PROBE_EVERY, Registry};
@@ -108,18 +108,24 @@ impl Upstreams {
         ends
     }
 
-    async fn drive(&self, mut call: Call) -> Result<Reply, Error> {
+    async fn drive(&self, call: Call) -> Result<Reply, Error> {
+        self.drive_recognising(call).await.0
+    }
+
+    /// Drives a call to its end. Beside that, what the next one of its kind recognises.
+    pub(crate) async fn drive_recognising(&self, mut call: Call) -> (Result<Reply, Error>, Option<Seen>) {
         let Some(transport) = self.transports.get(call.runtime_id()) else {
-            return Err(Error::new(ErrorKind::Internal));
+            return (Err(Error::new(ErrorKind::Internal)), None);
         };
         let end = drive(&mut call, transport).await;
         // That it does not answer was reported when its clients were told.
         if let (Err(error), false) = (&end, call.is_probe()) {
             report(error, call.attempts());
         }
+        let seen = call.take_seen();
         let change = self.registry_mut().finish(Instant::now(), call);
         self.tell(change);
-        end
+        (end, seen)
     }
 
     /// The loop around a watch, with the transport of its runtime.

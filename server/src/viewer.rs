@@ -1,6 +1,7 @@
 //! The loop around a viewer's session, whatever carries its frames.
 
 mod events;
+mod fleet;
 mod gathered;
 mod websocket;
 
@@ -12,36 +13,66 @@ use std::time::Instant;
 use http::Response;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
-use sekisho_core::browser_api::{Form, Observation, StreamRequest, problem};
+use sekisho_core::browser_api::{Form, Observation, StreamRequest, Wanted, problem};
 use sekisho_core::error::Error;
 use sekisho_core::feed::Item;
 use sekisho_core::viewer::{Closing, ViewerInput, ViewerOutput, ViewerSession};
 use tokio::time::{Sleep, sleep_until};
 
+use self::fleet::FleetViewer;
+use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::hub::Replica;
 use crate::reply_body::ReplyBody;
 
-/// Answers a request to observe a worker.
+/// Answers a request to observe a worker, or all of them.
 pub(crate) async fn respond(
     gateway: Rc<Gateway>,
     head: &Parts,
     observation: Observation,
     upgrade: OnUpgrade,
 ) -> Response<ReplyBody> {
-    let viewer = observation.of.and_then(|request| Viewer::open(&gateway, request));
-    let response = match observation.form {
-        Form::WebSocket => websocket::accept(&gateway, head, viewer, upgrade),
-        Form::ServerSentEvents => match viewer {
-            Ok(viewer) => events::begin(viewer).await,
-            Err(error) => Err(error),
-        },
+    let form = observation.form;
+    let response = match observation.of {
+        Ok(Wanted::Worker(request)) => {
+            show(&gateway, head, form, WorkerViewer::open(&gateway, request), upgrade).await
+        }
+        Ok(Wanted::Fleet) => show(&gateway, head, form, FleetViewer::open(&gateway), upgrade).await,
+        Err(error) => show(&gateway, head, form, Err::<WorkerViewer, _>(error), upgrade).await,
     };
     response.unwrap_or_else(|error| problem(&error).map(ReplyBody::whole))
 }
 
-/// A viewer's session and what it is driven with.
-struct Viewer {
+async fn show(
+    gateway: &Gateway,
+    head: &Parts,
+    form: Form,
+    viewer: Result<impl Viewer + 'static, Error>,
+    upgrade: OnUpgrade,
+) -> Result<Response<ReplyBody>, Error> {
+    match form {
+        Form::WebSocket => websocket::accept(gateway, head, viewer, upgrade),
+        Form::ServerSentEvents => events::begin(viewer?).await,
+    }
+}
+
+/// What decides about one viewer, whatever it is shown, and whatever carries its frames.
+trait Viewer {
+    /// What is to be done next. Nothing is lost when the future is dropped.
+    async fn next(&mut self) -> Step;
+
+    /// Takes that the last step is done. What is to be done next, where that is known already.
+    fn written(&mut self) -> Option<Step>;
+
+    /// Takes what happened.
+    fn handle(&mut self, input: ViewerInput);
+
+    /// Whether the server shuts down.
+    fn drain(&self) -> Drain;
+}
+
+/// The session of a worker's viewer and what it is driven with.
+struct WorkerViewer {
     gateway: Rc<Gateway>,
     session: ViewerSession,
     replica: Rc<Replica>,
@@ -60,18 +91,41 @@ enum Step {
     End(Option<Closing>),
 }
 
-impl Viewer {
+impl WorkerViewer {
     fn open(gateway: &Rc<Gateway>, request: StreamRequest) -> Result<Self, Error> {
         let (session, replica) = gateway.open_viewer(request)?;
         let timer = Box::pin(sleep_until(Instant::now().into()));
         Ok(Self { gateway: gateway.clone(), session, replica, replay: None, timer })
     }
 
+    fn poll(&mut self, now: Instant) -> Option<Step> {
+        loop {
+            let replay = self.replay.as_deref().map(Replica::feed);
+            let output = self.session.poll(now, &self.replica.feed(), replay.as_deref());
+            drop(replay);
+            match output {
+                ViewerOutput::Frame(item) => return Some(Step::Frame(item)),
+                ViewerOutput::Ping => return Some(Step::Ping),
+                ViewerOutput::End(closing) => return Some(Step::End(closing)),
+                ViewerOutput::OpenReplay(order) => self.replay = Some(self.gateway.open_replay(order)),
+                ViewerOutput::WakeReplay => self.replay.iter().for_each(|replay| replay.wake()),
+                ViewerOutput::CloseReplay => self.replay = None,
+                ViewerOutput::Wait { until, .. } => {
+                    if self.timer.deadline() != until.into() {
+                        self.timer.as_mut().reset(until.into());
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Viewer for WorkerViewer {
     fn handle(&mut self, input: ViewerInput) {
         self.session.handle(Instant::now(), input);
     }
 
-    /// What is to be done next. Nothing is lost when the future is dropped.
     async fn next(&mut self) -> Step {
         let replica = self.replica.clone();
         loop {
@@ -114,32 +168,13 @@ impl Viewer {
         }
     }
 
-    /// Takes that the last step is done. What is to be done next, where that is known already.
     fn written(&mut self) -> Option<Step> {
         let now = Instant::now();
         self.session.handle(now, ViewerInput::Written);
         self.poll(now)
     }
 
-    fn poll(&mut self, now: Instant) -> Option<Step> {
-        loop {
-            let replay = self.replay.as_deref().map(Replica::feed);
-            let output = self.session.poll(now, &self.replica.feed(), replay.as_deref());
-            drop(replay);
-            match output {
-                ViewerOutput::Frame(item) => return Some(Step::Frame(item)),
-                ViewerOutput::Ping => return Some(Step::Ping),
-                ViewerOutput::End(closing) => return Some(Step::End(closing)),
-                ViewerOutput::OpenReplay(order) => self.replay = Some(self.gateway.open_replay(order)),
-                ViewerOutput::WakeReplay => self.replay.iter().for_each(|replay| replay.wake()),
-                ViewerOutput::CloseReplay => self.replay = None,
-                ViewerOutput::Wait { until, .. } => {
-                    if self.timer.deadline() != until.into() {
-                        self.timer.as_mut().reset(until.into());
-                    }
-                    return None;
-                }
-            }
-        }
+    fn drain(&self) -> Drain {
+        self.gateway.drain().clone()
     }
 }

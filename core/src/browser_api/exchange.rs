@@ -1,6 +1,6 @@
 //! From an action to calls, and from how they ended to the response.
 
-mod lists;
+pub(super) mod lists;
 
 use std::time::{Instant, SystemTime};
 
@@ -276,7 +276,7 @@ fn key_not_honoured(presenter: &Presenter<'_>, command: &Command) -> Option<Diag
     (!presenter.health.has(Feature::Idempotency)).then(|| diagnostic.of_runtime(&presenter.spec.runtime_id))
 }
 
-fn presenter<'a>(
+pub(super) fn presenter<'a>(
     registry: &'a Registry,
     policy: &'a dyn Policy,
     runtime_id: &RuntimeId,

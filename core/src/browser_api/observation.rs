@@ -46,13 +46,23 @@ pub struct StreamRequest {
     pub client: Option<ClientAddress>,
 }
 
-/// A request to watch a worker.
+/// What is to be watched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// One worker.
+    Worker(StreamRequest),
+    /// All workers of all runtimes: the [fleet](crate::fleet).
+    Fleet,
+}
+
+/// A request to watch a worker, or all of them.
 #[derive(Debug)]
 pub struct Observation {
     /// In which form.
     pub form: Form,
     /// Which stream, or why there can be none.
-    pub of: Result<StreamRequest, Error>,
+    pub of: Result<Wanted, Error>,
+    template: &'static str,
 }
 
 impl Observation {
@@ -60,13 +70,15 @@ impl Observation {
     /// before any stream.
     pub fn parse(head: &Parts) -> Option<Result<Self, Error>> {
         let segments: Vec<&str> = head.uri.path().split('/').skip(1).collect();
-        let (form, runtime, worker) = match segments[..] {
+        let (form, one) = match segments[..] {
             ["api", "runtimes", runtime, "workers", worker, "events", "ws"] => {
-                (Form::WebSocket, runtime, worker)
+                (Form::WebSocket, Some((runtime, worker)))
             }
             ["api", "runtimes", runtime, "workers", worker, "events"] => {
-                (Form::ServerSentEvents, runtime, worker)
+                (Form::ServerSentEvents, Some((runtime, worker)))
             }
+            ["api", "workers", "events", "ws"] => (Form::WebSocket, None),
+            ["api", "workers", "events"] => (Form::ServerSentEvents, None),
             _ => return None,
         };
         if head.method != Method::GET {
@@ -78,20 +90,24 @@ impl Observation {
         {
             return Some(Err(invalid(detail)));
         }
+        let Some((runtime, worker)) = one else {
+            let of = query::parameters(head.uri.query(), []).map(|[]| Wanted::Fleet).map_err(invalid);
+            return Some(Ok(Self { form, of, template: form.fleet_template() }));
+        };
         let of = || {
             let worker = WorkerRef { runtime_id: runtime_id(runtime)?, worker_id: worker_id(worker)? };
             let [cursor] = query::parameters(head.uri.query(), ["cursor"]).map_err(invalid)?;
             // A client that reconnects by itself repeats the query, but knows better by now.
             let last = last_event_id(&head.headers).filter(|_| form == Form::ServerSentEvents);
             let cursor = last.or_else(|| cursor.map(Cow::into_owned));
-            Ok(StreamRequest { worker, cursor, client: None })
+            Ok(Wanted::Worker(StreamRequest { worker, cursor, client: None }))
         };
-        Some(Ok(Self { form, of: of() }))
+        Some(Ok(Self { form, of: of(), template: form.template() }))
     }
 
     /// The same by this client.
     pub fn by(mut self, client: Option<ClientAddress>) -> Self {
-        if let Ok(request) = &mut self.of {
+        if let Ok(Wanted::Worker(request)) = &mut self.of {
             request.client = client;
         }
         self
@@ -99,7 +115,7 @@ impl Observation {
 
     /// The route as the documentation writes it.
     pub fn template(&self) -> &'static str {
-        self.form.template()
+        self.template
     }
 }
 
@@ -108,7 +124,15 @@ impl Form {
     #[cfg(feature = "pages")]
     pub(super) const ALL: [Self; 2] = [Self::WebSocket, Self::ServerSentEvents];
 
-    /// The route of streams of this form, as the documentation writes it.
+    /// The route of the stream of all workers in this form, as the documentation writes it.
+    pub(super) const fn fleet_template(self) -> &'static str {
+        match self {
+            Self::WebSocket => "/api/workers/events/ws",
+            Self::ServerSentEvents => "/api/workers/events",
+        }
+    }
+
+    /// The route of a worker's streams of this form, as the documentation writes it.
     pub(super) const fn template(self) -> &'static str {
         match self {
             Self::WebSocket => "/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws",
@@ -199,12 +223,19 @@ mod tests {
         let worker = WorkerRef { runtime_id: "r".parse().unwrap(), worker_id: "w".parse().unwrap() };
         assert_eq!(
             socket.of,
-            Ok(StreamRequest { worker: worker.clone(), cursor: Some("c-1".into()), client: None })
+            Ok(Wanted::Worker(StreamRequest {
+                worker: worker.clone(),
+                cursor: Some("c-1".into()),
+                client: None
+            }))
         );
         let events = parse("/api/runtimes/r/workers/w/events", &[]).unwrap().unwrap();
         assert_eq!(
             (events.form, events.of),
-            (Form::ServerSentEvents, Ok(StreamRequest { worker, cursor: None, client: None }))
+            (
+                Form::ServerSentEvents,
+                Ok(Wanted::Worker(StreamRequest { worker, cursor: None, client: None }))
+            )
         );
     }
 
@@ -212,7 +243,20 @@ mod tests {
     fn the_last_event_id_is_the_newer_cursor() {
         let last = [("last-event-id", "c-9")];
         let events = parse("/api/runtimes/r/workers/w/events?cursor=c-1", &last).unwrap().unwrap();
-        assert_eq!(events.of.unwrap().cursor.as_deref(), Some("c-9"));
+        let Ok(Wanted::Worker(request)) = events.of else { panic!("{:?}", events.of) };
+        assert_eq!(request.cursor.as_deref(), Some("c-9"));
+    }
+
+    #[test]
+    fn all_workers_at_once() {
+        let socket = parse("/api/workers/events/ws", UPGRADE).unwrap().unwrap();
+        assert_eq!((socket.form, &socket.of), (Form::WebSocket, &Ok(Wanted::Fleet)));
+        assert_eq!(socket.template(), "/api/workers/events/ws");
+        let events = parse("/api/workers/events", &[]).unwrap().unwrap();
+        assert_eq!((events.form, &events.of), (Form::ServerSentEvents, &Ok(Wanted::Fleet)));
+        assert_eq!(events.template(), "/api/workers/events");
+        let refused = parse("/api/workers/events?cursor=c-1", &[]).unwrap().unwrap().of.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidRequest);
     }
 
     #[test]

@@ -171,15 +171,9 @@ impl RuntimeView {
         diagnostics: Vec<Diagnostic>,
     ) -> Self {
         let summary = health.summary.as_ref();
-        let said = summary.and_then(|summary| summary.display_name.as_ref());
         Self {
             runtime_id: spec.runtime_id.clone(),
-            display_name: spec
-                .display_name
-                .as_ref()
-                .or(said)
-                .cloned()
-                .unwrap_or_else(|| spec.runtime_id.to_string()),
+            display_name: health.display_name(spec).to_owned(),
             kind: spec.kind.name().into(),
             status: health.status(),
             reachability: health.reachability,

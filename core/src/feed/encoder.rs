@@ -231,8 +231,16 @@ impl fmt::Debug for Encoder {
 }
 
 fn diagnostic_frame(kind: ItemKind, diagnostic: Diagnostic) -> Item {
-    let text = diagnostic_text(&diagnostic);
-    let event = Bytes::from([BEFORE_DATA.as_bytes(), &text, AFTER_DATA.as_bytes()].concat());
+    frame(kind, &diagnostic_text(&diagnostic))
+}
+
+/// A frame of another kind of stream: JSON in a single line, which no viewer comes back to.
+pub(crate) fn plain_frame(text: &[u8]) -> Item {
+    frame(ItemKind::Notice, text)
+}
+
+fn frame(kind: ItemKind, text: &[u8]) -> Item {
+    let event = Bytes::from([BEFORE_DATA.as_bytes(), text, AFTER_DATA.as_bytes()].concat());
     let text = event.slice(BEFORE_DATA.len()..event.len() - AFTER_DATA.len());
     Item(Arc::new(Encoded { kind, event, text, cursor: 0..0, _held: None }))
 }

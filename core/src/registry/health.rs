@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::RuntimeSpec;
 use super::circuit::Circuit;
 use crate::backoff::Jitter;
 use crate::error::ErrorKind;
@@ -70,6 +71,12 @@ impl Health {
     /// The runtime's own word about its state.
     pub fn status(&self) -> RuntimeStatus {
         self.summary.as_ref().map_or(RuntimeStatus::Unknown, |summary| summary.status)
+    }
+
+    /// What people call the runtime: by the configuration, by its own word, or by its id.
+    pub(crate) fn display_name<'a>(&'a self, spec: &'a RuntimeSpec) -> &'a str {
+        let said = self.summary.as_ref().and_then(|summary| summary.display_name.as_deref());
+        spec.display_name.as_deref().or(said).unwrap_or(spec.runtime_id.as_str())
     }
 
     /// Whether the runtime has said that it has a feature.

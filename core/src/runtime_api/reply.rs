@@ -43,6 +43,9 @@ pub enum Reply {
     Profiles(ProfileList),
     /// To [`Command::Remove`].
     Removed,
+    /// To a command whose answer the caller has already: what a [recognising](crate::call::Call::recognising) call ends
+    /// with. No runtime is asked for it.
+    Unchanged,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,6 +100,11 @@ impl Reply {
             Self::Removed => {
                 let mut response = Response::new(Bytes::new());
                 *response.status_mut() = success(Operation::RemoveWorker);
+                response
+            }
+            Self::Unchanged => {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
                 response
             }
         }
@@ -178,7 +186,7 @@ impl Reply {
             Self::Requests(list) => {
                 list.requests.iter().all(|request| request.worker_ref.as_ref().is_none_or(asked))
             }
-            Self::Profiles(_) | Self::Removed => true,
+            Self::Profiles(_) | Self::Removed | Self::Unchanged => true,
         }
     }
 }

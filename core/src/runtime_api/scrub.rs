@@ -142,7 +142,7 @@ impl Scrub for Reply {
             Self::Transcript(transcript) => transcript.scrub(scrubber),
             Self::Requests(list) => list.scrub(scrubber),
             Self::Profiles(list) => list.scrub(scrubber),
-            Self::Removed => {}
+            Self::Removed | Self::Unchanged => {}
         }
     }
 }

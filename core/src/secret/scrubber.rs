@@ -50,6 +50,15 @@ enum Kind {
 }
 
 impl Scrubber {
+    /// Whether the other one is a clone of this one, so that both take the same out of every text.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
     /// What takes out all of these base URLs and tokens.
     pub(super) fn new<'s>(secrets: impl IntoIterator<Item = (Option<&'s BaseUrl>, &'s [Token])>) -> Self {
         let mut patterns: Vec<(String, Kind)> = Vec::new();

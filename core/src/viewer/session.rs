@@ -5,15 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::link::{Due, Link};
 use super::message::{Closing, ViewerInput, ViewerOutput, ViewerWait};
-use super::quota::Permit;
 use super::replays::{Seat, Turn};
 use super::{REPLAY_PATIENCE, REPLAY_TURN, REPLAY_WAITS, StreamContext};
 use crate::browser_api::{ClientAddress, StreamRequest};
 use crate::cursor::UpstreamCursor;
 use crate::error::{Error, ErrorKind};
 use crate::feed::{Feed, FeedPosition, Join, Next, caught_up};
-use crate::heartbeat::{Beat, Heartbeat, PING_EVERY};
 use crate::id::WorkerRef;
 use crate::registry::Registry;
 
@@ -22,13 +21,8 @@ pub struct ViewerSession {
     context: Arc<StreamContext>,
     worker: WorkerRef,
     client: Option<ClientAddress>,
-    permit: Permit,
+    link: Link,
     stage: Stage,
-    heartbeat: Heartbeat,
-    /// Since when something is being written.
-    writing_since: Option<Instant>,
-    /// When to go, once the gateway shuts down.
-    leave_at: Option<Instant>,
     /// Why the shared stream has ended, if it has.
     stream_ended: Option<Error>,
     outputs: VecDeque<ViewerOutput>,
@@ -79,7 +73,7 @@ impl ViewerSession {
         request: StreamRequest,
     ) -> Result<Self, Error> {
         let StreamRequest { worker, cursor, client } = request;
-        let permit = context.quota.admit()?;
+        let link = context.admit(now)?;
         registry.permit_observation(&*context.policy, &worker)?;
         let open = |cursor: String| context.encoder(worker.clone()).open(&cursor);
         let cursor = cursor.map(open).transpose()?;
@@ -87,11 +81,8 @@ impl ViewerSession {
             context: context.clone(),
             worker,
             client,
-            permit,
+            link,
             stage: Stage::Joining(cursor),
-            heartbeat: Heartbeat::new(now),
-            writing_since: None,
-            leave_at: None,
             stream_ended: None,
             outputs: VecDeque::new(),
         })
@@ -110,7 +101,7 @@ impl ViewerSession {
     /// Takes what happened.
     pub fn handle(&mut self, now: Instant, input: ViewerInput) {
         match input {
-            ViewerInput::Written => self.written(now),
+            ViewerInput::Written => self.link.written(now),
             _ if matches!(self.stage, Stage::Ended) => {}
             ViewerInput::ReplayEnded(error) => {
                 if let Stage::Replaying(replay) = &mut self.stage {
@@ -118,11 +109,9 @@ impl ViewerSession {
                 }
             }
             ViewerInput::StreamEnded(error) => drop(self.stream_ended.get_or_insert(error)),
-            ViewerInput::Pong => self.heartbeat.pong(),
+            ViewerInput::Pong => self.link.pong(),
             ViewerInput::Message => self.end(Some(Error::new(ErrorKind::ObservationOnly))),
-            ViewerInput::Drain => {
-                self.leave_at.get_or_insert_with(|| now + self.permit.going_away_in());
-            }
+            ViewerInput::Drain => self.link.drain(now),
             ViewerInput::Gone => {
                 self.outputs.clear();
                 self.end(None);
@@ -133,8 +122,8 @@ impl ViewerSession {
     /// What to do next. To be called until it says to wait, or that this is the end. `feed` is the worker's, the same
     /// one each time, and `replay` that of the replay stream, while there is one.
     pub fn poll(&mut self, now: Instant, feed: &Feed, replay: Option<&Feed>) -> ViewerOutput {
-        if self.writing_since.is_some() {
-            return ViewerOutput::Wait { until: now + PING_EVERY, why: ViewerWait::Write };
+        if let Some((until, why)) = self.link.writing(now) {
+            return ViewerOutput::Wait { until, why };
         }
         if self.outputs.is_empty() && !matches!(self.stage, Stage::Ended) {
             self.advance(now, feed, replay);
@@ -145,27 +134,19 @@ impl ViewerSession {
             None => self.wait(now),
         };
         match &output {
-            ViewerOutput::Frame(item) => self.heartbeat.wrote(item.text().len()),
-            ViewerOutput::Ping => {}
-            _ => return output,
+            ViewerOutput::Frame(item) => self.link.writes(now, item.text().len()),
+            ViewerOutput::Ping => self.link.writes(now, 0),
+            _ => {}
         }
-        self.writing_since = Some(now);
         output
     }
 
-    fn written(&mut self, now: Instant) {
-        let Some(since) = self.writing_since.take() else { return };
-        self.heartbeat.extend(now.saturating_duration_since(since));
-    }
-
     fn advance(&mut self, now: Instant, feed: &Feed, replay: Option<&Feed>) {
-        match self.heartbeat.poll(now) {
-            Beat::Overdue => return self.end(None),
-            Beat::Ping => return self.outputs.push_back(ViewerOutput::Ping),
-            Beat::WaitToPing(_) | Beat::WaitForPong(_) => {}
-        }
-        if self.leave_at.is_some_and(|at| at <= now) {
-            return self.end(Some(Error::new(ErrorKind::GoingAway)));
+        match self.link.due(now) {
+            Some(Due::Overdue) => return self.end(None),
+            Some(Due::Ping) => return self.outputs.push_back(ViewerOutput::Ping),
+            Some(Due::Leave) => return self.end(Some(Error::new(ErrorKind::GoingAway))),
+            None => {}
         }
         self.join(now, feed);
         if self.outputs.is_empty() {
@@ -271,20 +252,12 @@ impl ViewerSession {
     }
 
     fn wait(&mut self, now: Instant) -> ViewerOutput {
-        let (mut until, mut why) = match self.heartbeat.poll(now) {
-            Beat::WaitForPong(until) => (until, ViewerWait::Pong),
-            Beat::WaitToPing(until) => (until, ViewerWait::Ping),
-            // What is due was said before.
-            Beat::Ping | Beat::Overdue => (now, ViewerWait::Ping),
-        };
+        let (until, why) = self.link.wait(now);
         let turn = matches!(self.stage, Stage::Waiting(_)).then(|| now + REPLAY_WAITS);
-        let others = [(turn, ViewerWait::Turn), (self.leave_at, ViewerWait::Drain)];
-        for (at, reason) in others {
-            if let Some(at) = at.filter(|at| *at < until) {
-                (until, why) = (at, reason);
-            }
+        match turn.filter(|at| *at < until) {
+            Some(until) => ViewerOutput::Wait { until, why: ViewerWait::Turn },
+            None => ViewerOutput::Wait { until, why },
         }
-        ViewerOutput::Wait { until, why }
     }
 
     fn end(&mut self, error: Option<Error>) {

@@ -18,14 +18,14 @@ use crate::reply_body::ReplyBody;
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 /// The head of the stream, or why there is none.
-pub(super) async fn begin(mut viewer: Viewer) -> Result<Response<ReplyBody>, Error> {
+pub(super) async fn begin(mut viewer: impl Viewer + 'static) -> Result<Response<ReplyBody>, Error> {
     let first = match timeout(FIRST_FRAME_TIMEOUT, viewer.next()).await {
         Ok(Step::End(Some(closing))) => return Err(closing.into_error()),
         Ok(step) => Some(step),
         Err(_) => None,
     };
     let (events, body) = mpsc::channel(EVENTS_AHEAD);
-    let carrying = viewer.gateway.drain().carrying();
+    let carrying = viewer.drain().carrying();
     spawn_local(async move {
         let closing = show(&mut viewer, first, &events).await;
         if let Some(closing) = closing {
@@ -38,8 +38,12 @@ pub(super) async fn begin(mut viewer: Viewer) -> Result<Response<ReplyBody>, Err
 }
 
 /// Obeys the session until it ends; `None` where the client is gone.
-async fn show(viewer: &mut Viewer, mut first: Option<Step>, events: &mpsc::Sender<Bytes>) -> Option<Closing> {
-    let drain = viewer.gateway.drain().clone();
+async fn show(
+    viewer: &mut impl Viewer,
+    mut first: Option<Step>,
+    events: &mpsc::Sender<Bytes>,
+) -> Option<Closing> {
+    let drain = viewer.drain();
     let mut draining = pin!(drain.begins());
     let mut drains = false;
     loop {

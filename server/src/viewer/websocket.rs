@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -39,9 +38,9 @@ type Socket = WebSocketStream<Connection>;
 
 /// Accepts the handshake, and shows the stream, or why there is none, once the connection is a WebSocket.
 pub(super) fn accept(
-    gateway: &Rc<Gateway>,
+    gateway: &Gateway,
     head: &request::Parts,
-    viewer: Result<Viewer, Error>,
+    viewer: Result<impl Viewer + 'static, Error>,
     upgrade: OnUpgrade,
 ) -> Result<Response<ReplyBody>, Error> {
     let key = head.headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
@@ -56,7 +55,7 @@ pub(super) fn accept(
     Ok(switching_protocols(head, accept).map(ReplyBody::whole))
 }
 
-async fn serve(drain: &Drain, viewer: Result<Viewer, Error>, upgraded: Upgraded) {
+async fn serve(drain: &Drain, viewer: Result<impl Viewer, Error>, upgraded: Upgraded) {
     let _carrying = drain.carrying();
     // What the event loop has given to HTTP. It is written to directly.
     let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Connection>>() else { return };
@@ -78,7 +77,7 @@ async fn serve(drain: &Drain, viewer: Result<Viewer, Error>, upgraded: Upgraded)
 }
 
 /// Obeys the session until it ends; `None` where the viewer is gone.
-async fn show(drain: &Drain, viewer: &mut Viewer, socket: &mut Socket) -> Option<Closing> {
+async fn show(drain: &Drain, viewer: &mut impl Viewer, socket: &mut Socket) -> Option<Closing> {
     let mut draining = pin!(drain.begins());
     let mut drains = false;
     let mut gathered = Gathered::default();
@@ -159,7 +158,7 @@ fn is_loss(error: &tungstenite::Error) -> bool {
 
 /// Does this step and what else is to be done already. How to close, where that is the end.
 async fn write_all(
-    viewer: &mut Viewer,
+    viewer: &mut impl Viewer,
     step: Step,
     socket: &mut Socket,
     gathered: &mut Gathered,

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 use http::{Method, Request};
-use sekisho_core::browser_api::{AccessGuard, Action, Decision, Form, Observation, Route, problem};
+use sekisho_core::browser_api::{AccessGuard, Action, Decision, Form, Observation, Wanted, Route, problem};
 use sekisho_core::error::{Error, ErrorKind, MAX_RUNTIME_TEXT, Outcome};
 use sekisho_core::runtime_api::Command;
 use sekisho_core::secret::Access;
@@ -23,9 +23,9 @@ pub fn browser_request(data: &[u8]) {
             match observation {
                 Err(error) => assert_refusal(&error, &head.method),
                 Ok(Observation { of: Err(error), .. }) => assert_refusal(&error, &head.method),
-                Ok(Observation { of: Ok(viewed), form }) => {
+                Ok(Observation { of: Ok(wanted), form, .. }) => {
                     assert_eq!(head.method, Method::GET);
-                    let cursor = viewed.cursor.is_some();
+                    let cursor = matches!(wanted, Wanted::Worker(viewed) if viewed.cursor.is_some());
                     let asked = head.uri.query().is_some() || form == Form::ServerSentEvents;
                     assert!(!cursor || asked, "the request has no cursor");
                 }

@@ -1,7 +1,7 @@
 //! Viewers: how they come, what they have been shown, how they leave and come back.
 
 use http::Request;
-use sekisho_core::browser_api::Observation;
+use sekisho_core::browser_api::{Observation, Wanted};
 use sekisho_core::cursor::{Sealer, UpstreamCursor};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::viewer::{Closing, ViewerSession};
@@ -136,7 +136,8 @@ impl World<'_> {
             .body(())
             .unwrap()
             .into_parts();
-        let request = Observation::parse(&head).ok_or_else(|| Error::new(ErrorKind::UnknownRoute))??.of?;
+        let wanted = Observation::parse(&head).ok_or_else(|| Error::new(ErrorKind::UnknownRoute))??.of?;
+        let Wanted::Worker(request) = wanted else { panic!("{wanted:?}") };
         self.refresh_token(at.0, at.1, of.0);
         let gateway = &self.gateways[at.0];
         let session =

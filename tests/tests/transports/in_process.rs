@@ -103,6 +103,7 @@ fn name(result: &Result<Reply, Error>) -> String {
         Ok(Reply::Requests(list)) => format!("{} requests", list.requests.len()),
         Ok(Reply::Profiles(list)) => format!("{} profiles", list.profiles.len()),
         Ok(Reply::Removed) => "removed".to_owned(),
+        Ok(Reply::Unchanged) => "unchanged".to_owned(),
         Ok(Reply::Input(_)) => "input".to_owned(),
         Ok(Reply::Ack(_)) => "ack".to_owned(),
         Ok(Reply::Transcript(transcript)) => format!("{} items", transcript.items.len()),

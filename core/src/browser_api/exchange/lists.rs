@@ -120,13 +120,7 @@ pub(super) fn workers(
     list: WorkerList,
 ) -> Result<Items<WorkerView>, Error> {
     let runtime_id = &presenter.spec.runtime_id;
-    let WorkerList { workers, next_after, left_out: unreadable, diagnostics } = list;
-    let of_store = of_store(presenter.spec, diagnostics);
-    let listed = workers.len();
-    let workers: Vec<WorkerSummary> =
-        workers.into_iter().filter(|worker| worker.worker_id.parse::<WorkerId>().is_ok()).collect();
-    let nameless = listed - workers.len();
-    let list = WorkerList { workers, next_after, ..WorkerList::default() };
+    let (list, diagnostics) = named(presenter, list);
     let list = match list.next_after {
         NextAfter::Whole => bounded(filter).page_of(list).map_err(|error| {
             Error::with_detail(ErrorKind::InvalidRequest, error.to_string()).of_runtime(runtime_id)
@@ -138,16 +132,36 @@ pub(super) fn workers(
         },
     };
     let next_after = list.next_after.worker().filter(|next| next.parse::<WorkerId>().is_ok());
+    Ok(Items {
+        next_after: next_after.map(str::to_owned),
+        diagnostics,
+        items: list.workers.into_iter().filter_map(|worker| presenter.listed(worker)).collect(),
+    })
+}
+
+/// The same of all workers, on no page.
+pub(in crate::browser_api) fn every_worker(presenter: &Presenter<'_>, list: WorkerList) -> Items<WorkerView> {
+    let (list, diagnostics) = named(presenter, list);
+    let items = list.workers.into_iter().filter_map(|worker| presenter.listed(worker)).collect();
+    Items { items, diagnostics, next_after: None }
+}
+
+/// The workers of a list whose ids are ids, and what is to be told of the others and of the store.
+fn named(presenter: &Presenter<'_>, list: WorkerList) -> (WorkerList, Vec<Diagnostic>) {
+    let runtime_id = &presenter.spec.runtime_id;
+    let WorkerList { workers, next_after, left_out: unreadable, diagnostics } = list;
+    let of_store = of_store(presenter.spec, diagnostics);
+    let listed = workers.len();
+    let workers: Vec<WorkerSummary> =
+        workers.into_iter().filter(|worker| worker.worker_id.parse::<WorkerId>().is_ok()).collect();
+    let nameless = listed - workers.len();
     let invalid = (nameless > 0).then(|| {
         let message = format!("the runtime lists {nameless} more under ids that are invalid");
         let code = ErrorKind::InvalidIdentifier.code();
         Diagnostic::new(code, Severity::Warning, message).of_runtime(runtime_id)
     });
-    Ok(Items {
-        next_after: next_after.map(str::to_owned),
-        diagnostics: of_store.chain(invalid).chain(left_out(runtime_id, unreadable)).collect(),
-        items: list.workers.into_iter().filter_map(|worker| presenter.listed(worker)).collect(),
-    })
+    let diagnostics = of_store.chain(invalid).chain(left_out(runtime_id, unreadable)).collect();
+    (WorkerList { workers, next_after, ..WorkerList::default() }, diagnostics)
 }
 
 /// What is to be told beside a runtime: why it could not be asked, or what it says is wrong with it.
@@ -184,7 +198,7 @@ pub(super) fn left_out(runtime_id: &RuntimeId, count: usize) -> Option<Diagnosti
 }
 
 /// Open requests of one worker, or of all workers of a runtime.
-pub(super) fn requests(
+pub(in crate::browser_api) fn requests(
     presenter: &Presenter<'_>,
     asked: Option<&WorkerId>,
     list: RequestList,

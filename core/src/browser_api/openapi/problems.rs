@@ -19,8 +19,10 @@ pub(super) enum Asks {
     All,
     /// One runtime.
     One(Operation),
-    /// For a stream.
+    /// For a worker's stream.
     Stream(Form),
+    /// For the stream of all workers.
+    Fleet(Form),
 }
 
 /// The problems that a route answers with. A path or a method that the document does not have is `unknown_route` or
@@ -41,14 +43,15 @@ fn may_be(kind: ErrorKind, asks: Asks) -> bool {
     match kind {
         Kind::InvalidRequest | Kind::HeadTooLarge => true,
         Kind::GatewayBusy => asks == Asks::All || operation.is_some(),
-        Kind::UnsupportedMediaType => !matches!(asks, Asks::Stream(_)),
+        Kind::UnsupportedMediaType => !matches!(asks, Asks::Stream(_) | Asks::Fleet(_)),
         Kind::OriginNotAllowed | Kind::HostNotAllowed => asks != Asks::Gateway,
         Kind::Unauthorized => !matches!(asks, Asks::Gateway | Asks::File),
         Kind::UnknownRoute | Kind::MethodNotAllowed { .. } | Kind::ObservationOnly | Kind::ViewerLagged => {
             false
         }
         Kind::CursorMalformed | Kind::CursorUnknown | Kind::CursorExpired => sse,
-        Kind::MalformedFrame | Kind::TooManyViewers | Kind::GoingAway => sse,
+        Kind::MalformedFrame => sse,
+        Kind::TooManyViewers | Kind::GoingAway => sse || asks == Asks::Fleet(Form::ServerSentEvents),
         // A runtime may say any of these to whatever it is asked. Asked about itself alone, what it says, and that it could
         // not be asked, is told beside the reply.
         Kind::Internal

@@ -7,6 +7,7 @@ use super::frames::FrameView;
 use super::parameters::{self, Part};
 use super::problems::{self, Asks};
 use super::schemas::Schemas;
+use crate::browser_api::FleetFrame;
 use crate::browser_api::asset::Asset;
 use crate::browser_api::observation::Form;
 use crate::browser_api::request::Overview;
@@ -50,6 +51,7 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<Described> {
     let commands = Operation::ALL.iter().filter(|operation| **operation != Operation::ObserveEvents);
     all.extend(commands.map(|operation| of_operation(schemas, *operation)));
     all.extend(Form::ALL.into_iter().map(|form| of_stream(schemas, form)));
+    all.extend(Form::ALL.into_iter().map(|form| of_fleet(schemas, form)));
     all.extend(Asset::ALL.into_iter().map(of_asset));
     all
 }
@@ -158,10 +160,8 @@ fn of_stream(schemas: &mut Schemas, form: Form) -> Described {
         Form::ServerSentEvents => {
             parameters.push(parameters::last_event_id());
             let description = "The stream: the `data` of each event is a Frame, and its `id` the cursor.";
-            // OpenAPI 3.1 has no word for what a stream is made of; 3.2 calls it `itemSchema`.
-            let content = json!({ "schema": { "type": "string" }, "x-itemSchema": frame });
-            let stream = json!({ "description": description, "content": { "text/event-stream": content } });
-            ("stream_events", "A worker's stream as server-sent events.", "", json!({ "200": stream }))
+            let stream = event_stream(description, &frame);
+            ("stream_events", "A worker's stream as server-sent events.", "", stream)
         }
     };
     Described {
@@ -176,6 +176,43 @@ fn of_stream(schemas: &mut Schemas, form: Form) -> Described {
         success,
         problems: problems::of(Asks::Stream(form)),
     }
+}
+
+fn of_fleet(schemas: &mut Schemas, form: Form) -> Described {
+    let frame = schemas.reply::<FleetFrame>();
+    let (operation_id, summary, success) = match form {
+        Form::WebSocket => (
+            "observe_all_workers",
+            "All workers of all runtimes, as they are and as they change, as a WebSocket.",
+            json!({ "101": { "description": "The stream: see the schema `FleetFrame`." } }),
+        ),
+        Form::ServerSentEvents => (
+            "stream_all_workers",
+            "The same as server-sent events.",
+            event_stream("The stream: the `data` of each event is a FleetFrame.", &frame),
+        ),
+    };
+    Described {
+        method: "get",
+        path: form.fleet_template(),
+        operation_id,
+        tag: "streams",
+        summary,
+        description: "A frame `snapshot` says how many frames `runtime` follow; then each change follows once, in order. A \
+            viewer that is too slow, or comes back, is shown another snapshot."
+            .to_owned(),
+        parameters: Vec::new(),
+        body: None,
+        success,
+        problems: problems::of(Asks::Fleet(form)),
+    }
+}
+
+/// The response that is a stream of such frames.
+fn event_stream(description: &str, frame: &Value) -> Value {
+    // OpenAPI 3.1 has no word for what a stream is made of; 3.2 calls it `itemSchema`.
+    let content = json!({ "schema": { "type": "string" }, "x-itemSchema": frame });
+    json!({ "200": { "description": description, "content": { "text/event-stream": content } } })
 }
 
 fn of_asset(asset: Asset) -> Described {

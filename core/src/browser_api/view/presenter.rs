@@ -164,7 +164,7 @@ impl Presenter<'_> {
         }
     }
 
-    fn capabilities(&self, status: WorkerStatus) -> WorkerCapabilities {
+    pub(in crate::browser_api) fn capabilities(&self, status: WorkerStatus) -> WorkerCapabilities {
         let can = |operation: Operation| self.health.can(operation);
         let runs = !status.has_ended();
         WorkerCapabilities {
