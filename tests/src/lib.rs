@@ -1,6 +1,6 @@
 //! What scenarios over real sockets and real processes are made of: a [`client`] that shows every byte, the [`contract`] that its answers are held
 //! against, an
-//! [`upstream`] and a [`stream_runtime`] that misbehave as told, a [`viewer`], a [`relay`], and [`processes`] that leave
+//! [`upstream`], a [`stream_runtime`] and a [`fleet_runtime`] that misbehave as told, a [`viewer`], a [`relay`], and [`processes`] that leave
 //! nothing behind; the [`scenarios`] of transports, for each of which a [`scripted`] runtime is the other side; what
 //! must hold of any input at all, [`fuzzing`]; a stream under any [schedule](schedules); and the [`simulator`], which has neither sockets nor processes: whole
 //! worlds of gateways, runtimes, networks and viewers follow from a seed.
@@ -11,6 +11,7 @@ pub mod agent_process;
 pub mod browser;
 pub mod client;
 pub mod contract;
+pub mod fleet_runtime;
 pub mod fuzzing;
 pub mod processes;
 pub mod relay;

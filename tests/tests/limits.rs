@@ -12,6 +12,7 @@ use sekisho_core::browser_api::{
 };
 use sekisho_core::call::{self, CallLimits, MAX_ATTEMPTS, MAX_QUESTIONS};
 use sekisho_core::feed::FeedLimits;
+use sekisho_core::fleet::{LONGEST_POLL_PAUSE, MAX_CHANGE_BYTES, MAX_CHANGES, POLL_EVERY};
 use sekisho_core::heartbeat::{PING_EVERY, PONG_WITHIN};
 use sekisho_core::registry::{
     FAILURES_TO_OPEN, FIRST_COOLDOWN, LONGEST_COOLDOWN, MAX_IN_FLIGHT, OVERVIEW_TIMEOUT, TIMEOUTS_TO_OPEN,
@@ -141,6 +142,18 @@ fn of_clients() -> Vec<Row> {
             "the runtime waits",
         ),
         ("a replay that is silent", time(CATCH_UP_TIMEOUT), "", "`cursor_expired`"),
+        (
+            "asking a runtime for its workers while all workers are watched",
+            format!("every {}, after failures at last every {}", time(POLL_EVERY), time(LONGEST_POLL_PAUSE)),
+            "",
+            "",
+        ),
+        (
+            "the changes that the viewers of all workers share",
+            format!("{MAX_CHANGES} changes, {}", bytes(MAX_CHANGE_BYTES)),
+            "",
+            "a viewer further behind is shown the state anew",
+        ),
         ("a stream without viewers", time(LINGER), "", "closed"),
         ("shutting down", time(DRAIN_TIME), "", "what is still in flight is cut off"),
     ]

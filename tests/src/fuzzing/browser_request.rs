@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::header;
 use http::request::Parts;
 use http::{Method, Request};
-use sekisho_core::browser_api::{AccessGuard, Action, Decision, Form, Observation, Wanted, Route, problem};
+use sekisho_core::browser_api::{AccessGuard, Action, Decision, Form, Observation, Route, Wanted, problem};
 use sekisho_core::error::{Error, ErrorKind, MAX_RUNTIME_TEXT, Outcome};
 use sekisho_core::runtime_api::Command;
 use sekisho_core::secret::Access;
