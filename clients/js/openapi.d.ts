@@ -99,6 +99,86 @@ export interface Envelope {
     worker_id: WorkerId;
 }
 
+/** What is different from now on. */
+export type FleetChange = {
+    event: "worker_added";
+    /** The worker. */
+    worker: WorkerView;
+} | {
+    event: "worker_changed";
+    /** The worker as it is now. */
+    worker: WorkerView;
+} | {
+    event: "worker_gone";
+    /** The runtime's half of its name. */
+    runtime_id: RuntimeId;
+    /** Its own half. */
+    worker_id: WorkerId;
+} | {
+    event: "request_opened";
+    /** The request. */
+    request: RequestView;
+} | {
+    event: "request_resolved";
+    /** Which of its requests. */
+    request_id: RequestId;
+    /** The runtime's half of the worker's name. */
+    runtime_id: RuntimeId;
+    /** The worker's own half. */
+    worker_id: WorkerId;
+} | {
+    event: "runtime_changed";
+    /** The runtime as it is now. */
+    runtime: FleetRuntime;
+} | {
+    event: "runtime_gone";
+    /** Which runtime. */
+    runtime_id: RuntimeId;
+};
+
+/** One message of the stream of all workers, or the `data` of one server-sent event. */
+export type FleetFrame = {
+    kind: "snapshot";
+    /** The number of the last change that is part of it. The numbers of changes only grow. */
+    position: number;
+    /** How many frames of the kind `runtime` follow. After them, the changes do. */
+    runtimes: number;
+} | {
+    kind: "runtime";
+    /** Their open requests. */
+    requests: Array<RequestView>;
+    /** The runtime. */
+    runtime: FleetRuntime;
+    /** Its workers, in the order in which it lists them. */
+    workers: Array<WorkerView>;
+} | {
+    /** What is different. */
+    change: FleetChange;
+    kind: "change";
+    /** Its number: one more than that of the change before it. */
+    position: number;
+} | {
+    /** What there is to be told. */
+    diagnostic: Diagnostic;
+    kind: "diagnostic";
+};
+
+/** A runtime in the stream of all workers. While it is not reached, its workers are those that it last listed. */
+export interface FleetRuntime {
+    /** Why they cannot be listed, or what is not shown of them. */
+    diagnostics?: Array<Diagnostic>;
+    /** What people call it. */
+    display_name: string;
+    /** Since when its workers cannot be listed: when it last answered, or where it never has, when it was first asked in vain. RFC 3339, UTC, in seconds. */
+    failing_since?: string;
+    /** Where it runs: the name of a kind. */
+    kind: string;
+    /** Whether the gateway reaches it. */
+    reachability: Reachability;
+    /** Its name. */
+    runtime_id: RuntimeId;
+}
+
 /** One message of a stream, or the `data` of one server-sent event. */
 export type Frame = {
     /** What happened, and where it stands. */

@@ -70,7 +70,9 @@ fn each_route_of_the_document_is_answered() {
     let (server, _directory) = gateway();
     let document = request(server.address(), "GET", "/api/openapi.json", None).json();
     assert_eq!(document, openapi::document());
-    for (method, path, operation_id) in routes(&document) {
+    // The stream of all workers names none that could be missing: it would be answered without an end.
+    let ends = |(_, _, id): &(_, _, &str)| *id != "stream_all_workers";
+    for (method, path, operation_id) in routes(&document).filter(ends) {
         let filled: Vec<&str> =
             path.split('/').map(|segment| if segment.starts_with('{') { "none" } else { segment }).collect();
         let body = (method == "POST").then_some("{}");
@@ -134,7 +136,14 @@ fn each_operation_succeeds_as_the_document_says() {
         client.ask(file["operationId"].as_str().unwrap(), &[], None);
     }
     // Streams have tests of their own, and so has what needs a runtime that went away.
-    let elsewhere = ["observe_events", "stream_events", "resume_worker", "remove_worker"];
+    let elsewhere = [
+        "observe_events",
+        "stream_events",
+        "observe_all_workers",
+        "stream_all_workers",
+        "resume_worker",
+        "remove_worker",
+    ];
     let missing: Vec<&str> = routes(&document)
         .map(|(.., operation_id)| operation_id)
         .filter(|id| !client.done.borrow().contains(id) && !elsewhere.contains(id))
