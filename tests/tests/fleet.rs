@@ -30,7 +30,7 @@ fn many_viewers_see_each_change_of_many_workers_once() {
             assert_eq!(seen, workers * 5);
             thread::spawn(move || {
                 // A worker that changes twice between two looks has changed once.
-                let mut seen = vec![0; 5];
+                let mut seen = [0; 5];
                 while seen.iter().any(|last| *last < changes) {
                     let FleetChange::WorkerChanged { worker } = viewer.see_change() else {
                         panic!("a change")

@@ -51,7 +51,7 @@ pub struct StreamRequest {
 pub enum Wanted {
     /// One worker.
     Worker(StreamRequest),
-    /// All workers of all runtimes: the [fleet](crate::fleet).
+    /// All workers of all runtimes: the fleet.
     Fleet,
 }
 

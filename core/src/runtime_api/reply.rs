@@ -43,8 +43,8 @@ pub enum Reply {
     Profiles(ProfileList),
     /// To [`Command::Remove`].
     Removed,
-    /// To a command whose answer the caller has already: what a [recognising](crate::call::Call::recognising) call ends
-    /// with. No runtime is asked for it.
+    /// To a command whose answer the caller has already: what a call ends with that recognises
+    /// answers. No runtime is asked for it.
     Unchanged,
 }
 
