@@ -222,7 +222,7 @@ impl Call {
             questions: 0,
             maybe_applied: false,
             state: State::Pausing { until: now },
-            outputs: VecDeque::new(),
+            outputs: VecDeque::with_capacity(1),
             report: CallReport { is_probe: probe.is_some(), ..CallReport::default() },
             recognition: Recognition::default(),
             _permit: permit,

@@ -44,7 +44,6 @@ impl FleetHub {
                 let output = fleet.poll(now(), &mut upstreams.registry_mut());
                 match output {
                     FleetOutput::Ask(ticket, call) => {
-                        upstreams.refresh_tokens(|runtime_id| runtime_id == ticket.runtime_id());
                         let upstreams = upstreams.clone();
                         asked.spawn_local(async move {
                             let (result, seen) = upstreams.drive_recognising(*call).await;

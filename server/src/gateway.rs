@@ -44,7 +44,6 @@ impl Gateway {
 
     /// Performs an action.
     pub(crate) async fn perform(&self, action: Action) -> Response<Bytes> {
-        self.upstreams.refresh_tokens(|runtime_id| action.concerns(runtime_id));
         let policy = &*self.policy;
         let (exchange, calls) = {
             let mut registry = self.upstreams.registry_mut();
@@ -66,7 +65,6 @@ impl Gateway {
         if self.drain.has_begun() {
             return Err(shutting_down());
         }
-        self.upstreams.refresh_tokens(|runtime_id| *runtime_id == request.worker.runtime_id);
         let (now, context) = (Instant::now(), self.hub.context());
         let session = ViewerSession::open(now, context, &self.upstreams.registry(), request)?;
         let replica = self.hub.replica(session.worker());

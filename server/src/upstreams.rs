@@ -71,20 +71,8 @@ impl Upstreams {
             self.transports.values().for_each(|transport| transport.prune());
             let probes = self.registry_mut().probes(Instant::now());
             for probe in probes {
-                self.refresh_tokens(|runtime_id| runtime_id == probe.runtime_id());
                 let upstreams = self.clone();
                 spawn_local(async move { upstreams.drive(probe).await });
-            }
-        }
-    }
-
-    /// Uses tokens whose files have changed since they were last looked at.
-    pub(crate) fn refresh_tokens(&self, concerns: impl Fn(&RuntimeId) -> bool) {
-        let now = Instant::now();
-        let concerned = self.transports.iter().filter(|(runtime_id, _)| concerns(runtime_id));
-        for (runtime_id, transport) in concerned {
-            if let Some(token) = transport.changed_credential(now) {
-                self.registry_mut().rotate(runtime_id, token);
             }
         }
     }

@@ -13,16 +13,14 @@ use crate::transport::Transport;
 ///
 /// [`Registry::finish`]: sekisho_core::registry::Registry::finish
 pub fn drive(call: &mut Call, transport: &Transport) -> Result<Reply, Error> {
+    use_changed_token(call, transport);
     loop {
         match call.poll(Instant::now()) {
             CallOutput::Send(attempt) => {
                 let report = CallInput::report(attempt.id, transport.exchange(attempt));
-                let now = Instant::now();
                 // The response may hold a token that has just replaced the one it was asked with.
-                if let Some(token) = transport.changed_credential(now) {
-                    call.handle(now, CallInput::Credential(Some(token)));
-                }
-                call.handle(now, report);
+                use_changed_token(call, transport);
+                call.handle(Instant::now(), report);
             }
             CallOutput::RefreshCredential => {
                 call.handle(Instant::now(), CallInput::Credential(transport.credential()));
@@ -31,5 +29,12 @@ pub fn drive(call: &mut Call, transport: &Transport) -> Result<Reply, Error> {
             CallOutput::Wait { until, .. } => thread::sleep(until.saturating_duration_since(Instant::now())),
             CallOutput::Done(result) => return result,
         }
+    }
+}
+
+fn use_changed_token(call: &mut Call, transport: &Transport) {
+    let now = Instant::now();
+    if let Some(token) = transport.changed_credential(now) {
+        call.handle(now, CallInput::Credential(Some(token)));
     }
 }

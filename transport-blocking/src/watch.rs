@@ -25,7 +25,16 @@ pub struct WatchDriver {
 impl WatchDriver {
     /// Nothing happens before the first [`WatchDriver::next_event`].
     pub fn new(watch: Watch, transport: Arc<Transport>) -> Self {
-        Self { watch, transport, link: None }
+        let mut driver = Self { watch, transport, link: None };
+        driver.use_changed_token();
+        driver
+    }
+
+    fn use_changed_token(&mut self) {
+        let now = Instant::now();
+        if let Some(token) = self.transport.changed_credential(now) {
+            self.watch.handle(now, WatchInput::Credential(Some(token)));
+        }
     }
 
     /// What happens next on the stream, or why it has ended; `Ok` after [`WatchDriver::stop`] alone. Blocks until then.
@@ -114,12 +123,9 @@ impl WatchDriver {
         if input.ends_link() {
             self.link = None;
         }
-        let now = Instant::now();
         // A frame may hold a token that has just replaced the one the stream was opened with.
-        if let Some(token) = self.transport.changed_credential(now) {
-            self.watch.handle(now, WatchInput::Credential(Some(token)));
-        }
-        self.watch.handle(now, input);
+        self.use_changed_token();
+        self.watch.handle(Instant::now(), input);
     }
 }
 

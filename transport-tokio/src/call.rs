@@ -1,7 +1,5 @@
 //! The loop around a call.
 
-use std::future::pending;
-use std::pin::pin;
 use std::time::Instant;
 
 use sekisho_core::call::{Call, CallInput, CallOutput};
@@ -15,37 +13,28 @@ use crate::transport::Transport;
 ///
 /// [`Registry::finish`]: sekisho_core::registry::Registry::finish
 pub async fn drive(call: &mut Call, transport: &Transport) -> Result<Reply, Error> {
-    let mut under_way = pin!(None);
+    use_changed_token(call, transport);
     loop {
         match call.poll(Instant::now()) {
             CallOutput::Send(attempt) => {
-                let id = attempt.id;
-                under_way.set(Some(async move { CallInput::report(id, transport.exchange(attempt).await) }));
+                let report = CallInput::report(attempt.id, transport.exchange(attempt).await);
+                // The response may hold a token that has just replaced the one it was asked with.
+                use_changed_token(call, transport);
+                call.handle(Instant::now(), report);
             }
             CallOutput::RefreshCredential => {
                 call.handle(Instant::now(), CallInput::Credential(transport.credential()));
             }
-            CallOutput::Wait { until, .. } => {
-                let report = async {
-                    match under_way.as_mut().as_pin_mut() {
-                        Some(attempt) => attempt.await,
-                        None => pending().await,
-                    }
-                };
-                let report = tokio::select! {
-                    biased;
-                    report = report => report,
-                    () = sleep_until(until.into()) => continue,
-                };
-                under_way.set(None);
-                let now = Instant::now();
-                // The response may hold a token that has just replaced the one it was asked with.
-                if let Some(token) = transport.changed_credential(now) {
-                    call.handle(now, CallInput::Credential(Some(token)));
-                }
-                call.handle(now, report);
-            }
+            // An attempt is over when `exchange` returns, so that there is nothing to wait for but time.
+            CallOutput::Wait { until, .. } => sleep_until(until.into()).await,
             CallOutput::Done(result) => return result,
         }
+    }
+}
+
+fn use_changed_token(call: &mut Call, transport: &Transport) {
+    let now = Instant::now();
+    if let Some(token) = transport.changed_credential(now) {
+        call.handle(now, CallInput::Credential(Some(token)));
     }
 }

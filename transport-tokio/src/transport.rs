@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
+use sekisho_core::error::TimeoutPhase;
 use sekisho_core::secret::Token;
-use sekisho_core::transport::{Attempt, Connect, Failure, Frames, InProcess, Unopened};
+use sekisho_core::transport::{Attempt, Connect, Failure, FailureCause, Frames, InProcess, Unopened};
+use tokio::time::timeout_at;
 
 use crate::client::HttpClient;
 use crate::http1::WebSocket;
@@ -26,13 +28,17 @@ pub(crate) enum Stream {
 }
 
 impl Transport {
-    /// Performs one attempt: the whole response, or why there is none.
+    /// Performs one attempt: the whole response, or why there is none. It ends within the attempt's limits.
     ///
     /// Dropped half-way, it leaves nothing behind.
     pub async fn exchange(&self, attempt: Attempt) -> Result<Response<Bytes>, Failure> {
         match self {
             Self::Network(client) => client.exchange(attempt).await,
-            Self::InProcess(runtime) => Ok(runtime.respond(&attempt.request).await),
+            Self::InProcess(runtime) => {
+                let response = runtime.respond(&attempt.request);
+                let late = Failure::sent(FailureCause::Timeout(TimeoutPhase::Response));
+                timeout_at(attempt.limits.deadline.into(), response).await.map_err(|_| late)
+            }
         }
     }
 

@@ -38,7 +38,16 @@ enum Link {
 impl WatchDriver {
     /// Nothing happens before the first [`WatchDriver::next`].
     pub fn new(watch: Watch, transport: Arc<Transport>) -> Self {
-        Self { watch, transport, link: Link::None }
+        let mut driver = Self { watch, transport, link: Link::None };
+        driver.use_changed_token();
+        driver
+    }
+
+    fn use_changed_token(&mut self) {
+        let now = Instant::now();
+        if let Some(token) = self.transport.changed_credential(now) {
+            self.watch.handle(now, WatchInput::Credential(Some(token)));
+        }
     }
 
     /// What happens next on the stream, or why it has ended; `Ok` after [`WatchDriver::stop`] alone.
@@ -88,12 +97,9 @@ impl WatchDriver {
         if input.ends_link() {
             self.link = Link::None;
         }
-        let now = Instant::now();
         // A frame may hold a token that has just replaced the one the stream was opened with.
-        if let Some(token) = self.transport.changed_credential(now) {
-            self.watch.handle(now, WatchInput::Credential(Some(token)));
-        }
-        self.watch.handle(now, input);
+        self.use_changed_token();
+        self.watch.handle(Instant::now(), input);
     }
 
     async fn ping(&mut self, id: ConnId) {

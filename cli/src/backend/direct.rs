@@ -94,16 +94,6 @@ impl Runtimes {
         self.transports.get(runtime_id).cloned().ok_or_else(|| Error::new(ErrorKind::UnknownRuntime))
     }
 
-    /// Uses tokens whose files have changed since they were last looked at.
-    fn refresh_tokens(&self, concerned: impl Fn(&RuntimeId) -> bool) {
-        let concerned = self.transports.iter().filter(|(runtime_id, _)| concerned(runtime_id));
-        for (runtime_id, transport) in concerned {
-            if let Some(token) = transport.changed_credential(Instant::now()) {
-                self.registry().rotate(runtime_id, token);
-            }
-        }
-    }
-
     /// Drives calls to their ends, all at once.
     fn drive_all(&self, calls: Vec<Call>) -> Vec<Result<Reply, Error>> {
         thread::scope(|scope| {
@@ -135,7 +125,6 @@ impl Runtimes {
 impl Backend for Direct {
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>> {
         let runtimes = &*self.runtimes;
-        runtimes.refresh_tokens(|runtime_id| action.concerns(runtime_id));
         self.runtimes.probe();
         let (exchange, calls) =
             Exchange::begin(&mut runtimes.registry(), &AllowAll, Instant::now(), false, action.clone());

@@ -105,17 +105,6 @@ impl Action {
         }
         request
     }
-
-    /// Whether this runtime is asked about it.
-    pub fn concerns(&self, runtime_id: &RuntimeId) -> bool {
-        match self {
-            Self::Health | Self::Ready => false,
-            #[cfg(feature = "pages")]
-            Self::Asset(_) => false,
-            Self::Runtimes | Self::AllWorkers(_) | Self::AllRequests => true,
-            Self::Runtime(asked) | Self::Command { runtime_id: asked, .. } => asked == runtime_id,
-        }
-    }
 }
 
 /// A request whose head has been understood and whose body has not been read.

@@ -1,7 +1,5 @@
 //! The paths of both wires: constants with a name in braces where an id stands.
 
-use std::fmt::Write;
-
 /// A path with `{runtime_id}`, `{worker_id}` and `{request_id}` where ids stand, each as a whole segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Template {
@@ -63,8 +61,8 @@ impl Template {
                 "{request_id}" => ids.request_id,
                 _ => None,
             };
-            // Writing to a text does not fail.
-            let _ = write!(path, "/{}", id.unwrap_or(segment));
+            path.push('/');
+            path.push_str(id.unwrap_or(segment));
         }
         path
     }

@@ -22,7 +22,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Current {
-    accesses: Vec<Access>,
+    accesses: Vec<Arc<Access>>,
     /// What else must not come out.
     others: Vec<Token>,
 }
@@ -31,13 +31,14 @@ impl Current {
     fn share_scrubber(&mut self) {
         let all = self.accesses.iter().map(|access| (access.base_url.as_ref(), &access.tokens[..]));
         let scrubber = Scrubber::new(all.chain([(None, &self.others[..])]));
-        self.accesses.iter_mut().for_each(|access| access.scrubber = scrubber.clone());
+        self.accesses.iter_mut().for_each(|access| Arc::make_mut(access).scrubber = scrubber.clone());
     }
 }
 
 impl Accesses {
     pub(crate) fn new(accesses: impl IntoIterator<Item = Access>) -> Self {
-        let mut current = Current { accesses: accesses.into_iter().collect(), others: Vec::new() };
+        let accesses = accesses.into_iter().map(Arc::new).collect();
+        let mut current = Current { accesses, others: Vec::new() };
         current.share_scrubber();
         Self(Arc::new(Shared { version: AtomicU64::new(0), current: Mutex::new(current) }))
     }
@@ -70,7 +71,7 @@ pub(crate) struct SharedAccess {
     shared: Arc<Shared>,
     index: usize,
     version: u64,
-    access: Access,
+    access: Arc<Access>,
 }
 
 impl SharedAccess {
@@ -88,7 +89,7 @@ impl SharedAccess {
         let mut current = self.shared.current();
         let is_another = !current.accesses[self.index].has_token(&token);
         if is_another {
-            current.accesses[self.index] = current.accesses[self.index].with_token(token);
+            current.accesses[self.index] = Arc::new(current.accesses[self.index].with_token(token));
             current.share_scrubber();
             self.shared.version.fetch_add(1, Ordering::Release);
         }

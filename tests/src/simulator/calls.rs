@@ -53,11 +53,6 @@ pub(super) struct Asking {
 impl World<'_> {
     /// Performs what a client asked for.
     pub(super) fn perform(&mut self, gateway: usize, of_loop: usize, command: usize, action: Action) {
-        for runtime in 0..self.sites.len() {
-            if action.concerns(&self.sites[runtime].runtime_id) {
-                self.refresh_token(gateway, of_loop, runtime);
-            }
-        }
         if self.is_planted(Planted::ProbesWithRequests) {
             self.probe(gateway, of_loop);
         }
@@ -94,24 +89,24 @@ impl World<'_> {
         let now = self.instant();
         let first = self.calls.len();
         for probe in self.gateways[gateway].loops[of_loop].probes(now) {
-            let number = self.begin_call((gateway, of_loop), probe, None, true);
-            self.refresh_token(gateway, of_loop, number);
+            self.begin_call((gateway, of_loop), probe, None, true);
         }
         for call in first..self.calls.len() {
             self.drive_call(call);
         }
     }
 
-    /// Takes a call up. The number of its runtime.
+    /// Takes a call up.
     fn begin_call(
         &mut self,
         (gateway, of_loop): (usize, usize),
         call: Call,
         asking: Option<(usize, usize)>,
         is_brief: bool,
-    ) -> usize {
+    ) {
         let runtime = self.sites.iter().position(|site| site.runtime_id == *call.runtime_id());
         let runtime = runtime.unwrap_or_default();
+        self.refresh_token(gateway, of_loop, runtime);
         let total = self.sites[runtime].plan.limits().total();
         let total = if is_brief { total.min(OVERVIEW_TIMEOUT) } else { total };
         let end_by = self.now() + total + REPORT_GRACE;
@@ -131,7 +126,6 @@ impl World<'_> {
         if *under_way > self.sites[runtime].plan.max_in_flight {
             self.violate(Invariant::Bounded, || "more calls are under way than may be".to_owned());
         }
-        runtime
     }
 
     pub(super) fn wake_call(&mut self, call: usize, wake: u64) {

@@ -104,9 +104,8 @@ impl Fed {
 }
 
 fn carry(runtimes: &Runtimes, watch: Watch) -> Result<WatchDriver, Error> {
-    let runtime_id = watch.worker().runtime_id.clone();
-    runtimes.refresh_tokens(|refreshed| *refreshed == runtime_id);
-    Ok(WatchDriver::new(watch, runtimes.transport(&runtime_id)?))
+    let transport = runtimes.transport(&watch.worker().runtime_id)?;
+    Ok(WatchDriver::new(watch, transport))
 }
 
 impl DirectStream {
