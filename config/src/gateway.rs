@@ -1,6 +1,8 @@
 //! What a server is configured with.
 
+use std::num::NonZeroU64;
 use std::path::Path;
+use std::time::Duration;
 
 use sekisho_core::browser_api::{AllowedHost, AllowedOrigin};
 use sekisho_core::secret::Token;
@@ -10,7 +12,7 @@ use crate::gateway_file::GatewayFile;
 use crate::listen::{Listen, TlsFiles};
 use crate::runtimes::Runtimes;
 use crate::state_directory::StatePlace;
-use crate::toml_text::{count, read_file, token, value, values};
+use crate::toml_text::{count, read_file, timeout, token, value, values};
 use crate::workers::{self, Profile};
 
 /// Everything that a server needs to know, checked.
@@ -31,6 +33,11 @@ pub struct Config {
     pub max_request_bytes: usize,
     /// How many viewers there may be.
     pub max_viewers: usize,
+    /// How long the server goes on as before once it is to shut down, but that it says not to be ready: whatever
+    /// spreads clients over several gateways needs a while to learn it.
+    pub drain_delay: Duration,
+    /// How long what is in flight then may take to finish.
+    pub drain_time: Duration,
     /// The runtimes that the gateway leads to.
     pub runtimes: Runtimes,
 }
@@ -45,12 +52,19 @@ impl Config {
     /// Reads and checks the configuration of a program: a file, or all defaults. Where it names no `cursor_key_file`,
     /// the key is kept in the state directory of the user or of the systemd unit.
     pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let Some(path) = path else {
-            return Self::checked(GatewayFile::default(), StatePlace::StateDirectory);
-        };
+        Self::read_with(path, StatePlace::StateDirectory)
+    }
+
+    /// The same to see whether it is good: no file is made. A cursor key that is not there yet is no error.
+    pub fn look_at(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::read_with(path, StatePlace::Unused)
+    }
+
+    fn read_with(path: Option<&Path>, state_place: StatePlace) -> Result<Self, ConfigError> {
+        let Some(path) = path else { return Self::checked(GatewayFile::default(), state_place) };
         let text = read_file(path)?;
         GatewayFile::parse(&text)
-            .and_then(|file| Self::checked(file, StatePlace::StateDirectory))
+            .and_then(|file| Self::checked(file, state_place))
             .map_err(|error| error.in_file(path))
     }
 
@@ -70,6 +84,11 @@ impl Config {
             access_token: None,
             max_request_bytes: count(file.max_request_bytes),
             max_viewers: count(file.max_viewers),
+            drain_delay: match NonZeroU64::new(file.drain_delay_ms) {
+                Some(delay) => timeout("drain_delay_ms", delay)?,
+                None => Duration::ZERO,
+            },
+            drain_time: timeout("drain_time_ms", file.drain_time_ms)?,
             runtimes: Runtimes::checked(file, state_place)?,
         };
         if let Some(named) = access_token {

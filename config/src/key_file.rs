@@ -49,6 +49,15 @@ pub(crate) fn read_or_make(path: &Path) -> Result<KeyFile, ConfigError> {
             }
         }
     }
+    read(path)
+}
+
+/// The key in the file, or one for this process alone where there is no such file yet.
+pub(crate) fn read_if_there(path: &Path) -> Result<KeyFile, ConfigError> {
+    if is_there(path) { read(path) } else { Ok(KeyFile { key: fresh()?, warning: None }) }
+}
+
+fn read(path: &Path) -> Result<KeyFile, ConfigError> {
     let content = file::read(path, MAX_FILE).map_err(|error| ConfigError::at(KEY, error))?;
     let warning = content.exposure().map(|exposure| format!("{KEY}: {exposure}"));
     let key = parse(path, content)?;

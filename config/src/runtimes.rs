@@ -154,9 +154,12 @@ impl Runtimes {
             locals.push(local);
         }
         let KeyFile { key: cursor_key, warning } = match (&file.cursor_key_file, state_place) {
+            (Some(path), StatePlace::Unused) => key_file::read_if_there(path)?,
             (Some(path), _) => key_file::read_or_make(path)?,
             (None, StatePlace::StateDirectory) => key_file::default_key()?,
-            (None, StatePlace::Process) => KeyFile { key: key_file::fresh()?, warning: None },
+            (None, StatePlace::Process | StatePlace::Unused) => {
+                KeyFile { key: key_file::fresh()?, warning: None }
+            }
         };
         warnings.extend(warning);
         let max_event_bytes = count(file.max_event_bytes);

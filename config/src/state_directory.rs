@@ -10,6 +10,8 @@ pub(crate) enum StatePlace {
     Process,
     /// In the state directory.
     StateDirectory,
+    /// There, but it is neither made nor read now: a configuration is only looked at.
+    Unused,
 }
 
 /// `$STATE_DIRECTORY`, as systemd sets it, else `sekisho` below `$XDG_STATE_HOME` or `~/.local/state`.

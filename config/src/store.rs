@@ -70,7 +70,7 @@ impl StoreKeys<'_> {
             (Some(MEMORY), _) | (None, StatePlace::Process) => StorePlace::Memory,
             (Some(folder), _) => StorePlace::Named(folder.into()),
             // An id is a name of a file: it has no slash, and is no step in a path.
-            (None, StatePlace::StateDirectory) => match state_directory() {
+            (None, StatePlace::StateDirectory | StatePlace::Unused) => match state_directory() {
                 Some(directory) => StorePlace::Default(directory.join(runtime_id.as_str())),
                 None => StorePlace::Memory,
             },

@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+pub mod service_manager;
 mod tls;
 mod unix;
 mod unreadable;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::Parser;
 use sekisho_config::{ConfigError, Listen, RuntimeSettings};
 use sekisho_core::browser_api::AccessGuard;
-use sekisho_listener::{BindError, Listener};
+use sekisho_listener::{BindError, Listener, service_manager};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
@@ -40,6 +40,10 @@ const MAX_TOTAL_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long requests that are under way and the ends of streams may take when the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long the service manager is asked to wait for the workers after that: their time of grace, and some more for a
+/// machine that is busy.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long to leave the listener alone when accepting fails, as it does for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -114,6 +118,10 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
     let mut stdout = io::stdout();
     writeln!(stdout, "listening on {}", listener.url())?;
     stdout.flush()?;
+    service_manager::ready(&format!("listening on {}", listener.url()));
+    if let Some(every) = service_manager::watchdog() {
+        tokio::spawn(tell_that_alive(every));
+    }
     tracing::info!(runtime_id = %settings.runtime_id, "ready");
 
     let limits = &settings.workers.limits;
@@ -153,6 +161,7 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
         }
     }
     tracing::info!("stopping");
+    service_manager::stopping(DRAIN + ENDS_WITHIN);
     drop((acceptor, listener, draining));
     drain.send_replace(true);
     tokio::select! {
@@ -162,6 +171,14 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
         () = ends.next() => {}
     }
     Ok(())
+}
+
+async fn tell_that_alive(every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    loop {
+        ticks.tick().await;
+        service_manager::alive();
+    }
 }
 
 /// Where there is no token, the names under which the runtime may be spoken to: a page whose name was made to

@@ -4,29 +4,45 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+/// How far a server has got.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub(crate) enum Phase {
+    /// It serves.
+    #[default]
+    Serving,
+    /// It serves, and says that it is not ready, so that no further clients are sent here.
+    Leaving,
+    /// It finishes what is in flight.
+    Draining,
+}
+
 /// Whether the server shuts down, for all loops.
 #[derive(Clone)]
 pub(crate) struct Drain {
-    begun: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     /// The connections that have something to finish, over all loops.
     busy: TaskTracker,
 }
 
 impl Drain {
-    /// Shutting down begins when `begun` turns true.
-    pub(crate) fn new(begun: watch::Receiver<bool>) -> Self {
-        Self { begun, busy: TaskTracker::new() }
+    pub(crate) fn new(phase: watch::Receiver<Phase>) -> Self {
+        Self { phase, busy: TaskTracker::new() }
     }
 
-    /// Whether the server shuts down.
+    /// Whether further clients may be sent here.
+    pub(crate) fn is_ready(&self) -> bool {
+        *self.phase.borrow() == Phase::Serving
+    }
+
+    /// Whether what is in flight is to finish.
     pub(crate) fn has_begun(&self) -> bool {
-        *self.begun.borrow()
+        *self.phase.borrow() == Phase::Draining
     }
 
-    /// Resolves once the server shuts down.
+    /// Resolves once what is in flight is to finish.
     pub(crate) async fn begins(&self) {
         // A server that is dropped shuts down, too.
-        let _ = self.begun.clone().wait_for(|begun| *begun).await;
+        let _ = self.phase.clone().wait_for(|phase| *phase == Phase::Draining).await;
     }
 
     /// Marks a connection that has carried a request as one to be waited for, until this is dropped. Once the server

@@ -47,7 +47,7 @@ impl Gateway {
         let policy = &*self.policy;
         let (exchange, calls) = {
             let mut registry = self.upstreams.registry_mut();
-            Exchange::begin(&mut registry, policy, Instant::now(), self.drain.has_begun(), action)
+            Exchange::begin(&mut registry, policy, Instant::now(), !self.drain.is_ready(), action)
         };
         let ends = self.upstreams.drive_all(calls).await;
         let now = Now { instant: Instant::now(), wall: SystemTime::now() };

@@ -19,6 +19,7 @@
 //! [`Registry`]: sekisho_core::registry::Registry
 
 mod budget;
+mod description;
 mod drain;
 mod event_loop;
 mod fleet;
@@ -31,5 +32,6 @@ mod server;
 mod upstreams;
 mod viewer;
 
+pub use description::describe;
 pub use sekisho_config::{Config, ConfigError};
-pub use server::{DRAIN_TIME, Server, StartError};
+pub use server::{Server, StartError};

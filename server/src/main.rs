@@ -1,16 +1,24 @@
 //! The sekisho gateway. See `sekisho-server --help`, and the README.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
-use sekisho_server::{Config, Server};
+use clap::{Parser, Subcommand};
+use sekisho_listener::service_manager;
+use sekisho_server::{Config, Server, describe};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tracing::{info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// How long the embedded workers, and what else is left, may take to end after the drain.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
 /// The gateway between people and the machines that run their workers.
 #[derive(Parser)]
@@ -25,11 +33,26 @@ struct Args {
     /// A command line that becomes the embedded runtime's default profile
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say whether the configuration is good, and what a server would do with it; nothing is started or made
+    Check {
+        /// The configuration, in TOML
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
     sekisho_runtime::launcher::run_if_asked();
     let args = Args::parse();
+    if let Some(Command::Check { config }) = &args.command {
+        return check(config.as_deref().or(args.config.as_deref()));
+    }
     log_to_stderr();
     // Before tokens are read, which workers of the same user must not find in this process.
     if let Err(error) = sekisho_runtime::launcher::conceal_process() {
@@ -37,6 +60,19 @@ fn main() -> ExitCode {
     }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sekisho-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(config: Option<&Path>) -> ExitCode {
+    match Config::look_at(config) {
+        Ok(config) => {
+            print!("{}", describe(&config));
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("sekisho-server: {error}");
             ExitCode::FAILURE
@@ -52,6 +88,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(command) = &args.exec {
         config = config.exec(command)?;
     }
+    let stops_within = config.drain_delay + config.drain_time + ENDS_WITHIN;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before the server says that it is ready, it must be able to hear that it is to shut down.
@@ -59,10 +96,13 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         let mut terminate = signal(SignalKind::terminate())?;
         let server = Server::start(config)?;
         writeln!(io::stdout(), "listening on {}", server.url())?;
+        service_manager::ready(&format!("listening on {}", server.url()));
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            never = tell_that_alive(&server) => match never {},
         }
+        service_manager::stopping(stops_within);
         info!("finishing what is in flight; once more to go at once");
         let shutdown = tokio::task::spawn_blocking(|| server.shutdown());
         tokio::select! {
@@ -72,6 +112,21 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         }
         Ok(())
     })
+}
+
+/// Tells the service manager again and again that the server is alive, where that is watched: as long as each of its event
+/// loops comes round.
+async fn tell_that_alive(server: &Server) -> Infallible {
+    let Some(every) = service_manager::watchdog() else { return pending().await };
+    let mut before = Vec::new();
+    loop {
+        let beats = server.beats();
+        if before.iter().zip(&beats).all(|(before, now)| before != now) {
+            service_manager::alive();
+            before = beats;
+        }
+        sleep(every).await;
+    }
 }
 
 /// Levels come from `RUST_LOG`, as in `info` or `sekisho_server=debug`.

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use tokio::task::spawn_local;
 use tracing::info;
 
 use crate::budget::Budget;
-use crate::drain::Drain;
+use crate::drain::{Drain, Phase};
 use crate::event_loop;
 use crate::fleet::FleetHub;
 use crate::gateway::Gateway;
@@ -36,9 +37,6 @@ use crate::refusals::Refusals;
 use crate::respond::Service;
 use crate::upstreams::{Changes, Upstreams};
 
-/// How long what is in flight may take to finish once the server is to go.
-pub const DRAIN_TIME: Duration = Duration::from_secs(10);
-
 /// How many changes a loop may lag behind the others before it misses some.
 const MAX_CHANGES: usize = 1024;
 
@@ -46,7 +44,9 @@ const MAX_CHANGES: usize = 1024;
 #[derive(Debug)]
 pub struct Server {
     listener: Arc<Listener>,
-    drain: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+    drain_delay: Duration,
+    beats: Arc<[AtomicU64]>,
     loops: Vec<JoinHandle<io::Result<()>>>,
     embedded: Option<Runtime>,
 }
@@ -82,6 +82,8 @@ struct Shared {
     fleet: FleetHub,
     changes: Changes,
     drain: Drain,
+    drain_time: Duration,
+    beats: Arc<[AtomicU64]>,
     registry: Registry,
     embedded: Option<(RuntimeId, Runtime)>,
     remotes: Arc<[Remote]>,
@@ -107,7 +109,8 @@ impl Server {
         let limits = FeedLimits { max_event: runtimes.max_event_bytes, ..FeedLimits::default() };
         let streams = StreamContext::new(runtimes.cursor_key, policy.clone(), limits, config.max_viewers);
         let (subscribe, asked): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(MAX_SUBSCRIBING)).unzip();
-        let drain = watch::Sender::new(false);
+        let phase = watch::Sender::default();
+        let beats: Arc<[AtomicU64]> = (0..count).map(|_| AtomicU64::default()).collect();
         let shared = Shared {
             access_guard: Arc::new(access_guard),
             max_request_bytes: config.max_request_bytes,
@@ -118,7 +121,9 @@ impl Server {
             subscribe: subscribe.into(),
             fleet: FleetHub::default(),
             changes: broadcast::Sender::new(MAX_CHANGES),
-            drain: Drain::new(drain.subscribe()),
+            drain: Drain::new(phase.subscribe()),
+            drain_time: config.drain_time,
+            beats: beats.clone(),
             registry,
             embedded: embedded.clone(),
             remotes: runtimes.remotes.into(),
@@ -129,7 +134,8 @@ impl Server {
                 .collect(),
         };
         let embedded = embedded.map(|(_, runtime)| runtime);
-        let mut server = Self { listener, drain, loops: Vec::new(), embedded };
+        let (drain_delay, loops) = (config.drain_delay, Vec::new());
+        let mut server = Self { listener, phase, drain_delay, beats, loops, embedded };
         for (number, asked) in asked.into_iter().enumerate() {
             let event_loop = shared.clone().start_loop(number, server.listener.clone(), asked)?;
             server.loops.push(event_loop);
@@ -152,13 +158,22 @@ impl Server {
         self.listener.url()
     }
 
-    /// Finishes what is in flight, for at most [`DRAIN_TIME`], then ends the embedded workers. Blocks until then.
+    /// How often each event loop has come round to its regular work. One whose number stays the same for a second or
+    /// more is stuck.
+    pub fn beats(&self) -> Vec<u64> {
+        self.beats.iter().map(|beats| beats.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Says that it is not ready, for `drain_delay`, while all goes on as before; then finishes what is in flight, for at
+    /// most `drain_time`, and ends the embedded workers. Blocks until then.
     pub fn shutdown(mut self) {
+        self.phase.send_replace(Phase::Leaving);
+        thread::sleep(self.drain_delay);
         self.stop();
     }
 
     fn stop(&mut self) {
-        self.drain.send_replace(true);
+        self.phase.send_replace(Phase::Draining);
         for event_loop in self.loops.drain(..) {
             // A loop that panicked has nothing left to finish.
             let _ = event_loop.join();
@@ -220,7 +235,10 @@ impl Shared {
             ready();
             let learning = upstreams.clone();
             spawn_local(async move { learning.apply_changes(changes).await });
-            spawn_local(upstreams.clone().look_after());
+            let beats = self.beats.clone();
+            spawn_local(upstreams.clone().look_after(move || {
+                beats[number].fetch_add(1, Ordering::Relaxed);
+            }));
             spawn_local(hub.clone().answer(asked));
             // Whichever loop has it: viewers read the feed from wherever they are.
             if number == 0 {
@@ -232,7 +250,7 @@ impl Shared {
                 let (bytes, budget) = (self.max_request_bytes, self.budget);
                 Service::new(gateway, self.access_guard, bytes, budget, self.refusals)
             };
-            event_loop::run(Rc::new(service), acceptor, DRAIN_TIME).await;
+            event_loop::run(Rc::new(service), acceptor, self.drain_time).await;
             io::Result::Ok(())
         })?;
         // A name that is still being resolved is not waited for.

@@ -62,12 +62,15 @@ impl Upstreams {
     /// Closes connections that have been idle for too long, and finds out whether runtimes are back that have failed too
     /// often, for as long as the loop runs.
     ///
+    /// Each time it has begun with it, it says so.
+    ///
     /// That a loop's next wake-up is always this near has another effect: a deadline of a request lies behind it, and
     /// setting one takes no system call.
-    pub(crate) async fn look_after(self: Rc<Self>) {
+    pub(crate) async fn look_after(self: Rc<Self>, begins: impl Fn()) {
         let mut ticks = interval(PROBE_EVERY);
         loop {
             ticks.tick().await;
+            begins();
             self.transports.values().for_each(|transport| transport.prune());
             let probes = self.registry_mut().probes(Instant::now());
             for probe in probes {

@@ -28,7 +28,7 @@ use sekisho_listener::{
     BACKLOG, HANDSHAKE_TIMEOUT, LINGER_BYTES, LINGER_SILENCE, LINGER_TIME, SEND_BUFFER, UNSENT,
 };
 use sekisho_runtime::Limits;
-use sekisho_server::{Config, DRAIN_TIME};
+use sekisho_server::Config;
 
 /// What the generated part begins with.
 const MARK: &str = "<!-- made by tests/tests/limits.rs -->";
@@ -155,7 +155,7 @@ fn of_clients() -> Vec<Row> {
             "a viewer further behind is shown the state anew",
         ),
         ("a stream without viewers", time(LINGER), "", "closed"),
-        ("shutting down", time(DRAIN_TIME), "", "what is still in flight is cut off"),
+        ("shutting down", time(config.drain_time), "drain_time_ms", "what is still in flight is cut off"),
     ]
 }
 

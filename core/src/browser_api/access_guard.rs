@@ -75,6 +75,19 @@ impl FromStr for AllowedOrigin {
     }
 }
 
+impl fmt::Display for AllowedHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl fmt::Display for AllowedOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl AllowedHost {
     fn admits(&self, asked: &AllowedHost) -> bool {
         self.host == asked.host && (self.port.is_none() || self.port == asked.port)

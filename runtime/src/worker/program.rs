@@ -14,6 +14,10 @@ use crate::user::User;
 /// The variable that clients of a gateway have their token in: no worker inherits it, whatever is configured.
 const ACCESS_TOKEN_VARIABLE: &str = "SEKISHO_ACCESS_TOKEN";
 
+/// What a service manager tells the server, and not what the server starts (`sd_notify(3)`, `sd_listen_fds(3)`).
+const SERVICE_VARIABLES: [&str; 6] =
+    ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
 /// What every worker is told of itself. Where the runtime is in a worker of another one, what that was told is not meant
 /// for its own.
 const OWN_VARIABLES: [&str; 4] =
@@ -69,7 +73,7 @@ impl ProgramSpec {
     ) -> Vec<(OsString, OsString)> {
         let is_hidden = |name: &OsStr| {
             name == ACCESS_TOKEN_VARIABLE
-                || OWN_VARIABLES.iter().any(|own| name == *own)
+                || OWN_VARIABLES.iter().chain(&SERVICE_VARIABLES).any(|own| name == *own)
                 || self.hidden_variables.iter().any(|hidden| name == OsStr::new(hidden))
         };
         let mut environment: Vec<_> =

@@ -1,0 +1,109 @@
+//! The server as a service: what its manager is told, how it leaves, and a look at its configuration.
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use sekisho_tests::client::{PATIENCE, request};
+use sekisho_tests::processes::{NO_STATE, Process, eventually};
+
+fn server() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho-server"));
+    command.env_remove("RUST_LOG").env("STATE_DIRECTORY", NO_STATE);
+    command
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let told = UnixDatagram::bind(&path).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut message = [0; 1024];
+        let length = told.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let mut command = server();
+    command.args(["--listen", "127.0.0.1:0", "--exec", "env"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000");
+    let mut server = Process::start(&mut command);
+    assert_eq!(hear(), format!("READY=1\nSTATUS={}\n", server.said()));
+    assert_eq!(hear(), "WATCHDOG=1\n");
+
+    // None of this is meant for workers.
+    let body = r#"{"intent":{"kind":"assistant"}}"#;
+    let made = request(server.address(), "POST", "/api/runtimes/embedded/workers", Some(body));
+    let worker_id = made.json()["worker"]["worker_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/runtimes/embedded/workers/{worker_id}");
+    eventually("the worker has ended", || {
+        let status = request(server.address(), "GET", &path, None).json()["worker"]["status"].clone();
+        (status == "stopped").then_some(())
+    });
+    let said = request(server.address(), "GET", &format!("{path}/transcript"), None).body;
+    assert!(
+        said.contains("PATH=") && !said.contains("NOTIFY_SOCKET") && !said.contains("WATCHDOG"),
+        "{said}"
+    );
+
+    assert_eq!(hear(), "WATCHDOG=1\n");
+    server.signal("TERM");
+    let stopping =
+        eventually("it says that it is stopping", || Some(hear()).filter(|it| it != "WATCHDOG=1\n"));
+    assert!(stopping.starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC="), "{stopping}");
+    assert!(server.ended().0.success());
+}
+
+#[test]
+fn it_goes_on_while_others_learn_that_it_leaves() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("sekisho.toml");
+    fs::write(&config, "listen = '127.0.0.1:0'\ndrain_delay_ms = 2000\n").unwrap();
+    let mut server = Process::start(server().arg("--config").arg(&config));
+    let get = |path| request(server.address(), "GET", path, None).status;
+    assert_eq!(get("/readyz"), 200);
+    server.signal("TERM");
+    eventually("it says that it is not ready", || (get("/readyz") == 503).then_some(()));
+    assert_eq!((get("/livez"), get("/api/runtimes/embedded")), (200, 200));
+    assert!(server.ended().0.success());
+}
+
+fn check(config: &Path) -> Output {
+    server().arg("check").arg("--config").arg(config).output().unwrap()
+}
+
+#[test]
+fn a_configuration_is_looked_at_and_nothing_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("sekisho.toml");
+    fs::write(&config, format!("cursor_key_file = '{}'\n", directory.path().join("key").display())).unwrap();
+    let good = check(&config);
+    assert!(good.status.success() && good.stderr.is_empty(), "{good:?}");
+    assert!(String::from_utf8_lossy(&good.stdout).starts_with("listen           http://127.0.0.1:8787\n"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    fs::write(&config, "lisen = 'x'\n").unwrap();
+    let bad = check(&config);
+    assert_eq!((bad.status.code(), bad.stdout.len()), (Some(1), 0));
+    let said = String::from_utf8_lossy(&bad.stderr).into_owned();
+    assert!(said.contains("line 1, column 1") && said.contains("lisen"), "{said}");
+}
+
+#[test]
+fn the_units_keep_to_what_a_service_needs() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd/sekisho-server.service");
+    let rated =
+        Command::new("systemd-analyze").args(["security", "--offline=true", "--no-pager"]).arg(unit).output();
+    let Ok(rated) = rated
+        .as_ref()
+        .map_err(|_| ())
+        .and_then(|rated| if rated.status.success() { Ok(rated) } else { Err(()) })
+    else {
+        return println!("skipped: systemd-analyze is not installed, or does not rate files");
+    };
+    let said = String::from_utf8_lossy(&rated.stdout);
+    let level = said.split("exposure level for sekisho-server.service:").nth(1).unwrap();
+    let level: f64 = level.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(level < 2.0, "{level}");
+}
