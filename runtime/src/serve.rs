@@ -119,9 +119,7 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
     writeln!(stdout, "listening on {}", listener.url())?;
     stdout.flush()?;
     service_manager::ready(&format!("listening on {}", listener.url()));
-    if let Some(every) = service_manager::watchdog() {
-        tokio::spawn(tell_that_alive(every));
-    }
+    tokio::spawn(tell_that_alive());
     tracing::info!(runtime_id = %settings.runtime_id, "ready");
 
     let limits = &settings.workers.limits;
@@ -173,7 +171,9 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
     Ok(())
 }
 
-async fn tell_that_alive(every: Duration) {
+/// Tells the service manager again and again that this loop comes round, where that is watched.
+async fn tell_that_alive() {
+    let Some(every) = service_manager::watchdog() else { return };
     let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;
