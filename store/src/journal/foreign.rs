@@ -302,6 +302,8 @@ fn check(connection: &Connection, runtime_id: &RuntimeId) -> Result<(), Problem>
         Ok(Found::Empty) => return Err(Problem::Busy),
         Err(OpenError::OtherVersion { found, known }) => return Err(Problem::OtherVersion { found, known }),
         Err(OpenError::InUse) => return Err(Problem::Busy),
+        // A reader would have to write: the index over the log is not complete, and its owner is about to make it so.
+        Err(OpenError::Io(io::ErrorKind::ReadOnlyFilesystem)) => return Err(Problem::Busy),
         Err(OpenError::Io(kind)) => return Err(Problem::Unreadable(kind)),
         Err(_) => return Err(Problem::Damaged),
     }
@@ -318,7 +320,8 @@ fn check(connection: &Connection, runtime_id: &RuntimeId) -> Result<(), Problem>
 
 fn problem(error: rusqlite::Error) -> Problem {
     match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Problem::Busy,
+        // As in `check`: that the reader would have to write is for the owner to mend.
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::ReadOnly) => Problem::Busy,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => Problem::Damaged,
         Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             Problem::Unreadable(io::ErrorKind::PermissionDenied)
