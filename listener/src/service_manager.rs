@@ -16,7 +16,7 @@ pub fn stopping(within: Duration) {
     tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
-/// How often it has to say that it is [alive](alive) where that is watched: half of the time after which it is taken for
+/// How often it has to say that it is [alive] where that is watched: half of the time after which it is taken for
 /// dead, as systemd recommends.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|within| within / 2)
