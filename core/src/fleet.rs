@@ -92,6 +92,8 @@ pub struct Fleet {
     sources: BTreeMap<RuntimeId, Source>,
     is_watched: bool,
     watching: u64,
+    /// When to look next which runtimes there are; `None` where that was not looked at for these viewers.
+    look_at: Option<Instant>,
     /// The number of the last change.
     position: u64,
     /// Whether every runtime has answered, or failed, so that there is a state to be shown.
@@ -107,6 +109,7 @@ impl Fleet {
             sources: BTreeMap::new(),
             is_watched: false,
             watching: 0,
+            look_at: None,
             position: 0,
             is_complete: false,
             outputs: VecDeque::new(),
@@ -124,6 +127,7 @@ impl Fleet {
             FleetInput::Unviewed => {
                 self.is_watched = false;
                 self.is_complete = false;
+                self.look_at = None;
                 self.sources.clear();
                 self.position += 1;
                 self.outputs.clear();
@@ -136,7 +140,10 @@ impl Fleet {
     /// What to do next. To be called until it says to wait.
     pub fn poll(&mut self, now: Now, registry: &mut Registry) -> FleetOutput {
         if self.is_watched {
-            self.adopt(now, registry);
+            if self.look_at.is_none_or(|at| at <= now.instant) {
+                self.look_at = Some(now.instant + POLL_EVERY);
+                self.adopt(now, registry);
+            }
             if let Some((ticket, call)) = self.ask(now, registry) {
                 return FleetOutput::Ask(ticket, Box::new(call));
             }
