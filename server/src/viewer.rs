@@ -77,8 +77,27 @@ struct WorkerViewer {
     session: ViewerSession,
     replica: Rc<Replica>,
     replay: Option<Rc<Replica>>,
-    /// One timer for all of the viewer's life: to set one for each frame would cost as much as the frame.
-    timer: Pin<Box<Sleep>>,
+    timer: Timer,
+}
+
+/// One timer for all of a viewer's life: to set one for each frame would cost as much as the frame.
+struct Timer(Pin<Box<Sleep>>);
+
+impl Timer {
+    fn new() -> Self {
+        Self(Box::pin(sleep_until(Instant::now().into())))
+    }
+
+    fn set(&mut self, until: Instant) {
+        if self.0.deadline() != until.into() {
+            self.0.as_mut().reset(until.into());
+        }
+    }
+
+    /// Resolves once the instant has come that it was last set to.
+    async fn is_over(&mut self) {
+        self.0.as_mut().await;
+    }
 }
 
 /// What is to be done on a viewer's connection.
@@ -94,8 +113,7 @@ enum Step {
 impl WorkerViewer {
     fn open(gateway: &Rc<Gateway>, request: StreamRequest) -> Result<Self, Error> {
         let (session, replica) = gateway.open_viewer(request)?;
-        let timer = Box::pin(sleep_until(Instant::now().into()));
-        Ok(Self { gateway: gateway.clone(), session, replica, replay: None, timer })
+        Ok(Self { gateway: gateway.clone(), session, replica, replay: None, timer: Timer::new() })
     }
 
     fn poll(&mut self, now: Instant) -> Option<Step> {
@@ -111,9 +129,7 @@ impl WorkerViewer {
                 ViewerOutput::WakeReplay => self.replay.iter().for_each(|replay| replay.wake()),
                 ViewerOutput::CloseReplay => self.replay = None,
                 ViewerOutput::Wait { until, .. } => {
-                    if self.timer.deadline() != until.into() {
-                        self.timer.as_mut().reset(until.into());
-                    }
+                    self.timer.set(until);
                     return None;
                 }
             }
@@ -163,7 +179,7 @@ impl Viewer for WorkerViewer {
             tokio::select! {
                 () = changed => {}
                 () = replayed => {}
-                () = self.timer.as_mut() => {}
+                () = self.timer.is_over() => {}
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Viewers of all workers.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -8,9 +7,8 @@ use sekisho_core::error::Error;
 use sekisho_core::fleet::{FleetFeed, FleetSession, FleetSessionOutput};
 use sekisho_core::viewer::{ViewerInput, shutting_down};
 use tokio::sync::watch;
-use tokio::time::{Sleep, sleep_until};
 
-use super::{Step, Viewer};
+use super::{Step, Timer, Viewer};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 
@@ -19,14 +17,13 @@ pub(super) struct FleetViewer {
     session: FleetSession,
     feed: watch::Receiver<FleetFeed>,
     drain: Drain,
-    timer: Pin<Box<Sleep>>,
+    timer: Timer,
 }
 
 impl FleetViewer {
     pub(super) fn open(gateway: &Rc<Gateway>) -> Result<Self, Error> {
         let (session, feed) = gateway.open_fleet_viewer()?;
-        let timer = Box::pin(sleep_until(Instant::now().into()));
-        Ok(Self { session, feed, drain: gateway.drain().clone(), timer })
+        Ok(Self { session, feed, drain: gateway.drain().clone(), timer: Timer::new() })
     }
 
     fn poll(&mut self) -> Option<Step> {
@@ -37,9 +34,7 @@ impl FleetViewer {
             FleetSessionOutput::Ping => Some(Step::Ping),
             FleetSessionOutput::End(closing) => Some(Step::End(closing)),
             FleetSessionOutput::Wait { until, .. } => {
-                if self.timer.deadline() != until.into() {
-                    self.timer.as_mut().reset(until.into());
-                }
+                self.timer.set(until);
                 None
             }
         }
@@ -57,7 +52,7 @@ impl Viewer for FleetViewer {
                     // The loops are ending.
                     self.handle(ViewerInput::StreamEnded(shutting_down()));
                 },
-                () = self.timer.as_mut() => {}
+                () = self.timer.is_over() => {}
             }
         }
     }
