@@ -18,10 +18,10 @@ use sekisho_core::registry::{
     FAILURES_TO_OPEN, FIRST_COOLDOWN, LONGEST_COOLDOWN, MAX_IN_FLIGHT, OVERVIEW_TIMEOUT, TIMEOUTS_TO_OPEN,
 };
 use sekisho_core::runtime_api::{IdempotencyKey, MAX_CONTAINS, MAX_RETRY_AFTER};
-use sekisho_core::transport::{self, MAX_FRAME, MAX_HEAD, MAX_IDLE, MAX_IDLE_CONNECTIONS};
+use sekisho_core::transport::{self, MAX_FRAME, MAX_HEAD, MAX_IDLE, MAX_IDLE_CONNECTIONS, UNCOUNTED_REPLY};
 use sekisho_core::viewer::{
-    CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, LINGER, MAX_FRAME_MEMORY, MAX_VIEWER_MESSAGE, REPLAY_AHEAD,
-    REPLAY_AHEAD_BYTES, REPLAY_PATIENCE, REPLAY_TURN, ReplayLimits,
+    CATCH_UP_TIMEOUT, CLOSE_TIMEOUT, LINGER, MAX_FRAME_MEMORY, MAX_UNFINISHED_MESSAGE, MAX_VIEWER_MESSAGE,
+    MIN_RING, REPLAY_AHEAD, REPLAY_AHEAD_BYTES, REPLAY_PATIENCE, REPLAY_TURN, ReplayLimits,
 };
 use sekisho_core::{gateway_client, watch};
 use sekisho_listener::{
@@ -70,8 +70,8 @@ fn of_clients() -> Vec<Row> {
         ("a request's body, until it is whole", time(BODY_TIMEOUT), "", "400 `invalid_request`"),
         ("the bodies of all requests under way", bytes(MAX_REQUEST_BODIES), "", "503 `gateway_busy`"),
         (
-            "all responses that clients have not taken yet, but for 64 KiB of each",
-            bytes(MAX_REPLIES),
+            "all responses that clients have not taken yet",
+            format!("{}, {} of each not counted", bytes(MAX_REPLIES), bytes(UNCOUNTED_REPLY)),
             "",
             "503 `gateway_busy`",
         ),
@@ -94,6 +94,7 @@ fn of_clients() -> Vec<Row> {
         ("a text in a list", format!("{MAX_LISTED_TEXT} characters"), "", "cut, and marked `truncated`"),
         ("viewers", config.max_viewers.to_string(), "max_viewers", "`too_many_viewers`"),
         ("a message of a viewer", bytes(MAX_VIEWER_MESSAGE), "", "`observation_only`"),
+        ("one in fragments, with their heads", bytes(MAX_UNFINISHED_MESSAGE), "", "`observation_only`"),
         (
             "pings to a viewer, and its answer",
             format!("every {}, within {}", time(PING_EVERY), time(PONG_WITHIN)),
@@ -115,9 +116,9 @@ fn of_clients() -> Vec<Row> {
         ),
         (
             "the frames that all viewers share",
-            bytes(MAX_FRAME_MEMORY),
+            format!("{}, and {} of each worker in any case", bytes(MAX_FRAME_MEMORY), bytes(MIN_RING)),
             "",
-            "each worker with more than 64 KiB lets go of twice what comes",
+            "a worker's oldest go, twice as much as comes",
         ),
         (
             "replay streams at once",
@@ -177,8 +178,8 @@ fn of_runtimes() -> Vec<Row> {
         ),
         ("a response's body", bytes(limits.max_response_body), "max_response_bytes", "`response_too_large`"),
         (
-            "the bodies of all responses that are being read, but for 64 KiB of each",
-            bytes(MAX_REPLIES),
+            "the bodies of all responses that are being read",
+            format!("{}, {} of each not counted", bytes(MAX_REPLIES), bytes(UNCOUNTED_REPLY)),
             "",
             "503 `gateway_busy`",
         ),

@@ -42,8 +42,10 @@ impl HttpClient {
         Self { tls, token_source: None, bodies: None, idle: Mutex::default() }
     }
 
-    /// The same client, with what it reads of responses counted in this memory, beyond the first [`UNCOUNTED_REPLY`](sekisho_core::transport::UNCOUNTED_REPLY)
+    /// The same client, with what it reads of responses counted in this memory, beyond the first [`UNCOUNTED_REPLY`]
     /// bytes of each; several clients may share it.
+    ///
+    /// [`UNCOUNTED_REPLY`]: sekisho_core::transport::UNCOUNTED_REPLY
     pub fn with_memory(self, bodies: Memory) -> Self {
         Self { bodies: Some(bodies), ..self }
     }

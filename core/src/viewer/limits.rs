@@ -32,6 +32,10 @@ pub const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest message of a viewer that is read, in bytes. Any message ends the stream.
 pub const MAX_VIEWER_MESSAGE: usize = 4 << 10;
 
+/// How many bytes of a viewer may be read without being a message: the largest one, and as much again for the heads of its
+/// fragments, which may be empty. More of them end the stream as a message does.
+pub const MAX_UNFINISHED_MESSAGE: usize = 2 * MAX_VIEWER_MESSAGE;
+
 /// How many bytes of a viewer are read at once: it sends nothing but pings, pongs and a close.
 pub const VIEWER_READ_BUFFER: usize = 512;
 

@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use sekisho_core::browser_api::switching_protocols;
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::viewer::{
-    CLOSE_TIMEOUT, CONTROL_BUFFER, Closing, MAX_VIEWER_MESSAGE, VIEWER_READ_BUFFER, ViewerInput,
+    CLOSE_TIMEOUT, CONTROL_BUFFER, Closing, MAX_UNFINISHED_MESSAGE, MAX_VIEWER_MESSAGE, VIEWER_READ_BUFFER,
+    ViewerInput,
 };
 use sekisho_listener::Connection;
 use tokio::task::spawn_local;
@@ -30,9 +31,6 @@ use super::{Step, Viewer};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::reply_body::ReplyBody;
-
-/// How many bytes may come without being a message: the largest one, and as much again for the heads of its fragments.
-const MAX_FRAGMENTS: usize = 2 * MAX_VIEWER_MESSAGE;
 
 type Socket = WebSocketStream<Connection>;
 
@@ -133,11 +131,11 @@ impl Incoming {
                 return message;
             }
             match usize::try_from(read - self.at_message) {
-                Ok(size) if size <= MAX_FRAGMENTS => Poll::Pending,
+                Ok(size) if size <= MAX_UNFINISHED_MESSAGE => Poll::Pending,
                 size => {
                     let too_long = CapacityError::MessageTooLong {
                         size: size.unwrap_or(usize::MAX),
-                        max_size: MAX_FRAGMENTS,
+                        max_size: MAX_UNFINISHED_MESSAGE,
                     };
                     Poll::Ready(Some(Err(too_long.into())))
                 }
