@@ -127,7 +127,7 @@ pub use event::{
     Activity, ErrorCode, Event, Greeting, MAX_SNAPSHOT_BYTES, MAX_SNAPSHOT_EXTRAS, MAX_SNAPSHOT_ITEMS,
     RunResult, Segment, Snapshot, SystemItem,
 };
-pub use limits::{EVENT_COST, ITEM_COST, Limits, STOP_GRACE};
+pub use limits::{ENDS_WITHIN, EVENT_COST, ITEM_COST, Limits, STOP_GRACE};
 pub use profile::{
     AgentSettings, BUILTIN_ECHO, ProfileError, ProfileKind, Program, TerminalProfile, WorkerProfile,
 };

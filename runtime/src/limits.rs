@@ -32,6 +32,10 @@ pub struct Limits {
 /// The time between asking a process to end and ending it.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a service manager is asked to wait for the workers once what is in flight is finished: their time of grace, and
+/// some more for a machine that is busy.
+pub const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
 /// What an item of a transcript costs beside its text, in bytes: it counts against the bounds, so that many short
 /// lines take no more memory than a few long ones.
 pub const ITEM_COST: usize = 128;

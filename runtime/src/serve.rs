@@ -25,7 +25,7 @@ use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::{Runtime, RuntimeConfig};
+use crate::{ENDS_WITHIN, Runtime, RuntimeConfig};
 use body::Bodies;
 use connection::Front;
 use pool::Pool;
@@ -40,10 +40,6 @@ const MAX_TOTAL_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long requests that are under way and the ends of streams may take when the server ends.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// How long the service manager is asked to wait for the workers after that: their time of grace, and some more for a
-/// machine that is busy.
-const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long to leave the listener alone when accepting fails, as it does for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

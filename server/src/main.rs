@@ -1,15 +1,16 @@
 //! The sekisho gateway. See `sekisho-server --help`, and the README.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use sekisho_listener::service_manager;
-use sekisho_server::{Config, Server, describe};
+use sekisho_runtime::ENDS_WITHIN;
+use sekisho_server::{Config, ConfigError, Server, describe};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -17,21 +18,18 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How long the embedded workers, and what else is left, may take to end after the drain.
-const ENDS_WITHIN: Duration = Duration::from_secs(20);
-
 /// The gateway between people and the machines that run their workers.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// The configuration, in TOML; without one, the embedded runtime alone
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Where to listen, in place of what the configuration says
-    #[arg(long, value_name = "ADDRESS:PORT|unix:/PATH")]
+    #[arg(long, value_name = "ADDRESS:PORT|unix:/PATH", global = true)]
     listen: Option<String>,
     /// A command line that becomes the embedded runtime's default profile
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", global = true)]
     exec: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -40,25 +38,42 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Say whether the configuration is good, and what a server would do with it; nothing is started or made
-    Check {
-        /// The configuration, in TOML
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
+    Check,
 }
 
 fn main() -> ExitCode {
     sekisho_runtime::launcher::run_if_asked();
     let args = Args::parse();
-    if let Some(Command::Check { config }) = &args.command {
-        return check(config.as_deref().or(args.config.as_deref()));
+    if let Some(Command::Check) = &args.command {
+        return ended(args.configuration(Config::look_at).map(|config| print!("{}", describe(&config))));
     }
     log_to_stderr();
     // Before tokens are read, which workers of the same user must not find in this process.
     if let Err(error) = sekisho_runtime::launcher::conceal_process() {
         warn!(%error, "workers of the same user can read this process");
     }
-    match run(args) {
+    ended(run(&args))
+}
+
+impl Args {
+    /// The configuration that a file gives, as `read`, and the flags.
+    fn configuration(
+        &self,
+        read: impl Fn(Option<&Path>) -> Result<Config, ConfigError>,
+    ) -> Result<Config, ConfigError> {
+        let mut config = read(self.config.as_deref())?;
+        if let Some(address) = &self.listen {
+            config = config.listen_on(address)?;
+        }
+        if let Some(command) = &self.exec {
+            config = config.exec(command)?;
+        }
+        Ok(config)
+    }
+}
+
+fn ended<E: Display>(result: Result<(), E>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sekisho-server: {error}");
@@ -67,27 +82,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(config: Option<&Path>) -> ExitCode {
-    match Config::look_at(config) {
-        Ok(config) => {
-            print!("{}", describe(&config));
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("sekisho-server: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let mut config = Config::read(args.config.as_deref())?;
-    if let Some(address) = &args.listen {
-        config = config.listen_on(address)?;
-    }
-    if let Some(command) = &args.exec {
-        config = config.exec(command)?;
-    }
+fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let config = args.configuration(Config::read)?;
     let stops_within = config.drain_delay + config.drain_time + ENDS_WITHIN;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

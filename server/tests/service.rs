@@ -83,6 +83,9 @@ fn a_configuration_is_looked_at_and_nothing_is_made() {
     assert!(good.status.success() && good.stderr.is_empty(), "{good:?}");
     assert!(String::from_utf8_lossy(&good.stdout).starts_with("listen           http://127.0.0.1:8787\n"));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    let elsewhere = server().args(["check", "--listen", "[::1]:9", "--exec", "top"]).output().unwrap();
+    let said = String::from_utf8_lossy(&elsewhere.stdout).into_owned();
+    assert!(said.contains("http://[::1]:9\n") && said.contains("profiles: exec"), "{said}");
     fs::write(&config, "lisen = 'x'\n").unwrap();
     let bad = check(&config);
     assert_eq!((bad.status.code(), bad.stdout.len()), (Some(1), 0));
@@ -93,13 +96,9 @@ fn a_configuration_is_looked_at_and_nothing_is_made() {
 #[test]
 fn the_units_keep_to_what_a_service_needs() {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd/sekisho-server.service");
-    let rated =
-        Command::new("systemd-analyze").args(["security", "--offline=true", "--no-pager"]).arg(unit).output();
-    let Ok(rated) = rated
-        .as_ref()
-        .map_err(|_| ())
-        .and_then(|rated| if rated.status.success() { Ok(rated) } else { Err(()) })
-    else {
+    let mut rates = Command::new("systemd-analyze");
+    rates.args(["security", "--offline=true", "--no-pager"]).arg(unit);
+    let Some(rated) = rates.output().ok().filter(|rated| rated.status.success()) else {
         return println!("skipped: systemd-analyze is not installed, or does not rate files");
     };
     let said = String::from_utf8_lossy(&rated.stdout);
