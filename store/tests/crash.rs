@@ -90,7 +90,7 @@ fn one_round(
 ) {
     let store = folder.join("store");
     let (mut owner, lines) = start(&store);
-    let pid = Pid::from_child(&owner);
+    let pid = Pid::from_child(&owner.0);
     // The first word comes when the store is open.
     let mut heard = vec![lines.recv().expect("the owner starts")];
     crash::check::read_beside(&store, lived);
@@ -105,8 +105,7 @@ fn one_round(
         kill_process(pid, Signal::CONT).expect("the owner is ours");
         thread::sleep(lived / 4);
     }
-    kill_process(pid, Signal::KILL).expect("the owner is ours");
-    owner.wait().expect("the owner was started here");
+    owner.kill();
     heard.extend(lines);
     if let Some(heard_at_copy) = heard_at_copy {
         let mut then = told.clone();
@@ -140,7 +139,23 @@ fn cut_log(store: &Path, copy: &Path, chance: &mut Chance) {
     }
 }
 
-fn start(store: &Path) -> (Child, mpsc::Receiver<String>) {
+/// The process that writes. It ends with the round, also where that fails.
+struct Owner(Child);
+
+impl Owner {
+    fn kill(&mut self) {
+        self.0.kill().expect("the owner is ours");
+        self.0.wait().expect("the owner was started here");
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn start(store: &Path) -> (Owner, mpsc::Receiver<String>) {
     let mut owner = Command::new(std::env::current_exe().expect("this program"))
         .arg("--owner")
         .arg(store)
@@ -157,12 +172,12 @@ fn start(store: &Path) -> (Child, mpsc::Receiver<String>) {
             }
         }
     });
-    (owner, lines)
+    (Owner(owner), lines)
 }
 
 /// A stop is complete when every thread has come to it.
-fn wait_until_stopped(owner: &Child) {
-    let tasks = format!("/proc/{}/task", owner.id());
+fn wait_until_stopped(owner: &Owner) {
+    let tasks = format!("/proc/{}/task", owner.0.id());
     let has_stopped = |stat: String| {
         stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['T', 'Z', 'X']))
     };
