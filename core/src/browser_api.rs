@@ -53,7 +53,7 @@
 //!         registry.finish(Instant::now(), call);
 //!     }
 //!     let now = Now { instant: Instant::now(), wall: SystemTime::now() };
-//!     Ok(exchange.response(registry, &AllowAll, now, results)?)
+//!     exchange.response(registry, &AllowAll, now, results)
 //! }
 //!
 //! let spec = RuntimeSpec::remote("box".parse()?, "https://10.0.0.5:7700".parse()?, None);
@@ -103,7 +103,7 @@ pub use limits::{
 pub use observation::{
     ClientAddress, Form, Observation, SUBPROTOCOL, StreamRequest, Wanted, event_stream, switching_protocols,
 };
-pub use problem::problem;
+pub use problem::{problem, problem_of};
 pub use request::{Action, AllWorkers, Route};
 pub use view::{
     AckReply, AckView, Capabilities, HealthReply, ItemView, Items, Limits, MAX_LISTED_TEXT, ProfileView,

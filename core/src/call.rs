@@ -45,6 +45,7 @@ use crate::error::{Error, ErrorKind, Misuse, NetworkPhase, Outcome, TimeoutPhase
 use crate::id::RuntimeId;
 use crate::runtime_api::{Command, Feature, Operation, Reply, RuntimeSummary};
 use crate::secret::{SharedAccess, Token};
+use crate::trace::TraceParent;
 use crate::transport::{
     Attempt, AttemptId, AttemptLimits, Failure, FailureCause, Identity, MAX_IDLE, MAX_IDLE_FOR_ONCE,
     REPORT_GRACE, Via, WeakIdentity,
@@ -138,6 +139,7 @@ pub(crate) struct CallContext {
 pub struct Call {
     runtime_id: RuntimeId,
     command: Command,
+    trace: Option<TraceParent>,
     access: SharedAccess,
     /// The token that the attempt under way shows.
     shown: Option<Token>,
@@ -211,6 +213,7 @@ impl Call {
             repeatable: is_repeatable(&command, honours_keys == Some(true)),
             runtime_id,
             command,
+            trace: None,
             may_refresh: access.has_credential(),
             access,
             shown: None,
@@ -228,6 +231,11 @@ impl Call {
             _permit: permit,
             probe,
         }
+    }
+
+    /// The same call as part of a trace, which the runtime is told with each attempt.
+    pub fn traced(self, trace: TraceParent) -> Self {
+        Self { trace: Some(trace), ..self }
     }
 
     /// The same call, which ends with [`Reply::Unchanged`] where the answer is the one that was `seen` before.
@@ -311,13 +319,16 @@ impl Call {
         let deadline = self.deadline.min(now + connect + response + response);
         let is_question = matches!(self.peer, Peer::Unknown);
         self.questions += u32::from(is_question);
-        let (request, max_idle) = match is_question {
+        let (mut request, max_idle) = match is_question {
             true => (Command::Runtime.request(&self.access), MAX_IDLE),
             false => (
                 self.command.request(&self.access),
                 if self.repeatable { MAX_IDLE } else { MAX_IDLE_FOR_ONCE },
             ),
         };
+        if let Some(trace) = self.trace {
+            request.headers_mut().insert(TraceParent::HEADER, trace.header_value());
+        }
         let says_who = is_question || self.command.operation() == Operation::ReadRuntime;
         let identity = says_who.then(Identity::new);
         self.outputs.push_back(CallOutput::Send(Attempt {

@@ -15,6 +15,7 @@
 //! | [`id`] | what a name is |
 //! | [`memory`] | how much memory many things may take together |
 //! | [`error`] | what went wrong, whose it is, and what follows |
+//! | [`trace`] | what names a request in logs and problems, and at runtimes |
 //! | [`diagnostic`], [`problem`] | how an error or another notice is told |
 //! | [`secret`] | what must not leave, and what takes it out of texts |
 //! | [`cursor`] | sealed cursors |
@@ -129,6 +130,7 @@ mod query;
 pub mod registry;
 pub mod runtime_api;
 pub mod secret;
+pub mod trace;
 pub mod transport;
 pub mod viewer;
 pub mod watch;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Origin, Outcome, whole_seconds};
+use crate::trace::RequestId;
 
 /// What went wrong: what a gateway told, or what a client knows of its own. A gateway adds `type`, which follows from
 /// the code.
@@ -42,6 +43,9 @@ pub struct Problem {
     /// The runtime's own code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_code: Option<String>,
+    /// Which request it is about, in the gateway's log: `urn:sekisho:request:` and its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// In how many seconds it is worth to ask again. A gateway tells it as `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "pages", schemars(skip))]
@@ -63,7 +67,15 @@ impl From<&Error> for Problem {
             phase: kind.phase().map(Cow::Borrowed),
             outcome: error.outcome(),
             runtime_code: error.runtime_code().map(str::to_owned),
+            instance: None,
             retry_after: error.retry_after().map(whole_seconds),
         }
+    }
+}
+
+impl Problem {
+    /// The same as what came of this request.
+    pub fn of_request(self, request_id: &RequestId) -> Self {
+        Self { instance: Some(format!("urn:sekisho:request:{request_id}")), ..self }
     }
 }

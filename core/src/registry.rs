@@ -12,7 +12,7 @@ mod health;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::backoff::Jitter;
@@ -153,10 +153,31 @@ struct Entry {
     /// [`Health::last_seen`] as the clones know it.
     shared_last_seen: Option<Instant>,
     in_flight: Arc<AtomicUsize>,
+    refused: Arc<Refused>,
     /// Probes that are under way: one at most, over all clones.
     probes: Arc<AtomicUsize>,
     /// Each runtime has its own, so that what befalls one does not even change how long another is paused for.
     jitter: Jitter,
+}
+
+/// How many calls were refused so far, over all clones.
+#[derive(Debug, Default)]
+struct Refused {
+    share: AtomicU64,
+    circuit: AtomicU64,
+}
+
+/// What a gateway does for a runtime right now, and what it has refused so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Calls that are under way, over all clones of the registry.
+    pub in_flight: usize,
+    /// Calls that were refused because [`RuntimeSpec::max_in_flight`] others were under way.
+    pub refused_for_share: u64,
+    /// Calls that were refused because the runtime had not answered for too often.
+    pub refused_for_circuit: u64,
+    /// Whether calls are refused now for that reason.
+    pub circuit_is_open: bool,
 }
 
 impl Entry {
@@ -190,6 +211,7 @@ impl Registry {
                 identified: WeakIdentity::default(),
                 shared_last_seen: None,
                 in_flight: Arc::default(),
+                refused: Arc::default(),
                 probes: Arc::default(),
                 jitter: Jitter::new(seeds.next()),
             };
@@ -222,6 +244,17 @@ impl Registry {
         self.entries.get(runtime_id).map(|entry| &entry.health)
     }
 
+    /// What is being done for a runtime.
+    pub fn load(&self, runtime_id: &RuntimeId) -> Option<Load> {
+        let entry = self.entries.get(runtime_id)?;
+        Some(Load {
+            in_flight: entry.in_flight.load(Ordering::Relaxed),
+            refused_for_share: entry.refused.share.load(Ordering::Relaxed),
+            refused_for_circuit: entry.refused.circuit.load(Ordering::Relaxed),
+            circuit_is_open: entry.health.circuit.is_open(),
+        })
+    }
+
     /// The call that carries a command to its runtime, or why there is none.
     ///
     /// With `timeout` the call takes no longer than that; else as long as the runtime's limits allow.
@@ -245,10 +278,12 @@ impl Registry {
             return Err(refuse(feature.missing()));
         }
         let Some(permit) = Permit::of(&entry.in_flight, entry.spec.max_in_flight) else {
+            entry.refused.share.fetch_add(1, Ordering::Relaxed);
             let detail = "as many commands are under way to this runtime as may be";
             return Err(unavailable(detail.into(), SHARE_RETRY_AFTER));
         };
         if let Err(IsOpen { silent_for, retry_after }) = entry.health.circuit.admit(now) {
+            entry.refused.circuit.fetch_add(1, Ordering::Relaxed);
             let seconds = silent_for.as_secs();
             let detail =
                 format!("this runtime has not answered for {seconds} s; it is asked again without a request");

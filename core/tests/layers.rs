@@ -10,6 +10,7 @@ const ORDER: &[&str] = &[
     "id",
     "memory",
     "error",
+    "trace",
     "diagnostic",
     "problem",
     "backoff",

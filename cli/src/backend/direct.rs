@@ -131,7 +131,7 @@ impl Backend for Direct {
         let ends = runtimes.drive_all(calls);
         let now = Now { instant: Instant::now(), wall: SystemTime::now() };
         let response = exchange.response(&runtimes.registry(), &AllowAll, now, ends);
-        let response = response.unwrap_or_else(|misuse| problem(&misuse.into()));
+        let response = response.unwrap_or_else(|error| problem(&error));
         gateway_client::answer(action, Ok(response))
     }
 

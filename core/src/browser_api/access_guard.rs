@@ -16,6 +16,7 @@ use super::observation::{BEARER_SUBPROTOCOL, subprotocols};
 use crate::error::{Error, ErrorKind, bounded};
 use crate::runtime_api::{IdempotencyKey, is_websocket_upgrade};
 use crate::secret::Token;
+use crate::trace::{RequestId, TraceParent};
 
 /// A name under which the gateway may be spoken to: a host, on any port or on one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,7 +144,7 @@ impl AccessGuard {
         Self { https_only: true, ..self }
     }
 
-    /// Examines `Host`, `Origin` and, for `/api`, the access token, in this order. The constant answers about the gateway
+    /// Examines `Host`, `Origin` and, for `/api` and `/metrics`, the access token, in this order. The constant answers about the gateway
     /// itself are given to every request: what asks for them often knows no name of the gateway's.
     pub fn examine(&self, head: &Parts) -> Admission {
         if PROBES.contains(&head.uri.path()) {
@@ -217,7 +218,8 @@ impl AccessGuard {
 
     fn knows(&self, head: &Parts) -> bool {
         let path = head.uri.path();
-        let guarded = (path == "/api" || path.starts_with("/api/")) && !is_public(path);
+        let is_of_api = path == "/api" || path.starts_with("/api/") || path == "/metrics";
+        let guarded = is_of_api && !is_public(path);
         match &self.access_token {
             Some(token) if guarded => {
                 token.admits(only(&head.headers, header::AUTHORIZATION)) || knows_inside(token, head)
@@ -235,7 +237,7 @@ impl Admission {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(
                 header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("location, retry-after"),
+                HeaderValue::from_static("location, retry-after, x-request-id"),
             );
         }
     }
@@ -285,7 +287,8 @@ fn preflight() -> Response<Bytes> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
-    for name in [header::AUTHORIZATION, header::CONTENT_TYPE, IdempotencyKey::HEADER] {
+    let ours = [IdempotencyKey::HEADER, RequestId::HEADER, TraceParent::HEADER];
+    for name in [header::AUTHORIZATION, header::CONTENT_TYPE].into_iter().chain(ours) {
         headers.append(header::ACCESS_CONTROL_ALLOW_HEADERS, name.into());
     }
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));

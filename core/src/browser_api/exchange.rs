@@ -12,7 +12,6 @@ use self::lists::{all_requests, all_workers, left_out, of_end, page, requests, r
 #[cfg(feature = "pages")]
 use super::asset::Asset;
 use super::json;
-use super::problem::problem;
 use super::request::{Action, AllWorkers};
 use super::view::{
     AckReply, HealthReply, Items, Presenter, RuntimeReply, RuntimeView, TranscriptReply, WorkerReply,
@@ -47,6 +46,8 @@ pub struct Exchange {
 enum Subject {
     /// The gateway itself, which asks no runtime.
     Gateway(StatusCode, &'static str),
+    /// There is nothing that it could be.
+    Unknown,
     #[cfg(feature = "pages")]
     Asset(Asset),
     Runtimes,
@@ -88,6 +89,7 @@ impl Exchange {
                 return Self::of_gateway(StatusCode::SERVICE_UNAVAILABLE, "draining");
             }
             Action::Ready => return Self::of_gateway(StatusCode::OK, "ready"),
+            Action::Metrics => (Subject::Unknown, Vec::new(), None),
             #[cfg(feature = "pages")]
             Action::Asset(asset) => (Subject::Asset(asset), Vec::new(), None),
             Action::Runtimes => {
@@ -137,17 +139,18 @@ impl Exchange {
     /// The response, from how the calls ended, in the order in which [`Exchange::begin`] gave them out.
     ///
     /// # Errors
-    /// A [`Misuse`] where `ends` are not the results of just those calls.
+    /// What went wrong, which [`problem`](super::problem()) answers; a [`Misuse`] where `ends` are not the results of just
+    /// those calls.
     pub fn response(
         self,
         registry: &Registry,
         policy: &dyn Policy,
         now: Now,
         ends: Vec<Result<Reply, Error>>,
-    ) -> Result<Response<Bytes>, Misuse> {
+    ) -> Result<Response<Bytes>, Error> {
         let mut ends = ends.into_iter();
         if self.asked.iter().filter(|(_, refusal)| refusal.is_none()).count() != ends.len() {
-            return Err(Misuse::ResultCount);
+            return Err(Misuse::ResultCount.into());
         }
         let mut results = self.asked.into_iter().map_while(|(runtime_id, refusal)| {
             let end = refusal.map_or_else(|| ends.next(), |error| Some(Err(error)))?;
@@ -156,10 +159,11 @@ impl Exchange {
         let one = |end: Option<End>, show: &dyn Fn(End) -> Result<Response<Bytes>, Error>| {
             show(end.ok_or(Misuse::ResultCount)?)
         };
-        let shown = match &self.subject {
+        match &self.subject {
             Subject::Gateway(status, word) => {
                 Ok(json(*status, JSON, &HealthReply { status: (*word).into() }))
             }
+            Subject::Unknown => Err(Error::new(ErrorKind::UnknownRoute)),
             #[cfg(feature = "pages")]
             Subject::Asset(asset) => Ok(asset.response()),
             Subject::Runtimes => Ok(json(StatusCode::OK, JSON, &runtimes(registry, now, results))),
@@ -169,11 +173,7 @@ impl Exchange {
             Subject::AllRequests => Ok(json(StatusCode::OK, JSON, &all_requests(registry, policy, results))),
             Subject::Runtime => one(results.next(), &|end| runtime(registry, now, end)),
             Subject::Command(command) => one(results.next(), &|end| reply(registry, policy, command, end)),
-        };
-        shown.or_else(|error| match error.misuse() {
-            Some(misuse) => Err(misuse),
-            None => Ok(problem(&error)),
-        })
+        }
     }
 }
 

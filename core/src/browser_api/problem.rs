@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::json;
 use crate::error::{Error, ErrorKind};
 use crate::problem::Problem;
+use crate::trace::RequestId;
 
 #[derive(Serialize)]
 #[cfg_attr(feature = "pages", derive(schemars::JsonSchema), schemars(rename = "Problem"))]
@@ -28,8 +29,16 @@ impl<'a> Typed<'a> {
 /// The response that tells of an error: `application/problem+json`, with `Retry-After`, `Allow` or
 /// `WWW-Authenticate` where they belong.
 pub fn problem(error: &Error) -> Response<Bytes> {
+    response(error, Problem::from(error))
+}
+
+/// The same for the request of this id, which the body names as its `instance`.
+pub fn problem_of(error: &Error, request_id: &RequestId) -> Response<Bytes> {
+    response(error, Problem::from(error).of_request(request_id))
+}
+
+fn response(error: &Error, mut problem: Problem) -> Response<Bytes> {
     let kind = error.kind();
-    let mut problem = Problem::from(error);
     let retry_after = problem.retry_after.take();
     let body = Typed::of(&problem);
     let mut response = json(kind.status(), "application/problem+json", &body);

@@ -29,6 +29,9 @@ pub enum Action {
     Health,
     /// `GET /readyz`
     Ready,
+    /// `GET /metrics`: a server that counts answers it by itself. For an [`Exchange`](super::Exchange) there is no such
+    /// route.
+    Metrics,
     /// `GET /api/runtimes`
     Runtimes,
     /// `GET /api/runtimes/{runtime_id}`
@@ -77,6 +80,7 @@ impl Action {
         let path = match self {
             Self::Health => Overview::Health.path().to_owned(),
             Self::Ready => Overview::Ready.path().to_owned(),
+            Self::Metrics => Overview::Metrics.path().to_owned(),
             Self::Runtimes => Overview::Runtimes.path().to_owned(),
             Self::AllRequests => Overview::Requests.path().to_owned(),
             #[cfg(feature = "pages")]

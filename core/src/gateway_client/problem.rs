@@ -120,6 +120,7 @@ impl Problem {
             phase: None,
             outcome: None,
             runtime_code: None,
+            instance: None,
             retry_after: None,
         }
     }

@@ -72,6 +72,10 @@ impl Circuit {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+
     /// Whether it is time for a probe.
     pub(super) fn wants_probe(&self, now: Instant) -> bool {
         matches!(*self, Self::Open { until, .. } if until <= now)

@@ -1,6 +1,6 @@
 //! The loop around calls, as `sekisho_core::call` and `sekisho_core::browser_api` want it.
 
-use sekisho_core::browser_api::{Action, Exchange, Now};
+use sekisho_core::browser_api::{Action, Exchange, Now, problem};
 use sekisho_core::call::{Call, CallInput, CallOutput, MAX_ATTEMPTS};
 use sekisho_core::error::Error;
 use sekisho_core::policy::AllowAll;
@@ -237,8 +237,10 @@ impl World<'_> {
         let now = Now { instant: self.instant(), wall: wall(self.now()) };
         let registry = &self.gateways[asking.gateway].loops[asking.of_loop];
         let ends = asking.ends.into_iter().flatten().collect();
-        let response =
-            asking.exchange.response(registry, &AllowAll, now, ends).expect("one result for each call");
+        let response = asking.exchange.response(registry, &AllowAll, now, ends).unwrap_or_else(|error| {
+            assert_eq!(error.misuse(), None, "one result for each call");
+            problem(&error)
+        });
         self.show_response(asking.command, &response);
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::browser_api::MAX_LISTED_TEXT;
+use crate::browser_api::{MAX_LISTED_TEXT, problem};
 use crate::call::{CallInput, CallLimits, CallOutput};
 use crate::error::{Misuse, NetworkPhase};
 use crate::policy::AllowAll;
@@ -99,7 +99,8 @@ fn carry_out_at(
         });
         registry.finish(instant, call);
     }
-    exchange.response(registry, policy, Now { instant, wall }, ends).unwrap()
+    let response = exchange.response(registry, policy, Now { instant, wall }, ends);
+    response.unwrap_or_else(|error| problem(&error))
 }
 
 fn asks_who_is_there(call: &Call, attempt: &Attempt) -> bool {
@@ -345,7 +346,8 @@ fn results_that_are_not_those_of_the_calls_are_a_misuse() {
         };
         let (exchange, calls) = Exchange::begin(&mut registry, &AllowAll, instant, false, action);
         assert_eq!(calls.len(), 1);
-        assert_eq!(exchange.response(&registry, &AllowAll, now, ends).unwrap_err(), misuse);
+        let error = exchange.response(&registry, &AllowAll, now, ends).unwrap_err();
+        assert_eq!(error.misuse(), Some(misuse));
         calls.into_iter().for_each(|call| drop(registry.finish(instant, call)));
     }
 }

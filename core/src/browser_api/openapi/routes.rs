@@ -68,6 +68,12 @@ fn of_overview(schemas: &mut Schemas, overview: Overview) -> Described {
         Overview::Ready => {
             ("readyz", "gateway", "Whether the gateway takes requests.", schemas.reply::<HealthReply>())
         }
+        Overview::Metrics => (
+            "metrics",
+            "gateway",
+            "What the gateway counts, as Prometheus reads it. Not here where the gateway has an `admin_listen`.",
+            json!({ "type": "string" }),
+        ),
         Overview::Runtimes => (
             "list_runtimes",
             "runtimes",
@@ -87,7 +93,13 @@ fn of_overview(schemas: &mut Schemas, overview: Overview) -> Described {
             schemas.reply::<RequestsReply>(),
         ),
     };
-    let mut success = json!({ "200": bodies::json_response("The reply.", schema.clone()) });
+    let reply = match overview {
+        Overview::Metrics => {
+            json!({ "description": "The metrics.", "content": { "text/plain": { "schema": schema } } })
+        }
+        _ => bodies::json_response("The reply.", schema.clone()),
+    };
+    let mut success = json!({ "200": reply });
     if overview == Overview::Ready {
         success["503"] = bodies::json_response("The gateway is shutting down.", schema);
     }
@@ -106,7 +118,10 @@ fn of_overview(schemas: &mut Schemas, overview: Overview) -> Described {
         parameters: query.iter().map(|name| parameters::of_query(name, Part::AllWorkers)).collect(),
         body: None,
         success,
-        problems: problems::of(if tag == "gateway" { Asks::Gateway } else { Asks::All }),
+        problems: problems::of(match overview {
+            Overview::Live | Overview::Health | Overview::Ready => Asks::Gateway,
+            Overview::Metrics | Overview::Runtimes | Overview::Workers | Overview::Requests => Asks::All,
+        }),
     }
 }
 

@@ -19,6 +19,8 @@ pub(in crate::browser_api) enum Overview {
     Health,
     /// Whether the gateway takes requests: not while it drains.
     Ready,
+    /// What the gateway counts, for Prometheus.
+    Metrics,
     /// Every configured runtime, reachable or not.
     Runtimes,
     /// The workers of all runtimes.
@@ -28,14 +30,15 @@ pub(in crate::browser_api) enum Overview {
 }
 
 impl Overview {
-    pub(in crate::browser_api) const ALL: [Self; 6] =
-        [Self::Live, Self::Health, Self::Ready, Self::Runtimes, Self::Workers, Self::Requests];
+    pub(in crate::browser_api) const ALL: [Self; 7] =
+        [Self::Live, Self::Health, Self::Ready, Self::Metrics, Self::Runtimes, Self::Workers, Self::Requests];
 
     pub(in crate::browser_api) const fn path(self) -> &'static str {
         match self {
             Self::Live => "/livez",
             Self::Health => "/healthz",
             Self::Ready => "/readyz",
+            Self::Metrics => "/metrics",
             Self::Runtimes => "/api/runtimes",
             Self::Workers => "/api/workers",
             Self::Requests => "/api/requests",
@@ -47,6 +50,7 @@ impl Overview {
             Self::Workers => return all_workers(query).map(Action::AllWorkers),
             Self::Live | Self::Health => Action::Health,
             Self::Ready => Action::Ready,
+            Self::Metrics => Action::Metrics,
             Self::Runtimes => Action::Runtimes,
             Self::Requests => Action::AllRequests,
         };

@@ -1,0 +1,243 @@
+//! What names a request in logs and problems, and at the runtimes that it leads to.
+//!
+//! A client or a proxy may have named it already, by `X-Request-Id` and `traceparent` (W3C Trace Context); what is not
+//! there, or not well-formed, is made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// The longest id of a request that is taken over, in characters.
+pub const MAX_REQUEST_ID: usize = 128;
+
+/// The id of one request, unique as far as its maker sees to it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RequestId(HeaderValue);
+
+/// A text is no id of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not 1 to {MAX_REQUEST_ID} letters, digits, `-`, `.`, `_` and `~`")]
+pub struct InvalidRequestId;
+
+impl RequestId {
+    /// The header that has it, in requests and responses.
+    pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        // Checked when it was made.
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The value of [`RequestId::HEADER`].
+    pub fn header_value(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl TryFrom<&HeaderValue> for RequestId {
+    type Error = InvalidRequestId;
+
+    fn try_from(value: &HeaderValue) -> Result<Self, InvalidRequestId> {
+        // Those that a URI has as they are (RFC 3986, 2.3): problems name a request by a URN.
+        let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+        let bytes = value.as_bytes();
+        match (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(is_unreserved) {
+            true => Ok(Self(value.clone())),
+            false => Err(InvalidRequestId),
+        }
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = InvalidRequestId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRequestId> {
+        Self::try_from(&HeaderValue::from_str(text).map_err(|_| InvalidRequestId)?)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// A place in a trace: version 00 of `traceparent` (W3C Trace Context, 3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TraceParent {
+    /// The whole trace. Not 0.
+    pub trace_id: u128,
+    /// Who asks. Not 0.
+    pub span_id: u64,
+    /// Bit 0: whether the caller may have recorded it.
+    pub flags: u8,
+}
+
+/// A text is no `traceparent`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a traceparent of W3C Trace Context")]
+pub struct InvalidTraceParent;
+
+impl TraceParent {
+    /// The header that has it.
+    pub const HEADER: HeaderName = HeaderName::from_static("traceparent");
+
+    /// How long one of version 00 is.
+    const LENGTH: usize = 55;
+
+    /// The value of [`TraceParent::HEADER`].
+    pub fn header_value(self) -> HeaderValue {
+        // Hexadecimal digits and hyphens.
+        HeaderValue::from_str(&self.to_string()).expect("made of digits")
+    }
+}
+
+impl FromStr for TraceParent {
+    type Err = InvalidTraceParent;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTraceParent> {
+        let digits = |range: std::ops::Range<usize>| {
+            let digits = text.get(range).ok_or(InvalidTraceParent)?;
+            let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            match digits.bytes().all(is_digit) {
+                true => u128::from_str_radix(digits, 16).map_err(|_| InvalidTraceParent),
+                false => Err(InvalidTraceParent),
+            }
+        };
+        let has_hyphens = [2, 35, 52].into_iter().all(|place| text.as_bytes().get(place) == Some(&b'-'));
+        // A later version may have more behind another hyphen.
+        let ends = match (digits(0..2)?, text.as_bytes().get(Self::LENGTH)) {
+            (0xff, _) | (0, Some(_)) => false,
+            (_, after) => after.is_none_or(|after| *after == b'-'),
+        };
+        let (trace_id, span_id, flags) = (digits(3..35)?, digits(36..52)?, digits(53..55)?);
+        match has_hyphens && ends && trace_id != 0 && span_id != 0 {
+            // As many digits as the types have.
+            true => Ok(Self { trace_id, span_id: span_id as u64, flags: flags as u8 }),
+            false => Err(InvalidTraceParent),
+        }
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { trace_id, span_id, flags } = self;
+        write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+    }
+}
+
+/// What names one request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestTrace {
+    /// Its id.
+    pub request_id: RequestId,
+    /// What the runtimes are told that it leads to: the trace that it belongs to, and the gateway's own place in it.
+    pub sent_on: TraceParent,
+}
+
+impl RequestTrace {
+    /// Takes over what the head of a request names it by, and makes what it does not: the id of a request without one is
+    /// that of its trace. `random` gives numbers that no other gateway gives.
+    pub fn of(headers: &HeaderMap, mut random: impl FnMut() -> u64) -> Self {
+        // Names that stand several times are none.
+        let only = |name: HeaderName| {
+            let mut values = headers.get_all(name).iter();
+            values.next().filter(|_| values.next().is_none())
+        };
+        let parent = only(TraceParent::HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let span_id = random().max(1);
+        let sent_on = match parent {
+            Some(parent) => TraceParent { span_id, ..parent },
+            None => {
+                let trace_id = (u128::from(random()) << 64 | u128::from(random())).max(1);
+                TraceParent { trace_id, span_id, flags: 0 }
+            }
+        };
+        let request_id = only(RequestId::HEADER).and_then(|value| RequestId::try_from(value).ok());
+        let made = || format!("{:032x}", sent_on.trace_id).parse().expect("made of digits");
+        Self { request_id: request_id.unwrap_or_else(made), sent_on }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn trace(headers: &[(&'static str, &str)]) -> RequestTrace {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        let mut last = 0;
+        RequestTrace::of(&map, || {
+            last += 1;
+            last
+        })
+    }
+
+    #[test]
+    fn what_a_client_named_keeps_its_name() {
+        let named = trace(&[("x-request-id", "a-1"), ("traceparent", PARENT)]);
+        assert_eq!(named.request_id.as_str(), "a-1");
+        assert_eq!(named.sent_on.to_string(), "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000001-01");
+        let traced = trace(&[("traceparent", PARENT)]);
+        assert_eq!(traced.request_id.as_str(), "4bf92f3577b34da6a3ce929d0e0e4736");
+    }
+
+    #[test]
+    fn what_is_missing_is_made() {
+        for headers in [
+            &[][..],
+            &[("x-request-id", "a b")],
+            &[("x-request-id", "")],
+            &[("x-request-id", "a"), ("x-request-id", "b")],
+            &[("traceparent", PARENT), ("traceparent", PARENT)],
+        ] {
+            let made = trace(headers);
+            assert_eq!(made.request_id.as_str(), "00000000000000020000000000000003", "{headers:?}");
+            assert_eq!(made.sent_on.to_string(), "00-00000000000000020000000000000003-0000000000000001-00");
+        }
+    }
+
+    #[test]
+    fn ids_have_a_length_and_an_alphabet() {
+        assert!("a".repeat(MAX_REQUEST_ID).parse::<RequestId>().is_ok());
+        for text in ["", "a/b", "a%20b", "ä", "a\n", &"a".repeat(MAX_REQUEST_ID + 1)] {
+            assert_eq!(text.parse::<RequestId>(), Err(InvalidRequestId), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_traceparent_is_read_as_the_recommendation_says() {
+        assert_eq!(PARENT.parse::<TraceParent>().unwrap().to_string(), PARENT);
+        let later = format!("{}-more", PARENT.replacen("00", "cc", 1));
+        assert_eq!(later.parse::<TraceParent>().unwrap().to_string(), PARENT);
+        for text in [
+            "",
+            "00",
+            &PARENT[..54],
+            &format!("{PARENT}-more"),
+            &format!("{PARENT}0"),
+            &later.replace("-more", "0more"),
+            &PARENT.replacen("00", "ff", 1),
+            &PARENT.to_uppercase(),
+            &PARENT.replace('-', "_"),
+            &PARENT.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            &PARENT.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            &PARENT.replace("00f067aa0ba902b7", "+0f067aa0ba902b7"),
+            &PARENT.replace("4bf9", "äö"),
+        ] {
+            assert_eq!(text.parse::<TraceParent>(), Err(InvalidTraceParent), "{text}");
+        }
+    }
+}
