@@ -20,6 +20,10 @@ use crate::workers::{self, Profile};
 pub struct Config {
     /// Where to listen: loopback, unless there is an access token or none is wanted expressly.
     pub listen: Listen,
+    /// Where metrics and probes are answered without a token, in place of the metrics at `listen`.
+    pub admin_listen: Option<Listen>,
+    /// How much is logged, as `sekisho-telemetry` reads it.
+    pub log: Option<String>,
     /// The server's certificate and key, where it is to speak https.
     pub tls: Option<TlsFiles>,
     insecure_no_access_token: bool,
@@ -78,6 +82,8 @@ impl Config {
         let mut config = Self {
             tls: TlsFiles::checked(("tls_cert_file", cert), ("tls_key_file", key), &listen)?,
             listen: Listen::Tcp(Vec::new()),
+            admin_listen: file.admin_listen.as_deref().map(|at| value("admin_listen", at)).transpose()?,
+            log: file.log.clone(),
             insecure_no_access_token: file.insecure_no_access_token,
             allowed_hosts: values("allowed_hosts", &file.allowed_hosts)?,
             allowed_origins: values("allowed_origins", &file.allowed_origins)?,

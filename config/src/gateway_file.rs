@@ -18,6 +18,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8787";
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct GatewayFile {
     pub(crate) listen: String,
+    pub(crate) admin_listen: Option<String>,
+    pub(crate) log: Option<String>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) allowed_origins: Vec<String>,
     pub(crate) access_token_file: Option<PathBuf>,
@@ -42,6 +44,8 @@ impl Default for GatewayFile {
     fn default() -> Self {
         Self {
             listen: DEFAULT_LISTEN.into(),
+            admin_listen: None,
+            log: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             access_token_file: None,

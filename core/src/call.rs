@@ -35,6 +35,8 @@ mod recognition;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -161,7 +163,7 @@ pub struct Call {
     outputs: VecDeque<CallOutput>,
     report: CallReport,
     recognition: Recognition,
-    _permit: Permit,
+    permit: Permit,
     probe: Option<Permit>,
 }
 
@@ -228,7 +230,7 @@ impl Call {
             outputs: VecDeque::with_capacity(1),
             report: CallReport { is_probe: probe.is_some(), ..CallReport::default() },
             recognition: Recognition::default(),
-            _permit: permit,
+            permit,
             probe,
         }
     }
@@ -261,6 +263,11 @@ impl Call {
     /// Whether no client has asked for it: see [`Registry::probes`](super::registry::Registry::probes).
     pub fn is_probe(&self) -> bool {
         self.probe.is_some()
+    }
+
+    /// Whether it is one of those that this counts.
+    pub(crate) fn counts_in(&self, in_flight: &Arc<AtomicUsize>) -> bool {
+        self.permit.is_of(in_flight)
     }
 
     /// How many attempts there have been. A question who is there counts only where it failed, and an attempt that was

@@ -34,6 +34,18 @@ pub enum Origin {
     Runtime,
 }
 
+impl Origin {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Gateway => "gateway",
+            Self::Network => "network",
+            Self::Runtime => "runtime",
+        }
+    }
+}
+
 /// Whether a failed command that changes something took effect.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "pages", derive(schemars::JsonSchema))]
@@ -43,6 +55,16 @@ pub enum Outcome {
     NotApplied,
     /// It may have.
     Unknown,
+}
+
+impl Outcome {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotApplied => "not_applied",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// A failure, ready to be shown to anybody.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Origin, Outcome, whole_seconds};
-use crate::trace::RequestId;
+use crate::trace::HttpRequestId;
 
 /// What went wrong: what a gateway told, or what a client knows of its own. A gateway adds `type`, which follows from
 /// the code.
@@ -43,7 +43,7 @@ pub struct Problem {
     /// The runtime's own code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime_code: Option<String>,
-    /// Which request it is about, in the gateway's log: `urn:sekisho:request:` and its id.
+    /// Which request it is about, in the gateway's log: `urn:sekisho:http-request:` and its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// In how many seconds it is worth to ask again. A gateway tells it as `Retry-After`.
@@ -75,7 +75,7 @@ impl From<&Error> for Problem {
 
 impl Problem {
     /// The same as what came of this request.
-    pub fn of_request(self, request_id: &RequestId) -> Self {
-        Self { instance: Some(format!("urn:sekisho:request:{request_id}")), ..self }
+    pub fn of_request(self, request_id: &HttpRequestId) -> Self {
+        Self { instance: Some(format!("urn:sekisho:http-request:{request_id}")), ..self }
     }
 }

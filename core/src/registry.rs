@@ -8,6 +8,7 @@
 
 mod circuit;
 mod health;
+mod reload;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ use crate::watch::{GIVE_UP_AFTER, OnExpiredCursor, Watch, WatchContext};
 use circuit::IsOpen;
 pub use circuit::{FAILURES_TO_OPEN, FIRST_COOLDOWN, LONGEST_COOLDOWN, TIMEOUTS_TO_OPEN};
 pub use health::{Health, Reachability};
+pub use reload::Adopted;
 
 /// How long a list over all runtimes waits for each of them.
 pub const OVERVIEW_TIMEOUT: Duration = Duration::from_secs(3);
@@ -131,6 +133,8 @@ pub struct DuplicateRuntime(pub RuntimeId);
 pub struct Change {
     runtime_id: RuntimeId,
     health: Health,
+    /// Tells which runtime of that id it is about: another may have come in its place.
+    in_flight: Arc<AtomicUsize>,
 }
 
 /// All runtimes that a gateway is configured with. See the [module](self).
@@ -181,6 +185,20 @@ pub struct Load {
 }
 
 impl Entry {
+    fn new(spec: RuntimeSpec, access: SharedAccess, jitter: Jitter) -> Self {
+        Self {
+            health: Health::unknown(spec.kind.lacks()),
+            spec,
+            access,
+            identified: WeakIdentity::default(),
+            shared_last_seen: None,
+            in_flight: Arc::default(),
+            refused: Arc::default(),
+            probes: Arc::default(),
+            jitter,
+        }
+    }
+
     fn context(&mut self, runtime_id: &RuntimeId, permit: Permit, probe: Option<Permit>) -> CallContext {
         CallContext {
             runtime_id: runtime_id.clone(),
@@ -202,25 +220,20 @@ impl Registry {
         let mut registry = Self { order: Vec::new(), entries: BTreeMap::new(), accesses };
         let mut seeds = Jitter::new(seed);
         for (index, spec) in specs.into_iter().enumerate() {
-            let runtime_id = spec.runtime_id.clone();
-            let lacks = spec.kind.lacks();
-            let entry = Entry {
-                spec,
-                access: registry.accesses.get(index),
-                health: Health::unknown(lacks),
-                identified: WeakIdentity::default(),
-                shared_last_seen: None,
-                in_flight: Arc::default(),
-                refused: Arc::default(),
-                probes: Arc::default(),
-                jitter: Jitter::new(seeds.next()),
-            };
-            if registry.entries.insert(runtime_id.clone(), entry).is_some() {
-                return Err(DuplicateRuntime(runtime_id));
-            }
-            registry.order.push(runtime_id);
+            let access = registry.accesses.get(index);
+            registry.insert(Entry::new(spec, access, Jitter::new(seeds.next())))?;
         }
         Ok(registry)
+    }
+
+    fn insert(&mut self, entry: Entry) -> Result<(), DuplicateRuntime> {
+        let runtime_id = entry.spec.runtime_id.clone();
+        if self.entries.contains_key(&runtime_id) {
+            return Err(DuplicateRuntime(runtime_id));
+        }
+        self.order.push(runtime_id.clone());
+        self.entries.insert(runtime_id, entry);
+        Ok(())
     }
 
     /// Takes a secret of the gateway's own, as its access token, out of everything that runtimes write from now on. The
@@ -358,6 +371,11 @@ impl Registry {
     /// A call that was dropped half-way teaches nothing and is not missed.
     pub fn finish(&mut self, now: Instant, call: Call) -> Option<Change> {
         let runtime_id = call.runtime_id().clone();
+        let asked = self.entries.get(&runtime_id)?;
+        if !call.counts_in(&asked.in_flight) {
+            // Another runtime has come in the place of the one that was asked.
+            return None;
+        }
         self.learn(now, &runtime_id, call.into_report())
     }
 
@@ -375,7 +393,11 @@ impl Registry {
         };
         (learned || stale).then(|| {
             entry.shared_last_seen = entry.health.last_seen;
-            Change { runtime_id: runtime_id.clone(), health: entry.health.clone() }
+            Change {
+                runtime_id: runtime_id.clone(),
+                health: entry.health.clone(),
+                in_flight: entry.in_flight.clone(),
+            }
         })
     }
 
@@ -387,8 +409,9 @@ impl Registry {
     }
 
     /// Takes over what a clone has learned.
-    pub fn apply(&mut self, Change { runtime_id, health }: Change) {
-        let Some(entry) = self.entries.get_mut(&runtime_id) else { return };
+    pub fn apply(&mut self, Change { runtime_id, health, in_flight }: Change) {
+        let entry = self.entries.get_mut(&runtime_id);
+        let Some(entry) = entry.filter(|entry| Arc::ptr_eq(&entry.in_flight, &in_flight)) else { return };
         let last_seen = health.last_seen.max(entry.health.last_seen);
         entry.health = Health { last_seen, ..health };
         entry.shared_last_seen = last_seen;

@@ -145,6 +145,11 @@ impl Access {
         Self::new(self.base_url.clone(), self.host.clone(), tokens)
     }
 
+    /// Whether it leads to the same place, with whatever credential.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        self.base_url == other.base_url
+    }
+
     /// What keeps the secrets out of texts.
     pub fn scrubber(&self) -> &Scrubber {
         &self.scrubber

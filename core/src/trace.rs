@@ -13,14 +13,14 @@ pub const MAX_REQUEST_ID: usize = 128;
 
 /// The id of one request, unique as far as its maker sees to it.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RequestId(HeaderValue);
+pub struct HttpRequestId(HeaderValue);
 
 /// A text is no id of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("not 1 to {MAX_REQUEST_ID} letters, digits, `-`, `.`, `_` and `~`")]
-pub struct InvalidRequestId;
+pub struct InvalidHttpRequestId;
 
-impl RequestId {
+impl HttpRequestId {
     /// The header that has it, in requests and responses.
     pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -30,41 +30,41 @@ impl RequestId {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// The value of [`RequestId::HEADER`].
+    /// The value of [`HttpRequestId::HEADER`].
     pub fn header_value(&self) -> HeaderValue {
         self.0.clone()
     }
 }
 
-impl TryFrom<&HeaderValue> for RequestId {
-    type Error = InvalidRequestId;
+impl TryFrom<&HeaderValue> for HttpRequestId {
+    type Error = InvalidHttpRequestId;
 
-    fn try_from(value: &HeaderValue) -> Result<Self, InvalidRequestId> {
+    fn try_from(value: &HeaderValue) -> Result<Self, InvalidHttpRequestId> {
         // Those that a URI has as they are (RFC 3986, 2.3): problems name a request by a URN.
         let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
         let bytes = value.as_bytes();
         match (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(is_unreserved) {
             true => Ok(Self(value.clone())),
-            false => Err(InvalidRequestId),
+            false => Err(InvalidHttpRequestId),
         }
     }
 }
 
-impl FromStr for RequestId {
-    type Err = InvalidRequestId;
+impl FromStr for HttpRequestId {
+    type Err = InvalidHttpRequestId;
 
-    fn from_str(text: &str) -> Result<Self, InvalidRequestId> {
-        Self::try_from(&HeaderValue::from_str(text).map_err(|_| InvalidRequestId)?)
+    fn from_str(text: &str) -> Result<Self, InvalidHttpRequestId> {
+        Self::try_from(&HeaderValue::from_str(text).map_err(|_| InvalidHttpRequestId)?)
     }
 }
 
-impl fmt::Display for RequestId {
+impl fmt::Display for HttpRequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-impl fmt::Debug for RequestId {
+impl fmt::Debug for HttpRequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
     }
@@ -138,7 +138,7 @@ impl fmt::Display for TraceParent {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RequestTrace {
     /// Its id.
-    pub request_id: RequestId,
+    pub request_id: HttpRequestId,
     /// What the runtimes are told that it leads to: the trace that it belongs to, and the gateway's own place in it.
     pub sent_on: TraceParent,
 }
@@ -161,7 +161,7 @@ impl RequestTrace {
                 TraceParent { trace_id, span_id, flags: 0 }
             }
         };
-        let request_id = only(RequestId::HEADER).and_then(|value| RequestId::try_from(value).ok());
+        let request_id = only(HttpRequestId::HEADER).and_then(|value| HttpRequestId::try_from(value).ok());
         let made = || format!("{:032x}", sent_on.trace_id).parse().expect("made of digits");
         Self { request_id: request_id.unwrap_or_else(made), sent_on }
     }
@@ -211,9 +211,9 @@ mod tests {
 
     #[test]
     fn ids_have_a_length_and_an_alphabet() {
-        assert!("a".repeat(MAX_REQUEST_ID).parse::<RequestId>().is_ok());
+        assert!("a".repeat(MAX_REQUEST_ID).parse::<HttpRequestId>().is_ok());
         for text in ["", "a/b", "a%20b", "ä", "a\n", &"a".repeat(MAX_REQUEST_ID + 1)] {
-            assert_eq!(text.parse::<RequestId>(), Err(InvalidRequestId), "{text}");
+            assert_eq!(text.parse::<HttpRequestId>(), Err(InvalidHttpRequestId), "{text}");
         }
     }
 

@@ -32,6 +32,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use connection::{Accepted, Connection, HANDSHAKE_TIMEOUT, LINGER_BYTES, LINGER_SILENCE, LINGER_TIME};
 use sekisho_config::{Listen, TlsFiles};
@@ -153,6 +154,11 @@ impl Listener {
             }
             Source::Unix(_, file) => format!("unix:{}", file.path().display()),
         }
+    }
+
+    /// When the certificate in use expires; `None` where there is none, or it does not say so in a way that is understood.
+    pub fn certificate_expiry(&self) -> Option<SystemTime> {
+        self.identity.as_ref()?.expiry()
     }
 
     /// One more to take connections from this socket. To be called within a tokio runtime, whose it then is.

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sekisho_config::TlsFiles;
 use tokio_rustls::TlsAcceptor;
+use x509_cert::der::Decode;
 
 use crate::BindError;
 
@@ -27,6 +28,7 @@ pub(crate) struct Identity {
 
 struct Current {
     config: Arc<ServerConfig>,
+    expiry: Option<SystemTime>,
     stamp: Stamp,
     looked_at: Instant,
 }
@@ -35,7 +37,8 @@ impl Identity {
     pub(crate) fn read(files: &TlsFiles) -> Result<Self, BindError> {
         // Before the files are read: a change in between is then seen as one.
         let stamp = stamp(files);
-        let current = Mutex::new(Current { config: read(files)?, stamp, looked_at: Instant::now() });
+        let (config, expiry) = read(files)?;
+        let current = Mutex::new(Current { config, expiry, stamp, looked_at: Instant::now() });
         Ok(Self { files: files.clone(), current })
     }
 
@@ -49,8 +52,8 @@ impl Identity {
             let stamp = stamp(&self.files);
             if stamp != current.stamp {
                 match read(&self.files) {
-                    Ok(config) => {
-                        *current = Current { config, stamp, looked_at: now };
+                    Ok((config, expiry)) => {
+                        *current = Current { config, expiry, stamp, looked_at: now };
                         tracing::info!("a new certificate is in use");
                     }
                     Err(error) => tracing::warn!(%error, "the certificate from before stays in use"),
@@ -58,6 +61,11 @@ impl Identity {
             }
         }
         TlsAcceptor::from(current.config.clone())
+    }
+
+    /// When the certificate in use expires.
+    pub(crate) fn expiry(&self) -> Option<SystemTime> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).expiry
     }
 }
 
@@ -85,7 +93,7 @@ fn stamp(files: &TlsFiles) -> Stamp {
     [stamp(&files.cert), stamp(&files.key)]
 }
 
-fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, BindError> {
+fn read(files: &TlsFiles) -> Result<(Arc<ServerConfig>, Option<SystemTime>), BindError> {
     let certificate = |reason| BindError::Certificate { path: files.cert.clone(), reason };
     let key = |reason| BindError::Key { path: files.key.clone(), reason };
     let text = fs::read(&files.cert).map_err(|_| certificate("cannot be read"))?;
@@ -94,6 +102,8 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, BindError> {
     if chain.is_empty() {
         return Err(certificate("has no certificate in it"));
     }
+    let expiry = chain.first().and_then(|own| x509_cert::Certificate::from_der(own).ok());
+    let expiry = expiry.map(|own| own.tbs_certificate().validity().not_after.to_system_time());
     let text = fs::read(&files.key).map_err(|_| key("cannot be read"))?;
     let private = PrivateKeyDer::from_pem_slice(&text).map_err(|_| key("has no private key in it"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -102,5 +112,5 @@ fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, BindError> {
     let mut config =
         builder.map_err(pair)?.with_no_client_auth().with_single_cert(chain, private).map_err(pair)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), expiry))
 }

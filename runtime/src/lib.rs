@@ -132,7 +132,7 @@ pub use profile::{
     AgentSettings, BUILTIN_ECHO, ProfileError, ProfileKind, Program, TerminalProfile, WorkerProfile,
 };
 pub use runtime::{
-    MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME, MAX_PAGE_ROWS,
+    Figures, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME, MAX_PAGE_ROWS,
     MAX_PAGE_TEXT, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,
 };
 pub use stream::{CATCH_UP, Subscription};

@@ -3,6 +3,7 @@
 mod agent;
 mod create;
 mod ending;
+mod figures;
 mod input;
 mod listing;
 mod observe;
@@ -38,6 +39,7 @@ use state::{Locked, State};
 #[cfg(feature = "serve")]
 pub(crate) use create::full;
 pub use create::{MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME, MAX_VARIABLES};
+pub use figures::Figures;
 pub use listing::{MAX_LIST_TEXT, MAX_PAGE_ROWS, MAX_PAGE_TEXT};
 pub use pending::Pending;
 pub use reading::MAX_TRANSCRIPT_ITEMS;

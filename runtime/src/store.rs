@@ -10,6 +10,7 @@ mod memory;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sekisho_core::id::WorkerId;
@@ -186,6 +187,17 @@ pub struct Backlog {
     pub events: Vec<StoredEvent>,
 }
 
+/// What a store has done since it was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StoreFigures {
+    /// Commits that are durable.
+    pub committed: u64,
+    /// Commits that failed, and were tried again.
+    pub failed: u64,
+    /// How long all of them took.
+    pub commit_time: Duration,
+}
+
 /// Where workers, transcripts, events and answers are kept.
 ///
 /// A worker that a store does not know has an empty transcript and no events.
@@ -240,6 +252,11 @@ pub trait Store: Send + Sync {
     /// The newest events of a worker: at most `limit`, and no more than `max_bytes` of payloads. Asked of workers from
     /// before the runtime's start, when they are first watched.
     fn backlog(&self, worker_id: &WorkerId, limit: usize, max_bytes: usize) -> Result<Backlog, StoreError>;
+
+    /// What has been written so far, where that survives the runtime.
+    fn figures(&self) -> Option<StoreFigures> {
+        None
+    }
 
     /// Writes what is still to be written. Called when the runtime has ended; it may take its time.
     fn close(&self) -> Result<(), StoreError>;

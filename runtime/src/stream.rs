@@ -242,6 +242,10 @@ impl Subscriptions {
         Self { count: Arc::default(), max }
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// A permit for one more, if there is one.
     pub(crate) fn admit(&self) -> Option<Permit> {
         let admit = |count| (count < self.max).then_some(count + 1);

@@ -36,6 +36,12 @@ impl Budget {
         &self.upstream
     }
 
+    /// How many bytes are held, and of what.
+    pub(crate) fn held(&self) -> [(&'static str, usize); 3] {
+        let Self { requests, upstream, responses } = self;
+        [("requests", requests.held()), ("upstream", upstream.held()), ("responses", responses.held())]
+    }
+
     /// Room for the body of a request of up to so many bytes.
     pub(crate) fn admit(&self, method: &Method, bytes: usize) -> Result<Held, Error> {
         self.requests.try_hold(bytes).ok_or_else(|| Route::no_room(method))

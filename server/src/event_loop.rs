@@ -45,12 +45,16 @@ async fn accept(service: &Rc<Service>, acceptor: &Acceptor) {
         match acceptor.accept().await {
             Ok(accepted) => {
                 let service = service.clone();
+                let counted = service.metrics().connection();
                 spawn_local(async move {
                     match accepted.handshake().await {
                         Ok(connection) => serve(service, connection).await,
-                        Err(error) => debug!(kind = ?error.kind(), "a TLS handshake failed"),
+                        Err(error) => {
+                            service.metrics().handshake_failed();
+                            debug!(kind = ?error.kind(), "a TLS handshake failed");
+                        }
                     }
-                    drop(permit);
+                    drop((permit, counted));
                 });
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::browser_api::{Action, Exchange, Now, StreamRequest, problem};
+use sekisho_core::browser_api::{Action, Exchange, Now, StreamRequest};
 use sekisho_core::error::Error;
 use sekisho_core::fleet::{FleetFeed, FleetSession};
 use sekisho_core::policy::Policy;
@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use crate::drain::Drain;
 use crate::fleet::FleetHub;
 use crate::hub::{Hub, Replica};
+use crate::metrics::{LoopMetrics, Sources};
+use crate::request_log::Asked;
 use crate::upstreams::Upstreams;
 
 /// One loop's share of the gateway.
@@ -25,6 +27,8 @@ pub(crate) struct Gateway {
     fleet: FleetHub,
     policy: Arc<dyn Policy>,
     drain: Drain,
+    /// What metrics are taken from beside.
+    sources: Arc<Sources>,
 }
 
 impl Gateway {
@@ -34,25 +38,39 @@ impl Gateway {
         fleet: FleetHub,
         policy: Arc<dyn Policy>,
         drain: Drain,
+        sources: Arc<Sources>,
     ) -> Self {
-        Self { upstreams, hub, fleet, policy, drain }
+        Self { upstreams, hub, fleet, policy, drain, sources }
     }
 
     pub(crate) fn drain(&self) -> &Drain {
         &self.drain
     }
 
+    pub(crate) fn metrics(&self) -> &Rc<LoopMetrics> {
+        self.upstreams.metrics()
+    }
+
     /// Performs an action.
-    pub(crate) async fn perform(&self, action: Action) -> Response<Bytes> {
+    pub(crate) async fn perform(&self, action: Action, asked: &mut Asked) -> Result<Response<Bytes>, Error> {
+        if action == Action::Metrics {
+            let registry = self.upstreams.registry();
+            return Ok(self.metrics().shared().response(&registry, self.hub.context(), &self.sources));
+        }
         let policy = &*self.policy;
         let (exchange, calls) = {
             let mut registry = self.upstreams.registry_mut();
             Exchange::begin(&mut registry, policy, Instant::now(), !self.drain.is_ready(), action)
         };
-        let ends = self.upstreams.drive_all(calls).await;
+        let mut ends = Vec::new();
+        if !calls.is_empty() {
+            let calls = calls.into_iter().map(|call| call.traced(asked.trace.sent_on)).collect();
+            let started = Instant::now();
+            (ends, asked.attempts) = self.upstreams.drive_all(calls).await;
+            asked.upstream = Some(started.elapsed());
+        }
         let now = Now { instant: Instant::now(), wall: SystemTime::now() };
-        let response = exchange.response(&self.upstreams.registry(), policy, now, ends);
-        response.unwrap_or_else(|misuse| problem(&misuse.into()))
+        exchange.response(&self.upstreams.registry(), policy, now, ends)
     }
 
     /// The feed of a replay stream that a viewer wants.

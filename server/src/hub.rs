@@ -303,7 +303,9 @@ impl Hub {
         });
         self.streams.borrow_mut().insert(key.clone(), stream.clone());
         let (hub, opened) = (self.clone(), stream.clone());
+        let counted = self.upstreams.metrics().feed();
         spawn_local(async move {
+            let _counted = counted;
             hub.drive(&key.0, &opened).await;
             hub.streams.borrow_mut().remove(&key);
         });
@@ -338,7 +340,10 @@ impl Hub {
             }
             let input = tokio::select! {
                 event = next_event(&mut watch), if why != SharedStreamWait::Pace => match event {
-                    Ok(event) => SharedStreamInput::Watch(event),
+                    Ok(event) => {
+                        self.upstreams.metrics().watched(&worker.runtime_id, &event);
+                        SharedStreamInput::Watch(event)
+                    }
                     Err(end) => SharedStreamInput::WatchEnded(end),
                 },
                 () = stream.updates.closed(), if until.is_none() => SharedStreamInput::Unviewed,

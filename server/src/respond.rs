@@ -1,5 +1,7 @@
 //! From a request to its response.
 
+use std::cell::Cell;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,18 +11,21 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
 use sekisho_core::browser_api::{
-    AccessGuard, BODY_TIMEOUT, ClientAddress, Decision, Observation, Route, problem,
+    AccessGuard, Action, BODY_TIMEOUT, ClientAddress, Decision, Observation, Route, Wanted, problem_of,
 };
-use sekisho_core::error::Error;
+use sekisho_core::error::{Error, ErrorKind};
+use sekisho_core::trace::{HttpRequestId, RequestTrace};
 use tokio::time::timeout;
-use tracing::debug;
 
 use crate::budget::Budget;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
+use crate::metrics::LoopMetrics;
 use crate::refusals::Refusals;
 use crate::reply_body::ReplyBody;
+use crate::request_log::{Asked, Outcome};
 use crate::viewer;
 
 /// What answers the requests of one event loop.
@@ -30,6 +35,56 @@ pub(crate) struct Service {
     max_request_bytes: usize,
     budget: Budget,
     refusals: Arc<Refusals>,
+    serves: Serves,
+    names: Names,
+}
+
+/// What is served at one listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Serves {
+    /// All of the API.
+    Everything,
+    /// All of it, but for the metrics.
+    Api,
+    /// Probes and metrics.
+    Admin,
+}
+
+impl Serves {
+    fn has(self, action: &Action) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Api => *action != Action::Metrics,
+            Self::Admin => action.is_about_gateway(),
+        }
+    }
+}
+
+/// Makes what names requests: numbers that no other process and no other loop makes.
+#[derive(Default)]
+struct Names {
+    keys: RandomState,
+    count: Cell<u64>,
+}
+
+impl Names {
+    fn next(&self) -> u64 {
+        let count = self.count.get();
+        self.count.set(count.wrapping_add(1));
+        self.keys.hash_one(count)
+    }
+}
+
+/// A response, and whether it is a stream, which tells of itself when it is over.
+struct Answer {
+    response: Response<ReplyBody>,
+    is_stream: bool,
+}
+
+impl From<Response<ReplyBody>> for Answer {
+    fn from(response: Response<ReplyBody>) -> Self {
+        Self { response, is_stream: false }
+    }
 }
 
 impl Service {
@@ -39,12 +94,18 @@ impl Service {
         max_request_bytes: usize,
         budget: Budget,
         refusals: Arc<Refusals>,
+        serves: Serves,
     ) -> Self {
-        Self { gateway, access_guard, max_request_bytes, budget, refusals }
+        let names = Names::default();
+        Self { gateway, access_guard, max_request_bytes, budget, refusals, serves, names }
     }
 
     pub(crate) fn drain(&self) -> &Drain {
         self.gateway.drain()
+    }
+
+    pub(crate) fn metrics(&self) -> &Rc<LoopMetrics> {
+        self.gateway.metrics()
     }
 
     /// Answers one request.
@@ -53,43 +114,69 @@ impl Service {
         mut request: Request<Incoming>,
         client: Option<ClientAddress>,
     ) -> Response<ReplyBody> {
-        let started = Instant::now();
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
+        let trace = RequestTrace::of(&head.headers, || self.names.next());
+        let mut asked = Asked::new(trace, head.method.clone(), Instant::now());
         let admission = self.access_guard.examine(&head);
-        let mut template = "";
-        let mut response = match &admission.decision {
-            Decision::Preflight(answer) => answer.clone().map(ReplyBody::whole),
+        let answer = match &admission.decision {
+            Decision::Preflight(answer) => Ok(answer.clone().map(ReplyBody::whole).into()),
             Decision::Refused(error) => {
-                self.refusals.note(started, error);
-                problem(error).map(ReplyBody::whole)
+                self.refusals.note(asked.started, error);
+                Err(error.clone())
             }
             Decision::Admitted => match Observation::parse(&head) {
-                Some(Ok(observation)) => {
-                    template = observation.template();
-                    viewer::respond(self.gateway.clone(), &head, observation.by(client), upgrade).await
-                }
-                Some(Err(error)) => problem(&error).map(ReplyBody::whole),
-                None => match self.answer(&head, body, &mut template).await {
-                    Ok(response) => response,
-                    Err(error) => problem(&error).map(ReplyBody::whole),
-                },
+                Some(observation) => self.observe(&head, observation, client, upgrade, &mut asked).await,
+                None => self.answer(&head, body, &mut asked).await.map(Answer::from),
             },
         };
+        let (Answer { mut response, is_stream }, error) = match answer {
+            Ok(answer) => (answer, None),
+            Err(error) => {
+                let problem = problem_of(&error, &asked.trace.request_id).map(ReplyBody::whole);
+                (problem.into(), Some(error))
+            }
+        };
         admission.add_cors_headers(response.headers_mut());
-        let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-        debug!(method = %head.method, route = template, status, ?elapsed, "answered");
+        let request_id = asked.trace.request_id.header_value();
+        response.headers_mut().insert(HttpRequestId::HEADER, request_id);
+        let (status, error) = (response.status(), error.as_ref());
+        let took = (!is_stream).then(|| asked.started.elapsed());
+        self.metrics().answered(asked.route, &asked.method, status, took, error);
+        if !is_stream {
+            asked.log(&Outcome { status, error, frames: None });
+        }
         response
+    }
+
+    async fn observe(
+        &self,
+        head: &Parts,
+        observation: Result<Observation, Error>,
+        client: Option<ClientAddress>,
+        upgrade: OnUpgrade,
+        asked: &mut Asked,
+    ) -> Result<Answer, Error> {
+        let observation = observation?;
+        if self.serves == Serves::Admin {
+            return Err(Error::new(ErrorKind::UnknownRoute));
+        }
+        asked.route = observation.template();
+        if Asked::is_logged() && let Ok(Wanted::Worker(request)) = &observation.of {
+            asked.about(Some(&request.worker.runtime_id), Some(&request.worker.worker_id));
+        }
+        let response = viewer::respond(&self.gateway, head, observation.by(client), upgrade, asked).await?;
+        Ok(Answer { response, is_stream: true })
     }
 
     async fn answer(
         &self,
         head: &Parts,
         body: Incoming,
-        template: &mut &'static str,
+        asked: &mut Asked,
     ) -> Result<Response<ReplyBody>, Error> {
         let route = Route::parse(head)?;
-        *template = route.template();
+        asked.route = route.template();
         let (body, _room) = match route.takes_body() {
             true => {
                 let limit = self.max_request_bytes;
@@ -99,7 +186,14 @@ impl Service {
             false => (Bytes::new(), None),
         };
         let action = route.action(&body)?;
-        let response = self.gateway.perform(action).await;
+        if !self.serves.has(&action) {
+            return Err(Error::new(ErrorKind::UnknownRoute));
+        }
+        if Asked::is_logged() {
+            let (runtime_id, worker_id) = action.subject();
+            asked.about(runtime_id, worker_id);
+        }
+        let response = self.gateway.perform(action, asked).await?;
         self.budget.count(&head.method, response)
     }
 }

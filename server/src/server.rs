@@ -44,6 +44,8 @@ const MAX_CHANGES: usize = 1024;
 #[derive(Debug)]
 pub struct Server {
     listener: Arc<Listener>,
+    admin: Option<Arc<Listener>>,
+    metrics: Metrics,
     phase: watch::Sender<Phase>,
     drain_delay: Duration,
     beats: Arc<[AtomicU64]>,
@@ -56,8 +58,13 @@ pub struct Server {
 #[non_exhaustive]
 pub enum StartError {
     /// Nothing can listen there.
-    #[error("listen: {0}")]
-    Listen(#[from] BindError),
+    #[error("{key}: {error}")]
+    Listen {
+        /// The key of the configuration.
+        key: &'static str,
+        /// Why not.
+        error: BindError,
+    },
     /// An event loop could not be made.
     #[error("cannot start an event loop: {0}")]
     Loop(io::ErrorKind),
@@ -73,6 +80,10 @@ pub enum StartError {
 #[derive(Clone)]
 struct Shared {
     access_guard: Arc<AccessGuard>,
+    /// Who may come in at the listener for metrics.
+    admin_guard: Arc<AccessGuard>,
+    metrics: Metrics,
+    sources: Arc<Sources>,
     max_request_bytes: usize,
     budget: Budget,
     refusals: Arc<Refusals>,

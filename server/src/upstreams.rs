@@ -9,14 +9,16 @@ use std::time::Instant;
 use sekisho_core::call::{Call, Seen};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::id::{RuntimeId, WorkerRef};
-use sekisho_core::registry::{Change, PROBE_EVERY, Registry};
+use sekisho_core::registry::{Change, PROBE_EVERY, Reachability, Registry};
 use sekisho_core::runtime_api::Reply;
 use sekisho_core::watch::Watch;
 use sekisho_transport_tokio::{Transport, WatchDriver, drive};
 use tokio::sync::broadcast;
 use tokio::task::spawn_local;
 use tokio::time::interval;
-use tracing::warn;
+use tracing::{debug, info, warn};
+
+use crate::metrics::LoopMetrics;
 
 /// What one loop's registry has learned, under the loop's number.
 pub(crate) type Changes = broadcast::Sender<(usize, Change)>;
@@ -27,6 +29,7 @@ pub(crate) struct Upstreams {
     registry: RefCell<Registry>,
     transports: BTreeMap<RuntimeId, Arc<Transport>>,
     changes: Changes,
+    metrics: Rc<LoopMetrics>,
 }
 
 impl Upstreams {
@@ -35,8 +38,13 @@ impl Upstreams {
         registry: Registry,
         transports: BTreeMap<RuntimeId, Arc<Transport>>,
         changes: Changes,
+        metrics: Rc<LoopMetrics>,
     ) -> Self {
-        Self { number, registry: registry.into(), transports, changes }
+        Self { number, registry: registry.into(), transports, changes, metrics }
+    }
+
+    pub(crate) fn metrics(&self) -> &Rc<LoopMetrics> {
+        &self.metrics
     }
 
     pub(crate) fn registry(&self) -> Ref<'_, Registry> {
@@ -69,7 +77,8 @@ impl Upstreams {
     pub(crate) async fn look_after(self: Rc<Self>, begins: impl Fn()) {
         let mut ticks = interval(PROBE_EVERY);
         loop {
-            ticks.tick().await;
+            let due = ticks.tick().await;
+            self.metrics.lagged(due.elapsed());
             begins();
             self.transports.values().for_each(|transport| transport.prune());
             let probes = self.registry_mut().probes(Instant::now());
@@ -80,11 +89,14 @@ impl Upstreams {
         }
     }
 
-    /// Drives calls to their ends, all at once.
-    pub(crate) async fn drive_all(self: &Rc<Self>, calls: Vec<Call>) -> Vec<Result<Reply, Error>> {
+    /// Drives calls to their ends, all at once. Beside how they ended, how many attempts there were.
+    pub(crate) async fn drive_all(self: &Rc<Self>, calls: Vec<Call>) -> (Vec<Result<Reply, Error>>, u32) {
         // One call, as most requests are, needs no task of its own.
         let calls = match <[Call; 1]>::try_from(calls) {
-            Ok([call]) => return vec![self.drive(call).await],
+            Ok([call]) => {
+                let (end, attempts) = self.drive(call).await;
+                return (vec![end], attempts);
+            }
             Err(calls) => calls,
         };
         let spawn = |call| {
@@ -92,31 +104,46 @@ impl Upstreams {
             spawn_local(async move { upstreams.drive(call).await })
         };
         let driven: Vec<_> = calls.into_iter().map(spawn).collect();
-        let mut ends = Vec::with_capacity(driven.len());
+        let (mut ends, mut attempts) = (Vec::with_capacity(driven.len()), 0);
         for end in driven {
-            ends.push(end.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Internal))));
+            let (end, more) = end.await.unwrap_or_else(|_| (Err(Error::new(ErrorKind::Internal)), 0));
+            ends.push(end);
+            attempts += more;
         }
-        ends
+        (ends, attempts)
     }
 
-    async fn drive(&self, call: Call) -> Result<Reply, Error> {
-        self.drive_recognising(call).await.0
+    async fn drive(&self, mut call: Call) -> (Result<Reply, Error>, u32) {
+        let end = self.drive_to_end(&mut call).await;
+        let attempts = call.attempts();
+        self.finish(call);
+        (end, attempts)
     }
 
     /// Drives a call to its end. Beside that, what the next one of its kind recognises.
     pub(crate) async fn drive_recognising(&self, mut call: Call) -> (Result<Reply, Error>, Option<Seen>) {
-        let Some(transport) = self.transports.get(call.runtime_id()) else {
-            return (Err(Error::new(ErrorKind::Internal)), None);
-        };
-        let end = drive(&mut call, transport).await;
-        // That it does not answer was reported when its clients were told.
-        if let (Err(error), false) = (&end, call.is_probe()) {
-            report(error, call.attempts());
-        }
+        let end = self.drive_to_end(&mut call).await;
         let seen = call.take_seen();
-        let change = self.registry_mut().finish(Instant::now(), call);
-        self.tell(change);
+        self.finish(call);
         (end, seen)
+    }
+
+    async fn drive_to_end(&self, call: &mut Call) -> Result<Reply, Error> {
+        let transport = self.transports.get(call.runtime_id());
+        let transport = transport.ok_or_else(|| Error::new(ErrorKind::Internal))?;
+        let started = Instant::now();
+        let end = drive(call, transport).await;
+        self.metrics.called(call, &end, started.elapsed());
+        if let Err(error) = &end {
+            let (runtime_id, kind) = (call.runtime_id().as_str(), error.kind());
+            debug!(runtime_id, code = kind.code(), phase = kind.phase(), attempts = call.attempts(), "a call failed");
+        }
+        end
+    }
+
+    fn finish(&self, call: Call) {
+        let runtime_id = call.runtime_id().clone();
+        self.learn(&runtime_id, |registry| registry.finish(Instant::now(), call));
     }
 
     /// The loop around a watch, with the transport of its runtime.
@@ -129,25 +156,30 @@ impl Upstreams {
     /// Learns from a stream.
     pub(crate) fn observed(&self, worker: &WorkerRef, result: Result<(), &Error>) {
         if let Err(error) = result {
-            report(error, 0);
+            let (runtime_id, kind) = (worker.runtime_id.as_str(), error.kind());
+            debug!(runtime_id, code = kind.code(), phase = kind.phase(), "a stream failed");
         }
-        let change = self.registry_mut().observed(Instant::now(), &worker.runtime_id, result);
-        self.tell(change);
+        self.learn(&worker.runtime_id, |registry| {
+            registry.observed(Instant::now(), &worker.runtime_id, result)
+        });
     }
 
-    fn tell(&self, change: Option<Change>) {
-        if let Some(change) = change {
-            // A single loop has no other to tell.
-            let _ = self.changes.send((self.number, change));
+    /// Has the registry learn something of a runtime, tells the other loops what they need to know, and the log what
+    /// its reader does.
+    fn learn(&self, runtime_id: &RuntimeId, learn: impl FnOnce(&mut Registry) -> Option<Change>) {
+        let mut registry = self.registry_mut();
+        let before = registry.health(runtime_id).map(|health| health.reachability);
+        let Some(change) = learn(&mut registry) else { return };
+        let after = registry.health(runtime_id).map(|health| health.reachability);
+        // A single loop has no other to tell.
+        let _ = self.changes.send((self.number, change));
+        let runtime_id = runtime_id.as_str();
+        match (before, after) {
+            (before, after) if before == after => {}
+            (_, Some(Reachability::Reachable)) => info!(runtime_id, "a runtime is reached"),
+            (_, after) => {
+                warn!(runtime_id, reachability = after.map(Reachability::name), "a runtime is not reached");
+            }
         }
     }
-}
-
-fn report(error: &Error, attempts: u32) {
-    // An error of the client's is logged by the client.
-    if !error.kind().status().is_server_error() {
-        return;
-    }
-    let runtime_id = error.runtime_id().map(tracing::field::display);
-    warn!(runtime_id, code = error.kind().code(), phase = error.kind().phase(), attempts, "a call failed");
 }

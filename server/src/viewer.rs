@@ -10,10 +10,10 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use sekisho_core::browser_api::{Form, Observation, StreamRequest, Wanted, problem};
+use sekisho_core::browser_api::{Form, Observation, StreamRequest, Wanted};
 use sekisho_core::error::Error;
 use sekisho_core::feed::Item;
 use sekisho_core::viewer::{Closing, ViewerInput, ViewerOutput, ViewerSession};
@@ -24,35 +24,52 @@ use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::hub::Replica;
 use crate::reply_body::ReplyBody;
+use crate::request_log::{Asked, Viewing};
 
 /// Answers a request to observe a worker, or all of them.
 pub(crate) async fn respond(
-    gateway: Rc<Gateway>,
+    gateway: &Rc<Gateway>,
     head: &Parts,
     observation: Observation,
     upgrade: OnUpgrade,
-) -> Response<ReplyBody> {
+    asked: &Asked,
+) -> Result<Response<ReplyBody>, Error> {
     let form = observation.form;
-    let response = match observation.of {
+    match observation.of {
         Ok(Wanted::Worker(request)) => {
-            show(&gateway, head, form, WorkerViewer::open(&gateway, request), upgrade).await
+            let has_cursor = request.cursor.is_some();
+            let viewer = WorkerViewer::open(gateway, request);
+            if viewer.is_ok() {
+                gateway.metrics().viewer_came("worker", form, has_cursor);
+            }
+            show(gateway, head, form, viewer, upgrade, asked).await
         }
-        Ok(Wanted::Fleet) => show(&gateway, head, form, FleetViewer::open(&gateway), upgrade).await,
-        Err(error) => show(&gateway, head, form, Err::<WorkerViewer, _>(error), upgrade).await,
-    };
-    response.unwrap_or_else(|error| problem(&error).map(ReplyBody::whole))
+        Ok(Wanted::Fleet) => {
+            let viewer = FleetViewer::open(gateway);
+            if viewer.is_ok() {
+                gateway.metrics().viewer_came("fleet", form, false);
+            }
+            show(gateway, head, form, viewer, upgrade, asked).await
+        }
+        Err(error) => show(gateway, head, form, Err::<WorkerViewer, _>(error), upgrade, asked).await,
+    }
 }
 
 async fn show(
-    gateway: &Gateway,
+    gateway: &Rc<Gateway>,
     head: &Parts,
     form: Form,
     viewer: Result<impl Viewer + 'static, Error>,
     upgrade: OnUpgrade,
+    asked: &Asked,
 ) -> Result<Response<ReplyBody>, Error> {
+    let viewing = |status| Viewing::new(asked.clone(), status, gateway.metrics().clone());
     match form {
-        Form::WebSocket => websocket::accept(gateway, head, viewer, upgrade),
-        Form::ServerSentEvents => events::begin(viewer?).await,
+        Form::WebSocket => {
+            let viewing = viewing(StatusCode::SWITCHING_PROTOCOLS);
+            websocket::accept(gateway, head, viewer, upgrade, viewing)
+        }
+        Form::ServerSentEvents => events::begin(viewer?, || viewing(StatusCode::OK)).await,
     }
 }
 

@@ -26,6 +26,7 @@
 //! output is given up from its oldest on, together with what is stored before it, so that what is stored has a
 //! beginning that is gone and never a hole.
 
+mod commits;
 mod engine;
 mod foreign;
 mod load;
@@ -49,6 +50,7 @@ use std::time::Duration;
 use sekisho_core::id::RuntimeId;
 
 pub(crate) use engine::status_word;
+pub use commits::Commits;
 pub use foreign::ForeignStore;
 pub use load::{DamagedWorker, KeptWorker, Recovered};
 pub(crate) use maintained::Maintained;
@@ -206,6 +208,7 @@ pub struct Ticket(pub u64);
 /// An open store of which this process is the owner. See the [module](self).
 pub struct Journal {
     shared: Arc<writer::Shared>,
+    commits: Arc<commits::Counts>,
     thread: Mutex<Option<JoinHandle<()>>>,
     reader: Reader,
     /// Let go of after everything else.
@@ -230,9 +233,11 @@ impl Journal {
         let reader = Reader::of_owner(folder.join(lock::DATABASE));
         let shared = writer::Shared::new(options);
         let of_thread = Arc::clone(&shared);
+        let commits: Arc<commits::Counts> = Arc::default();
+        let engine = commits::Counted { engine, counts: Arc::clone(&commits) };
         let thread = thread::Builder::new().name("store".into()).spawn(move || of_thread.run(engine));
         let thread = Mutex::new(Some(thread.map_err(|error| OpenError::Io(error.kind()))?));
-        Ok((Self { shared, thread, reader, _ownership: ownership }, recovered))
+        Ok((Self { shared, commits, thread, reader, _ownership: ownership }, recovered))
     }
 
     /// Takes note of something that happened, as a whole.
@@ -260,6 +265,11 @@ impl Journal {
     /// Everything that is durable, and so can be read back.
     pub fn written(&self) -> Ticket {
         self.shared.written()
+    }
+
+    /// How many commits there were, and how long they took.
+    pub fn commits(&self) -> Commits {
+        self.commits.read()
     }
 
     /// Whether more output is welcome: the disk keeps up, or has failed, so that waiting for it would not end.

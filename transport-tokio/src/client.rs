@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::body::read_body;
 use crate::http1::{Connection, Handshake, Unanswered, WebSocket};
-use crate::socket::Socket;
+use crate::socket::{OpenConnections, Socket};
 
 /// Carries attempts to one runtime and keeps its connections for the next ones.
 ///
@@ -27,6 +27,7 @@ pub struct HttpClient {
     tls: Option<Arc<ClientConfig>>,
     token_source: Option<Arc<dyn TokenSource>>,
     bodies: Option<Memory>,
+    open: OpenConnections,
     idle: Mutex<IdlePool<Connection>>,
 }
 
@@ -39,7 +40,7 @@ struct Taken {
 impl HttpClient {
     /// A client with nothing pooled. `tls` says whom to trust where the runtime's base URL is `https`.
     pub fn new(tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { tls, token_source: None, bodies: None, idle: Mutex::default() }
+        Self { tls, token_source: None, bodies: None, open: OpenConnections::default(), idle: Mutex::default() }
     }
 
     /// The same client, with what it reads of responses counted in this memory, beyond the first [`UNCOUNTED_REPLY`]
@@ -48,6 +49,11 @@ impl HttpClient {
     /// [`UNCOUNTED_REPLY`]: sekisho_core::transport::UNCOUNTED_REPLY
     pub fn with_memory(self, bodies: Memory) -> Self {
         Self { bodies: Some(bodies), ..self }
+    }
+
+    /// The same client, whose connections are counted here; several clients may share it.
+    pub fn counting(self, open: OpenConnections) -> Self {
+        Self { open, ..self }
     }
 
     /// The same client for a runtime whose token may be replaced; several clients may share the source.
@@ -139,7 +145,7 @@ impl HttpClient {
         if !via.allows_new() {
             return Err(Failure::unsent(FailureCause::NotIdentified));
         }
-        let connected = timeout_at(connect_by, Socket::connect(target, self.tls.as_ref())).await;
+        let connected = timeout_at(connect_by, Socket::connect(target, self.tls.as_ref(), &self.open)).await;
         let socket = connected
             .unwrap_or(Err(FailureCause::Timeout(TimeoutPhase::Connect)))
             .map_err(Failure::unsent)?;

@@ -47,5 +47,6 @@ mod watch;
 
 pub use call::drive;
 pub use client::HttpClient;
+pub use socket::OpenConnections;
 pub use transport::Transport;
 pub use watch::WatchDriver;

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -38,14 +38,38 @@ enum Kind {
     Unix(UnixStream),
 }
 
-/// What has been seen of a connection.
-#[derive(Default)]
+/// How many connections are open, those that became streams included: of all clients that [count] into it.
+///
+/// [count]: super::HttpClient::counting
+#[derive(Clone, Default, Debug)]
+pub struct OpenConnections(Arc<AtomicUsize>);
+
+impl OpenConnections {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What has been seen of a connection, which counts as open for as long as its socket has this.
 pub(crate) struct Meter {
     written: AtomicU64,
     upgraded: AtomicBool,
+    open: OpenConnections,
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.open.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Meter {
+    fn new(open: OpenConnections) -> Self {
+        open.0.fetch_add(1, Ordering::Relaxed);
+        Self { written: AtomicU64::new(0), upgraded: AtomicBool::new(false), open }
+    }
+
     /// Bytes taken by the socket so far, those of TLS included.
     pub(crate) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
@@ -62,8 +86,9 @@ impl Socket {
     pub(crate) async fn connect(
         target: &Target,
         tls: Option<&Arc<ClientConfig>>,
+        open: &OpenConnections,
     ) -> Result<Self, FailureCause> {
-        let wire = |kind| Wire { kind, meter: Arc::default() };
+        let wire = |kind| Wire { kind, meter: Arc::new(Meter::new(open.clone())) };
         Ok(match target {
             Target::Tcp { host, port, tls: false } => {
                 Self::Plain(wire(Kind::Tcp(connect_tcp(host, *port).await?)))

@@ -16,7 +16,7 @@ use super::observation::{BEARER_SUBPROTOCOL, subprotocols};
 use crate::error::{Error, ErrorKind, bounded};
 use crate::runtime_api::{IdempotencyKey, is_websocket_upgrade};
 use crate::secret::Token;
-use crate::trace::{RequestId, TraceParent};
+use crate::trace::{HttpRequestId, TraceParent};
 
 /// A name under which the gateway may be spoken to: a host, on any port or on one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -287,7 +287,7 @@ fn preflight() -> Response<Bytes> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
-    let ours = [IdempotencyKey::HEADER, RequestId::HEADER, TraceParent::HEADER];
+    let ours = [IdempotencyKey::HEADER, HttpRequestId::HEADER, TraceParent::HEADER];
     for name in [header::AUTHORIZATION, header::CONTENT_TYPE].into_iter().chain(ours) {
         headers.append(header::ACCESS_CONTROL_ALLOW_HEADERS, name.into());
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::json;
 use crate::error::{Error, ErrorKind};
 use crate::problem::Problem;
-use crate::trace::RequestId;
+use crate::trace::HttpRequestId;
 
 #[derive(Serialize)]
 #[cfg_attr(feature = "pages", derive(schemars::JsonSchema), schemars(rename = "Problem"))]
@@ -33,7 +33,7 @@ pub fn problem(error: &Error) -> Response<Bytes> {
 }
 
 /// The same for the request of this id, which the body names as its `instance`.
-pub fn problem_of(error: &Error, request_id: &RequestId) -> Response<Bytes> {
+pub fn problem_of(error: &Error, request_id: &HttpRequestId) -> Response<Bytes> {
     response(error, Problem::from(error).of_request(request_id))
 }
 

@@ -72,6 +72,20 @@ impl Action {
         }
     }
 
+    /// Whether it is about the gateway's own state.
+    pub fn is_about_gateway(&self) -> bool {
+        matches!(self, Self::Health | Self::Ready | Self::Metrics)
+    }
+
+    /// The runtime and the worker that it is about.
+    pub fn subject(&self) -> (Option<&RuntimeId>, Option<&WorkerId>) {
+        match self {
+            Self::Runtime(runtime_id) => (Some(runtime_id), None),
+            Self::Command { runtime_id, command } => (Some(runtime_id), command.worker_id()),
+            _ => (None, None),
+        }
+    }
+
     /// The request that asks for it, in origin form and without what an address adds. [`Route::parse`] and
     /// [`Route::action`] read it back as the same action, but for mount references and a configuration bundle, which
     /// this API does not have.

@@ -14,6 +14,11 @@ impl Permit {
             .ok()?;
         Some(Self(in_flight.clone()))
     }
+
+    /// Whether it was given by this.
+    pub(crate) fn is_of(&self, in_flight: &Arc<AtomicUsize>) -> bool {
+        Arc::ptr_eq(&self.0, in_flight)
+    }
 }
 
 impl Drop for Permit {

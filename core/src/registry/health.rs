@@ -30,6 +30,10 @@ pub enum Reachability {
 }
 
 impl Reachability {
+    /// Every one.
+    pub const ALL: [Self; 5] =
+        [Self::Reachable, Self::Unreachable, Self::Unauthorized, Self::Misdirected, Self::Unknown];
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {

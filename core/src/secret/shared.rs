@@ -50,6 +50,22 @@ impl Accesses {
         SharedAccess { shared: self.0.clone(), index, version, access: current.accesses[index].clone() }
     }
 
+    /// How many there have been.
+    pub(crate) fn count(&self) -> usize {
+        self.0.current().accesses.len()
+    }
+
+    /// One more. None is ever taken away: what was secret stays it.
+    pub(crate) fn add(&self, access: Access) -> SharedAccess {
+        let mut current = self.0.current();
+        let index = current.accesses.len();
+        current.accesses.push(Arc::new(access));
+        current.share_scrubber();
+        self.0.version.fetch_add(1, Ordering::Release);
+        drop(current);
+        self.get(index)
+    }
+
     /// Takes a secret of the gateway's own out of what runtimes write.
     pub(crate) fn hide(&self, token: Token) {
         let mut current = self.0.current();

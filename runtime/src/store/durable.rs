@@ -17,7 +17,7 @@ use sekisho_store::journal::{
     WriteError,
 };
 
-use super::{Backlog, Loaded, MAX_PAGE_BYTES, Page, Store, StoreError, StoredItem, Ticket, Write};
+use super::{Backlog, Loaded, MAX_PAGE_BYTES, Page, Store, StoreError, StoreFigures, StoredItem, Ticket, Write};
 use crate::incarnation;
 use crate::limits::Limits;
 use crate::store::Role;
@@ -230,6 +230,11 @@ impl Store for DurableStore {
         let Some(no) = self.number(worker_id)? else { return Ok(Backlog::default()) };
         let found = self.journal.reader().newest_events(no, 0, limit, max_bytes).map_err(read_error)?;
         Ok(convert::backlog(found))
+    }
+
+    fn figures(&self) -> Option<StoreFigures> {
+        let journal::Commits { committed, failed, time } = self.journal.commits();
+        Some(StoreFigures { committed, failed, commit_time: time })
     }
 
     fn close(&self) -> Result<(), StoreError> {

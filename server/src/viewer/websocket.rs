@@ -31,6 +31,7 @@ use super::{Step, Viewer};
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::reply_body::ReplyBody;
+use crate::request_log::Viewing;
 
 type Socket = WebSocketStream<Connection>;
 
@@ -40,6 +41,7 @@ pub(super) fn accept(
     head: &request::Parts,
     viewer: Result<impl Viewer + 'static, Error>,
     upgrade: OnUpgrade,
+    viewing: Viewing,
 ) -> Result<Response<ReplyBody>, Error> {
     let key = head.headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
     let accept = derive_accept_key(key.unwrap_or_default());
@@ -47,13 +49,18 @@ pub(super) fn accept(
     let drain = gateway.drain().clone();
     spawn_local(async move {
         if let Ok(upgraded) = upgrade.await {
-            serve(&drain, viewer, upgraded).await;
+            serve(&drain, viewer, upgraded, viewing).await;
         }
     });
     Ok(switching_protocols(head, accept).map(ReplyBody::whole))
 }
 
-async fn serve(drain: &Drain, viewer: Result<impl Viewer, Error>, upgraded: Upgraded) {
+async fn serve(
+    drain: &Drain,
+    viewer: Result<impl Viewer, Error>,
+    upgraded: Upgraded,
+    mut viewing: Viewing,
+) {
     let _carrying = drain.carrying();
     // What the event loop has given to HTTP. It is written to directly.
     let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Connection>>() else { return };
@@ -66,16 +73,22 @@ async fn serve(drain: &Drain, viewer: Result<impl Viewer, Error>, upgraded: Upgr
     let (connection, read) = (io.into_inner(), read_buf.to_vec());
     let mut socket = WebSocketStream::from_partially_read(connection, read, Role::Server, Some(config)).await;
     let closing = match viewer {
-        Ok(mut viewer) => show(drain, &mut viewer, &mut socket).await,
+        Ok(mut viewer) => show(drain, &mut viewer, &mut socket, &viewing).await,
         Err(error) => Some(error.into()),
     };
     if let Some(closing) = closing {
+        viewing.ended_by(closing.error());
         let _ = timeout(CLOSE_TIMEOUT, close(&mut socket, &closing)).await;
     }
 }
 
 /// Obeys the session until it ends; `None` where the viewer is gone.
-async fn show(drain: &Drain, viewer: &mut impl Viewer, socket: &mut Socket) -> Option<Closing> {
+async fn show(
+    drain: &Drain,
+    viewer: &mut impl Viewer,
+    socket: &mut Socket,
+    viewing: &Viewing,
+) -> Option<Closing> {
     let mut draining = pin!(drain.begins());
     let mut drains = false;
     let mut gathered = Gathered::default();
@@ -83,7 +96,7 @@ async fn show(drain: &Drain, viewer: &mut impl Viewer, socket: &mut Socket) -> O
     loop {
         let input = tokio::select! {
             step = viewer.next() => {
-                match write_all(viewer, step, socket, &mut gathered).await.ok()? {
+                match write_all(viewer, step, socket, &mut gathered, viewing).await.ok()? {
                     Some(end) => return end,
                     None => continue,
                 }
@@ -160,17 +173,23 @@ async fn write_all(
     step: Step,
     socket: &mut Socket,
     gathered: &mut Gathered,
+    viewing: &Viewing,
 ) -> tungstenite::Result<Option<Option<Closing>>> {
     let mut next = Some(step);
+    let mut frames = 0;
     while let Some(step) = next {
         match step {
-            Step::Frame(item) => gathered.push(item.text().clone()),
+            Step::Frame(item) => {
+                gathered.push(item.text().clone());
+                frames += 1;
+            }
             Step::Ping => {
                 gathered.write(socket).await?;
                 socket.feed(Message::Ping(Bytes::new())).await?;
             }
             Step::End(closing) => {
                 gathered.write(socket).await?;
+                viewing.wrote(frames);
                 return Ok(Some(closing));
             }
         }
@@ -181,6 +200,7 @@ async fn write_all(
     }
     gathered.write(socket).await?;
     socket.flush().await?;
+    viewing.wrote(frames);
     Ok(None)
 }
 

@@ -1,0 +1,92 @@
+//! A configuration that changes while the gateway runs.
+
+use std::sync::Arc;
+
+use super::{DuplicateRuntime, Entry, Registry, RuntimeSpec};
+use crate::backoff::Jitter;
+use crate::id::RuntimeId;
+
+/// What is different after a registry has [adopted](Registry::adopt) another.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Adopted {
+    /// Runtimes that there were none of.
+    pub added: Vec<RuntimeId>,
+    /// Runtimes that are elsewhere now, or of another kind. What is under way to where they were comes to its end;
+    /// streams from there are to be ended.
+    pub replaced: Vec<RuntimeId>,
+    /// Runtimes that there are none of any more.
+    pub gone: Vec<RuntimeId>,
+}
+
+impl Adopted {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Registry {
+    /// The same registry with these runtimes. What is known of those that stay where they are is kept, their calls go on
+    /// counting, and a token that is another is used at once. Secrets of runtimes that are gone stay secret.
+    ///
+    /// # Errors
+    ///
+    /// Where two have the same id; nothing has changed then.
+    pub fn reconfigured(&self, specs: Vec<RuntimeSpec>) -> Result<Self, DuplicateRuntime> {
+        let mut ids: Vec<&RuntimeId> = specs.iter().map(|spec| &spec.runtime_id).collect();
+        ids.sort_unstable();
+        if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(DuplicateRuntime(twice[0].clone()));
+        }
+        let accesses = self.accesses.clone();
+        let mut registry = Self { order: Vec::new(), entries: Default::default(), accesses };
+        for spec in specs {
+            let known = self.entries.get(&spec.runtime_id).filter(|known| known.is_at(&spec));
+            registry.insert(match known {
+                Some(known) => {
+                    let mut access = known.access.clone();
+                    if let Some(token) = spec.access.token() {
+                        access.use_token(token.clone());
+                    }
+                    Entry { spec, access, ..known.clone() }
+                }
+                None => {
+                    let access = self.accesses.add(spec.access.clone());
+                    // Spread by what no other runtime has: its place among all that there have been.
+                    Entry::new(spec, access, Jitter::new(self.accesses.count() as u64))
+                }
+            })?;
+        }
+        Ok(registry)
+    }
+
+    /// Takes over the runtimes of another registry, which was [made](Self::reconfigured) of this one or of a clone.
+    /// What this one knows of those that stay where they are, it goes on knowing.
+    pub fn adopt(&mut self, other: &Self) -> Adopted {
+        let mut adopted = Adopted::default();
+        let before = std::mem::replace(self, other.clone());
+        for (runtime_id, entry) in &mut self.entries {
+            match before.entries.get(runtime_id) {
+                Some(known) if Arc::ptr_eq(&known.in_flight, &entry.in_flight) => {
+                    let (spec, access) = (entry.spec.clone(), entry.access.clone());
+                    *entry = Entry { spec, access, ..known.clone() };
+                }
+                Some(_) => adopted.replaced.push(runtime_id.clone()),
+                None => adopted.added.push(runtime_id.clone()),
+            }
+        }
+        let is_gone = |runtime_id: &&RuntimeId| !self.entries.contains_key(*runtime_id);
+        adopted.gone = before.order.iter().filter(is_gone).cloned().collect();
+        adopted
+    }
+}
+
+impl Entry {
+    /// Whether the runtime is where a configuration has it.
+    fn is_at(&self, spec: &RuntimeSpec) -> bool {
+        self.spec.kind == spec.kind && self.spec.access.is_same_place(&spec.access)
+    }
+}
+
+#[cfg(test)]
+mod tests;
