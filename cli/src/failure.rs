@@ -237,6 +237,7 @@ mod tests {
             phase: Some("connect".into()),
             outcome: Some(Outcome::NotApplied),
             runtime_code: None,
+            instance: None,
             retry_after: None,
         };
         assert_eq!(

@@ -31,7 +31,7 @@ pub struct Place {
 
 impl ConfigError {
     /// A fault at a key.
-    pub(crate) fn at(key: impl Into<String>, reason: impl ToString) -> Self {
+    pub fn at(key: impl Into<String>, reason: impl ToString) -> Self {
         Self { file: None, key: Some(key.into()), reason: reason.to_string(), place: None }
     }
 

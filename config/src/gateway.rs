@@ -5,12 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use sekisho_core::browser_api::{AllowedHost, AllowedOrigin};
+use sekisho_core::cursor::CursorKey;
 use sekisho_core::secret::Token;
 
 use crate::error::ConfigError;
 use crate::gateway_file::GatewayFile;
 use crate::listen::{Listen, TlsFiles};
-use crate::runtimes::Runtimes;
+use crate::runtimes::{Embedded, Runtimes};
 use crate::state_directory::StatePlace;
 use crate::toml_text::{count, read_file, timeout, token, value, values};
 use crate::workers::{self, Profile};
@@ -125,6 +126,25 @@ impl Config {
         Ok(())
     }
 
+    /// The same with the embedded runtime that a server was started with.
+    pub fn with_embedded_of(mut self, fixed: &Fixed) -> Self {
+        self.runtimes.embedded = fixed.embedded.clone();
+        self
+    }
+
+    /// What a server that runs keeps as it was started with.
+    pub fn fixed(&self) -> Fixed {
+        Fixed {
+            listen: self.listen.clone(),
+            admin_listen: self.admin_listen.clone(),
+            over_tls: self.tls.is_some(),
+            max_viewers: self.max_viewers,
+            max_event_bytes: self.runtimes.max_event_bytes,
+            cursor_key: self.runtimes.cursor_key.clone(),
+            embedded: self.runtimes.embedded.clone(),
+        }
+    }
+
     /// Makes a command line the default profile of the embedded runtime.
     pub fn exec(mut self, command_line: &str) -> Result<Self, ConfigError> {
         let command = workers::split(command_line).map_err(|reason| ConfigError::at(EXEC_FLAG, reason))?;
@@ -135,6 +155,34 @@ impl Config {
             .ok_or_else(|| ConfigError::at(EXEC_FLAG, "the embedded runtime is turned off"))?;
         embedded.workers.insert_default(Profile::lines(EXEC_PROFILE, command));
         Ok(self)
+    }
+}
+
+/// What a server that runs keeps as it was started with, whatever its configuration is changed to.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    listen: Listen,
+    admin_listen: Option<Listen>,
+    over_tls: bool,
+    max_viewers: usize,
+    max_event_bytes: usize,
+    cursor_key: CursorKey,
+    embedded: Option<Embedded>,
+}
+
+impl Fixed {
+    /// The keys whose values are others in a changed configuration, and which only a restart takes over.
+    pub fn changed_keys(&self, changed: &Self) -> Vec<&'static str> {
+        let is_changed = [
+            ("listen", self.listen != changed.listen),
+            ("admin_listen", self.admin_listen != changed.admin_listen),
+            ("tls_cert_file", self.over_tls != changed.over_tls),
+            ("max_viewers", self.max_viewers != changed.max_viewers),
+            ("max_event_bytes", self.max_event_bytes != changed.max_event_bytes),
+            ("cursor_key_file", !self.cursor_key.is_same(&changed.cursor_key)),
+            ("embedded", self.embedded != changed.embedded),
+        ];
+        is_changed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
     }
 }
 

@@ -44,7 +44,7 @@ mod workers;
 pub use agents::{AgentPermissions, AgentProfile};
 pub use error::{ConfigError, Place};
 pub use file::ReadError;
-pub use gateway::Config;
+pub use gateway::{Config, Fixed};
 pub use gateway_file::DEFAULT_LISTEN;
 pub use listen::{InvalidListen, Listen, TlsFiles};
 pub use runtime::{RuntimeFlags, RuntimeSettings};

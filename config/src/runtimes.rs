@@ -1,5 +1,6 @@
 //! Which runtimes there are, and how to get to them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +49,7 @@ pub struct Runtimes {
 const MAX_EVENT_BYTES: u64 = 4 << 20;
 
 /// The runtime in this process.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Embedded {
     /// The id that it goes by.
     pub runtime_id: RuntimeId,
@@ -191,13 +192,20 @@ impl Runtimes {
             runtime_id: local.runtime_id.clone(),
             display_name: local.display_name.clone(),
             kind: RuntimeKind::Local,
-            access: Access::in_process(),
+            access: Access::in_process_at(place(&local.store)),
             limits: CallLimits::default(),
             max_in_flight: count(positive(MAX_IN_FLIGHT)),
             give_up_after: self.give_up_after,
         });
         embedded.chain(remotes).chain(locals).collect()
     }
+}
+
+/// A number for a folder, by which a configuration that was changed is told from the one before.
+fn place(folder: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    folder.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn embedded(

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use aes_siv::KeyInit;
 use aes_siv::siv::Aes256Siv;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
+use subtle::ConstantTimeEq;
 
 use crate::id::WorkerRef;
 
@@ -118,6 +119,11 @@ impl CursorKey {
     /// A key of these bytes, which must come from a good random source.
     pub fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
         Self(bytes)
+    }
+
+    /// Whether cursors that one has sealed open with the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(&other.0).into()
     }
 
     /// The key as a file holds it.

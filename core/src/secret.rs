@@ -105,6 +105,8 @@ impl fmt::Debug for Token {
 #[derive(Clone)]
 pub struct Access {
     base_url: Option<BaseUrl>,
+    /// Tells several apart that are in this process.
+    place: u64,
     /// The token, and before it those that it replaced, up to [`MAX_KNOWN_TOKENS`].
     tokens: Vec<Token>,
     host: Option<HeaderValue>,
@@ -121,13 +123,18 @@ impl Access {
 
     /// The access to a runtime in the same process, which has neither address nor credential.
     pub fn in_process() -> Self {
-        Self::new(None, None, Vec::new())
+        Self::in_process_at(0)
+    }
+
+    /// The same to one of several, each of which has a number of its own.
+    pub fn in_process_at(place: u64) -> Self {
+        Self { place, ..Self::new(None, None, Vec::new()) }
     }
 
     fn new(base_url: Option<BaseUrl>, host: Option<HeaderValue>, tokens: Vec<Token>) -> Self {
         let scrubber = Scrubber::new([(base_url.as_ref(), &tokens[..])]);
         let authorization = tokens.last().map(Token::authorization);
-        Self { base_url, tokens, host, authorization, scrubber }
+        Self { base_url, place: 0, tokens, host, authorization, scrubber }
     }
 
     /// The same with another credential.
@@ -147,7 +154,7 @@ impl Access {
 
     /// Whether it leads to the same place, with whatever credential.
     pub(crate) fn is_same_place(&self, other: &Self) -> bool {
-        self.base_url == other.base_url
+        (&self.base_url, self.place) == (&other.base_url, other.place)
     }
 
     /// What keeps the secrets out of texts.

@@ -144,6 +144,11 @@ impl Listener {
         }
     }
 
+    /// Whether its connections begin with a TLS handshake.
+    pub fn speaks_tls(&self) -> bool {
+        self.identity.is_some()
+    }
+
     /// Where it listens, for people: `http://`, `https://` or `unix:`.
     pub fn url(&self) -> String {
         match &self.socket {
@@ -154,6 +159,15 @@ impl Listener {
             }
             Source::Unix(_, file) => format!("unix:{}", file.path().display()),
         }
+    }
+
+    /// Uses these files for the certificate and its key from the next handshake on; no effect without TLS.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be used: those from before stay in use.
+    pub fn use_certificate(&self, files: &TlsFiles) -> Result<(), BindError> {
+        self.identity.as_ref().map_or(Ok(()), |identity| identity.use_files(files))
     }
 
     /// When the certificate in use expires; `None` where there is none, or it does not say so in a way that is understood.

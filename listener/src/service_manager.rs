@@ -10,6 +10,14 @@ pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// That it takes its configuration over anew. It has to say that it is [ready] again when that is done.
+pub fn reloading() {
+    // Later versions of systemd compare it with when they asked for it.
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        tell(&[NotifyState::Reloading, now]);
+    }
+}
+
 /// That it is about to end, and may take so long for it.
 pub fn stopping(within: Duration) {
     let micros = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);

@@ -22,11 +22,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 type Stamp = [Option<(SystemTime, u64)>; 2];
 
 pub(crate) struct Identity {
-    files: TlsFiles,
     current: Mutex<Current>,
 }
 
 struct Current {
+    files: TlsFiles,
     config: Arc<ServerConfig>,
     expiry: Option<SystemTime>,
     stamp: Stamp,
@@ -35,11 +35,14 @@ struct Current {
 
 impl Identity {
     pub(crate) fn read(files: &TlsFiles) -> Result<Self, BindError> {
-        // Before the files are read: a change in between is then seen as one.
-        let stamp = stamp(files);
-        let (config, expiry) = read(files)?;
-        let current = Mutex::new(Current { config, expiry, stamp, looked_at: Instant::now() });
-        Ok(Self { files: files.clone(), current })
+        Ok(Self { current: Mutex::new(Current::read(files.clone())?) })
+    }
+
+    /// Uses these files from now on, if they can be used.
+    pub(crate) fn use_files(&self, files: &TlsFiles) -> Result<(), BindError> {
+        let read = Current::read(files.clone())?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(())
     }
 
     /// What to accept a handshake with now. Files that were changed and cannot be used are warned of, and the identity
@@ -49,11 +52,10 @@ impl Identity {
         let now = Instant::now();
         if now.saturating_duration_since(current.looked_at) >= LOOK_EVERY {
             current.looked_at = now;
-            let stamp = stamp(&self.files);
-            if stamp != current.stamp {
-                match read(&self.files) {
-                    Ok((config, expiry)) => {
-                        *current = Current { config, expiry, stamp, looked_at: now };
+            if stamp(&current.files) != current.stamp {
+                match Current::read(current.files.clone()) {
+                    Ok(read) => {
+                        *current = read;
                         tracing::info!("a new certificate is in use");
                     }
                     Err(error) => tracing::warn!(%error, "the certificate from before stays in use"),
@@ -69,6 +71,15 @@ impl Identity {
     }
 }
 
+impl Current {
+    fn read(files: TlsFiles) -> Result<Self, BindError> {
+        // Before the files are read: a change in between is then seen as one.
+        let stamp = stamp(&files);
+        let (config, expiry) = read(&files)?;
+        Ok(Self { files, config, expiry, stamp, looked_at: Instant::now() })
+    }
+}
+
 #[cfg(test)]
 impl Identity {
     /// Makes the next handshake look at the files, however short ago they were looked at.
@@ -81,7 +92,7 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Identity").finish_non_exhaustive()
     }
 }
 

@@ -108,6 +108,8 @@ mod idempotency;
 mod incarnation;
 pub mod launcher;
 mod limits;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod profile;
 mod record;
 mod records;
@@ -128,12 +130,14 @@ pub use event::{
     RunResult, Segment, Snapshot, SystemItem,
 };
 pub use limits::{ENDS_WITHIN, EVENT_COST, ITEM_COST, Limits, STOP_GRACE};
+#[cfg(feature = "metrics")]
+pub use metrics::RuntimeMetrics;
 pub use profile::{
     AgentSettings, BUILTIN_ECHO, ProfileError, ProfileKind, Program, TerminalProfile, WorkerProfile,
 };
 pub use runtime::{
-    Figures, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME, MAX_PAGE_ROWS,
-    MAX_PAGE_TEXT, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,
+    Figures, MAX_CREATE_BYTES, MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS, MAX_LIST_TEXT, MAX_NAME,
+    MAX_PAGE_ROWS, MAX_PAGE_TEXT, MAX_TRANSCRIPT_ITEMS, MAX_VARIABLES, Pending, Runtime,
 };
 pub use stream::{CATCH_UP, Subscription};
 pub use worker::{MAX_INPUT_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_INPUTS, START_TIMEOUT};

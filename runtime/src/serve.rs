@@ -4,12 +4,14 @@
 
 mod body;
 mod connection;
+mod counts;
 mod delivery;
 mod pool;
 mod settings;
 mod store_command;
 
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,15 +21,14 @@ use clap::Parser;
 use sekisho_config::{ConfigError, Listen, RuntimeSettings};
 use sekisho_core::browser_api::AccessGuard;
 use sekisho_listener::{BindError, Listener, service_manager};
+use sekisho_telemetry::Logging;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{ENDS_WITHIN, Runtime, RuntimeConfig};
 use body::Bodies;
 use connection::Front;
+use counts::Counts;
 use pool::Pool;
 use settings::Flags;
 
@@ -59,46 +60,37 @@ enum ServeError {
 /// Serves a runtime as the command line says, until SIGINT or SIGTERM.
 ///
 /// When it is ready it says so in one line on standard output, with the address; everything else goes to standard
-/// error, filtered by `RUST_LOG` (a level, or `target=level` pairs), `info` by default.
+/// error, as [`Logging`] says.
 pub fn main() -> ExitCode {
     let mut flags = Flags::parse();
     if let Some(settings::Command::Store(command)) = flags.command.take() {
         return store_command::run(&command);
     }
-    log_to_stderr();
+    let logging = match Logging::to_stderr(flags.log_format) {
+        Ok(logging) => logging,
+        Err(error) => return failed(&error),
+    };
     // Before the token is read, which workers of the same user must not find in this process.
     if let Err(error) = crate::launcher::conceal_process() {
         tracing::warn!(%error, "workers of the same user can read this process");
     }
-    match RuntimeSettings::read(flags.into()).map_err(ServeError::from).and_then(serve) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sekisho-runtime: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let settings = RuntimeSettings::read(flags.into()).map_err(ServeError::from);
+    let ended = settings.and_then(|settings| serve(settings, &logging));
+    logging.flush();
+    ended.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
 }
 
-/// Only sekisho itself is heard, whatever the filter lets through: what a library would say of addresses and headers
-/// is not for the log.
-fn log_to_stderr() {
-    let asked = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
-    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let ours = filter_fn(|metadata| metadata.target().starts_with("sekisho"));
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_filter(filter.and(ours));
-    // It fails where a program that embeds this has its own.
-    let _ = tracing_subscriber::registry().with(layer).try_init();
+fn failed(error: &dyn Display) -> ExitCode {
+    eprintln!("sekisho-runtime: {error}");
+    ExitCode::FAILURE
 }
 
-fn serve(settings: RuntimeSettings) -> Result<(), ServeError> {
+fn serve(settings: RuntimeSettings, logging: &Logging) -> Result<(), ServeError> {
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let (runtime, warning) = Runtime::start_with(RuntimeConfig::from(&settings), &settings.store)?;
     warning.iter().for_each(|warning| tracing::warn!("{warning}"));
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    executor.block_on(accept(&settings, &runtime))?;
+    executor.block_on(accept(&settings, &runtime, logging))?;
     // What could not be drained is cut off here, before the workers go.
     drop(executor);
     runtime.shutdown();
@@ -106,7 +98,7 @@ fn serve(settings: RuntimeSettings) -> Result<(), ServeError> {
     Ok(())
 }
 
-async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), ServeError> {
+async fn accept(settings: &RuntimeSettings, runtime: &Runtime, logging: &Logging) -> Result<(), ServeError> {
     let mut ends = Ends::new()?;
     let listener = Listener::bind(&settings.listen, settings.tls.as_ref())?;
     let acceptor = listener.acceptor()?;
@@ -124,6 +116,7 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime) -> Result<(), Ser
         runtime: runtime.clone(),
         guard: access_guard(settings),
         bodies: Bodies::new(max_body_bytes),
+        counts: Counts::new(settings, runtime, logging),
     });
     let pool = Pool::new(limits.max_connections.map_or(MAX_CONNECTIONS, Into::into));
     let (drain, draining) = watch::channel(false);

@@ -27,10 +27,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts and serves. While the server shuts down it goes on for clients that have not noticed yet, until no
 /// connection of any loop has anything to finish, or `drain_time` is over.
-pub(crate) async fn run(service: Rc<Service>, acceptor: Acceptor, drain_time: Duration) {
+pub(crate) async fn run(service: Rc<Service>, acceptor: Acceptor) {
     let drained = async {
         service.drain().begins().await;
-        timeout(drain_time, service.drain().is_over()).await
+        timeout(service.drain_time(), service.drain().is_over()).await
     };
     tokio::select! {
         _ = drained => {}

@@ -15,6 +15,7 @@ use std::time::Instant;
 use sekisho_core::error::Error;
 use sekisho_core::feed::Feed;
 use sekisho_core::id::WorkerRef;
+use sekisho_core::registry::Adopted;
 use sekisho_core::viewer::{
     FeedCopy, FeedReplica, FeedUpdate, MAX_UPDATES_BEHIND, ReplayOrder, SharedStream, SharedStreamInput,
     SharedStreamOutput, SharedStreamWait, StreamContext,
@@ -310,6 +311,16 @@ impl Hub {
             hub.streams.borrow_mut().remove(&key);
         });
         stream
+    }
+
+    /// Ends the streams of this loop that a change of the configuration ends.
+    pub(crate) fn end_streams(&self, adopted: &Adopted) {
+        for ((worker, _), stream) in &*self.streams.borrow() {
+            if let Some(error) = adopted.end_of_stream(worker) {
+                stream.shared.borrow_mut().handle(Instant::now(), SharedStreamInput::End(error));
+                stream.wake.notify_one();
+            }
+        }
     }
 
     /// Drives a stream to its end.

@@ -31,9 +31,11 @@ mod reply_body;
 mod request_log;
 mod respond;
 mod server;
+mod setup;
+mod threads;
 mod upstreams;
 mod viewer;
 
 pub use description::describe;
 pub use sekisho_config::{Config, ConfigError};
-pub use server::{Server, StartError};
+pub use server::{ReloadError, Reloaded, Server, StartError};

@@ -1,22 +1,24 @@
 //! The sekisho gateway. See `sekisho-server --help`, and the README.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::fmt::Display;
 use std::future::pending;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use sekisho_core::id::RuntimeId;
+use sekisho_core::registry::Adopted;
 use sekisho_listener::service_manager;
 use sekisho_runtime::ENDS_WITHIN;
-use sekisho_server::{Config, ConfigError, Server, describe};
-use tokio::signal::unix::{SignalKind, signal};
+use sekisho_server::{Config, ConfigError, Reloaded, Server, describe};
+use sekisho_telemetry::{Format, InvalidLevels, Levels, Logging};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// The gateway between people and the machines that run their workers.
 #[derive(Parser)]
@@ -31,6 +33,9 @@ struct Args {
     /// A command line that becomes the embedded runtime's default profile
     #[arg(long, value_name = "COMMAND", global = true)]
     exec: Option<String>,
+    /// The form of the log; without it, text on a terminal and JSON elsewhere
+    #[arg(long, value_name = "text|json", global = true)]
+    log_format: Option<Format>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -45,17 +50,30 @@ fn main() -> ExitCode {
     sekisho_runtime::launcher::run_if_asked();
     let args = Args::parse();
     if let Some(Command::Check) = &args.command {
-        return ended(args.configuration(Config::look_at).map(|config| print!("{}", describe(&config))));
+        return ended(args.look_at());
     }
-    log_to_stderr();
+    let logging = match Logging::to_stderr(args.log_format) {
+        Ok(logging) => logging,
+        Err(error) => return ended(Err(error)),
+    };
     // Before tokens are read, which workers of the same user must not find in this process.
     if let Err(error) = sekisho_runtime::launcher::conceal_process() {
         warn!(%error, "workers of the same user can read this process");
     }
-    ended(run(&args))
+    let result = run(&args, &logging);
+    logging.flush();
+    ended(result)
 }
 
 impl Args {
+    /// Says what a server would do.
+    fn look_at(&self) -> Result<(), ConfigError> {
+        let config = self.configuration(Config::look_at)?;
+        levels(&config)?;
+        print!("{}", describe(&config));
+        Ok(())
+    }
+
     /// The configuration that a file gives, as `read`, and the flags.
     fn configuration(
         &self,
@@ -82,32 +100,82 @@ fn ended<E: Display>(result: Result<(), E>) -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+fn run(args: &Args, logging: &Logging) -> Result<(), Box<dyn Error>> {
     let config = args.configuration(Config::read)?;
-    let stops_within = config.drain_delay + config.drain_time + ENDS_WITHIN;
+    logging.use_levels(levels(&config)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        // Before the server says that it is ready, it must be able to hear that it is to shut down.
+        // Before the server says that it is ready, it must be able to hear that it is to reload or to shut down.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let hangup = signal(SignalKind::hangup())?;
+        let mut stops_within = config.drain_delay + config.drain_time + ENDS_WITHIN;
         let server = Server::start(config)?;
+        let lost = logging.lost_lines();
+        server.add_counter("sekisho_log_lines_lost_total", "Lines that nothing read in time.", lost);
         writeln!(io::stdout(), "listening on {}", server.url())?;
+        server.admin_url().into_iter().try_for_each(|url| writeln!(io::stdout(), "metrics on {url}"))?;
         service_manager::ready(&format!("listening on {}", server.url()));
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             never = tell_that_alive(&server) => match never {},
+            never = reload_when_told(args, &server, logging, hangup, &mut stops_within) => match never {},
         }
         service_manager::stopping(stops_within);
         info!("finishing what is in flight; once more to go at once");
         let shutdown = tokio::task::spawn_blocking(|| server.shutdown());
-        tokio::select! {
-            ended = shutdown => ended?,
-            _ = interrupt.recv() => std::process::exit(130),
-            _ = terminate.recv() => std::process::exit(143),
-        }
-        Ok(())
+        let status = tokio::select! {
+            ended = shutdown => return Ok(ended?),
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        };
+        logging.flush();
+        std::process::exit(status)
     })
+}
+
+/// How much is logged, as the configuration says.
+fn levels(config: &Config) -> Result<Levels, ConfigError> {
+    let levels = config.log.as_deref().map(str::parse).transpose();
+    levels
+        .map(Option::unwrap_or_default)
+        .map_err(|error: InvalidLevels| ConfigError::at("log", error.to_string()))
+}
+
+/// Takes the configuration over anew at each SIGHUP.
+async fn reload_when_told(
+    args: &Args,
+    server: &Server,
+    logging: &Logging,
+    mut hangup: Signal,
+    stops_within: &mut Duration,
+) -> Infallible {
+    loop {
+        hangup.recv().await;
+        service_manager::reloading();
+        match reload(args, server, logging) {
+            Ok(within) => *stops_within = within,
+            Err(error) => warn!(%error, "the configuration from before stays in use"),
+        }
+        service_manager::ready(&format!("listening on {}", server.url()));
+    }
+}
+
+/// Takes the configuration over. How long the server then may take to stop.
+fn reload(args: &Args, server: &Server, logging: &Logging) -> Result<Duration, Box<dyn Error>> {
+    let config = args.configuration(Config::read)?;
+    let levels = levels(&config)?;
+    let stops_within = config.drain_delay + config.drain_time + ENDS_WITHIN;
+    let Reloaded { runtimes, needs_restart } = server.reload(config)?;
+    logging.use_levels(levels);
+    let list = |ids: &[RuntimeId]| ids.iter().map(RuntimeId::as_str).collect::<Vec<_>>().join(" ");
+    let Adopted { added, replaced, gone } = &runtimes;
+    info!(added = list(added), replaced = list(replaced), gone = list(gone), "the configuration is reloaded");
+    if !needs_restart.is_empty() {
+        warn!(keys = needs_restart.join(" "), "these keys have changed, and need a restart");
+    }
+    Ok(stops_within)
 }
 
 /// Tells the service manager again and again that the server is alive, where that is watched: as long as each of its event
@@ -123,13 +191,4 @@ async fn tell_that_alive(server: &Server) -> Infallible {
         }
         sleep(every).await;
     }
-}
-
-/// Levels come from `RUST_LOG`, as in `info` or `sekisho_server=debug`.
-fn log_to_stderr() {
-    let levels = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
-    let levels = levels.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    tracing_subscriber::registry().with(lines).with(levels).init();
 }

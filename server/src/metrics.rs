@@ -21,6 +21,7 @@ use sekisho_core::registry::Registry;
 use sekisho_core::runtime_api::{Operation, Reply};
 use sekisho_core::viewer::StreamContext;
 use sekisho_core::watch::WatchEvent;
+use sekisho_runtime::{Runtime, RuntimeMetrics};
 use sekisho_telemetry::{HttpRequests, RequestCounter};
 
 use self::families::Families;
@@ -63,11 +64,7 @@ impl Metrics {
 
     /// For one event loop.
     pub(crate) fn of_loop(&self) -> LoopMetrics {
-        LoopMetrics {
-            shared: self.clone(),
-            requests: self.requests.counter(),
-            runtimes: RefCell::default(),
-        }
+        LoopMetrics { shared: self.clone(), requests: self.requests.counter(), runtimes: RefCell::default() }
     }
 
     /// What `/metrics` answers, with what is so right now.
@@ -81,13 +78,13 @@ impl Metrics {
         self.families.exposition.response()
     }
 
+    /// Adds what an embedded runtime counts.
+    pub(crate) fn add_runtime(&self, runtime_id: &RuntimeId, runtime: Runtime) {
+        self.families.exposition.register(RuntimeMetrics::new(runtime_id, runtime));
+    }
+
     /// Adds a number that something else counts.
-    pub(crate) fn add_counter(
-        &self,
-        name: &str,
-        help: &str,
-        read: impl Fn() -> u64 + Send + Sync + 'static,
-    ) {
+    pub(crate) fn add_counter(&self, name: &str, help: &str, read: impl Fn() -> u64 + Send + Sync + 'static) {
         self.families.exposition.register_counter(name, help, read);
     }
 }

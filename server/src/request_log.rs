@@ -12,6 +12,9 @@ use tracing::{Level, debug, enabled, info, warn};
 
 use crate::metrics::LoopMetrics;
 
+/// What the lines are filtered by.
+const TARGET: &str = "sekisho_server::request";
+
 /// A request on its way to its answer.
 #[derive(Clone)]
 pub(crate) struct Asked {
@@ -51,7 +54,7 @@ impl Asked {
 
     /// Whether a line would be written of it, so that it is worth to know what it is about.
     pub(crate) fn is_logged() -> bool {
-        enabled!(Level::INFO)
+        enabled!(target: TARGET, Level::INFO)
     }
 
     /// Takes what it is about.
@@ -65,6 +68,7 @@ impl Asked {
         macro_rules! line {
             ($level:ident) => {
                 $level!(
+                    target: TARGET,
                     id = self.trace.request_id.as_str(),
                     trace_id = %format_args!("{:032x}", self.trace.sent_on.trace_id),
                     method = self.method.as_str(),
@@ -84,7 +88,7 @@ impl Asked {
                 )
             };
         }
-        let failed = outcome.error.is_some_and(|error| error.kind().status().is_server_error());
+        let failed = outcome.status.is_server_error();
         match self.route.starts_with("/api/") || self.route.is_empty() {
             _ if failed => line!(warn),
             true => line!(info),

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -13,10 +13,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use sekisho_core::browser_api::{
-    AccessGuard, Action, BODY_TIMEOUT, ClientAddress, Decision, Observation, Route, Wanted, problem_of,
+    Action, Admission, BODY_TIMEOUT, ClientAddress, Decision, Observation, Route, Wanted, problem_of,
 };
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::trace::{HttpRequestId, RequestTrace};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::budget::Budget;
@@ -26,13 +27,13 @@ use crate::metrics::LoopMetrics;
 use crate::refusals::Refusals;
 use crate::reply_body::ReplyBody;
 use crate::request_log::{Asked, Outcome};
+use crate::setup::Setup;
 use crate::viewer;
 
 /// What answers the requests of one event loop.
 pub(crate) struct Service {
     gateway: Rc<Gateway>,
-    access_guard: Arc<AccessGuard>,
-    max_request_bytes: usize,
+    setup: watch::Receiver<Arc<Setup>>,
     budget: Budget,
     refusals: Arc<Refusals>,
     serves: Serves,
@@ -90,14 +91,13 @@ impl From<Response<ReplyBody>> for Answer {
 impl Service {
     pub(crate) fn new(
         gateway: Rc<Gateway>,
-        access_guard: Arc<AccessGuard>,
-        max_request_bytes: usize,
+        setup: watch::Receiver<Arc<Setup>>,
         budget: Budget,
         refusals: Arc<Refusals>,
         serves: Serves,
     ) -> Self {
         let names = Names::default();
-        Self { gateway, access_guard, max_request_bytes, budget, refusals, serves, names }
+        Self { gateway, setup, budget, refusals, serves, names }
     }
 
     pub(crate) fn drain(&self) -> &Drain {
@@ -118,7 +118,7 @@ impl Service {
         let (head, body) = request.into_parts();
         let trace = RequestTrace::of(&head.headers, || self.names.next());
         let mut asked = Asked::new(trace, head.method.clone(), Instant::now());
-        let admission = self.access_guard.examine(&head);
+        let admission = self.examine(&head);
         let answer = match &admission.decision {
             Decision::Preflight(answer) => Ok(answer.clone().map(ReplyBody::whole).into()),
             Decision::Refused(error) => {
@@ -149,6 +149,19 @@ impl Service {
         response
     }
 
+    fn examine(&self, head: &Parts) -> Admission {
+        let setup = self.setup.borrow();
+        match self.serves {
+            Serves::Admin => setup.admin_guard.examine(head),
+            Serves::Everything | Serves::Api => setup.guard.examine(head),
+        }
+    }
+
+    /// How long what is in flight may take once the server drains.
+    pub(crate) fn drain_time(&self) -> Duration {
+        self.setup.borrow().drain_time
+    }
+
     async fn observe(
         &self,
         head: &Parts,
@@ -162,7 +175,9 @@ impl Service {
             return Err(Error::new(ErrorKind::UnknownRoute));
         }
         asked.route = observation.template();
-        if Asked::is_logged() && let Ok(Wanted::Worker(request)) = &observation.of {
+        if Asked::is_logged()
+            && let Ok(Wanted::Worker(request)) = &observation.of
+        {
             asked.about(Some(&request.worker.runtime_id), Some(&request.worker.worker_id));
         }
         let response = viewer::respond(&self.gateway, head, observation.by(client), upgrade, asked).await?;
@@ -179,7 +194,7 @@ impl Service {
         asked.route = route.template();
         let (body, _room) = match route.takes_body() {
             true => {
-                let limit = self.max_request_bytes;
+                let limit = self.setup.borrow().max_request_bytes;
                 let room = self.budget.admit(&head.method, longest(&body, limit)?)?;
                 (read_body(body, limit).await?, Some(room))
             }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use sekisho_core::call::{Call, Seen};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::id::{RuntimeId, WorkerRef};
-use sekisho_core::registry::{Change, PROBE_EVERY, Reachability, Registry};
+use sekisho_core::registry::{Adopted, Change, PROBE_EVERY, Reachability, Registry};
 use sekisho_core::runtime_api::Reply;
 use sekisho_core::watch::Watch;
 use sekisho_transport_tokio::{Transport, WatchDriver, drive};
@@ -19,6 +19,7 @@ use tokio::time::interval;
 use tracing::{debug, info, warn};
 
 use crate::metrics::LoopMetrics;
+use crate::setup::{ForTransports, Setup};
 
 /// What one loop's registry has learned, under the loop's number.
 pub(crate) type Changes = broadcast::Sender<(usize, Change)>;
@@ -27,7 +28,9 @@ pub(crate) type Changes = broadcast::Sender<(usize, Change)>;
 pub(crate) struct Upstreams {
     number: usize,
     registry: RefCell<Registry>,
-    transports: BTreeMap<RuntimeId, Arc<Transport>>,
+    transports: RefCell<BTreeMap<RuntimeId, Arc<Transport>>>,
+    /// What they are made with.
+    for_transports: ForTransports,
     changes: Changes,
     metrics: Rc<LoopMetrics>,
 }
@@ -35,12 +38,27 @@ pub(crate) struct Upstreams {
 impl Upstreams {
     pub(crate) fn new(
         number: usize,
-        registry: Registry,
-        transports: BTreeMap<RuntimeId, Arc<Transport>>,
+        setup: &Setup,
+        for_transports: ForTransports,
         changes: Changes,
         metrics: Rc<LoopMetrics>,
     ) -> Self {
-        Self { number, registry: registry.into(), transports, changes, metrics }
+        let transports = setup.transports(&for_transports).into();
+        let registry = setup.registry.clone().into();
+        Self { number, registry, transports, for_transports, changes, metrics }
+    }
+
+    /// Goes on with another configuration.
+    pub(crate) fn adopt(&self, setup: &Setup) -> Adopted {
+        // Connections that are idle are let go of, and what is under way keeps its own.
+        self.transports.replace(setup.transports(&self.for_transports));
+        self.registry_mut().adopt(&setup.registry)
+    }
+
+    fn transport(&self, runtime_id: &RuntimeId) -> Result<Arc<Transport>, Error> {
+        let transport = self.transports.borrow().get(runtime_id).cloned();
+        // It went while the call was being made.
+        transport.ok_or_else(|| Error::new(ErrorKind::UnknownRuntime))
     }
 
     pub(crate) fn metrics(&self) -> &Rc<LoopMetrics> {
@@ -80,7 +98,7 @@ impl Upstreams {
             let due = ticks.tick().await;
             self.metrics.lagged(due.elapsed());
             begins();
-            self.transports.values().for_each(|transport| transport.prune());
+            self.transports.borrow().values().for_each(|transport| transport.prune());
             let probes = self.registry_mut().probes(Instant::now());
             for probe in probes {
                 let upstreams = self.clone();
@@ -129,14 +147,19 @@ impl Upstreams {
     }
 
     async fn drive_to_end(&self, call: &mut Call) -> Result<Reply, Error> {
-        let transport = self.transports.get(call.runtime_id());
-        let transport = transport.ok_or_else(|| Error::new(ErrorKind::Internal))?;
+        let transport = self.transport(call.runtime_id())?;
         let started = Instant::now();
-        let end = drive(call, transport).await;
+        let end = drive(call, &transport).await;
         self.metrics.called(call, &end, started.elapsed());
         if let Err(error) = &end {
             let (runtime_id, kind) = (call.runtime_id().as_str(), error.kind());
-            debug!(runtime_id, code = kind.code(), phase = kind.phase(), attempts = call.attempts(), "a call failed");
+            debug!(
+                runtime_id,
+                code = kind.code(),
+                phase = kind.phase(),
+                attempts = call.attempts(),
+                "a call failed"
+            );
         }
         end
     }
@@ -148,9 +171,8 @@ impl Upstreams {
 
     /// The loop around a watch, with the transport of its runtime.
     pub(crate) fn carry(&self, watch: Watch) -> Result<WatchDriver, Error> {
-        let transport = self.transports.get(&watch.worker().runtime_id);
-        let transport = transport.ok_or_else(|| Error::new(ErrorKind::Internal))?;
-        Ok(WatchDriver::new(watch, transport.clone()))
+        let transport = self.transport(&watch.worker().runtime_id)?;
+        Ok(WatchDriver::new(watch, transport))
     }
 
     /// Learns from a stream.

@@ -49,8 +49,8 @@ use std::time::Duration;
 
 use sekisho_core::id::RuntimeId;
 
-pub(crate) use engine::status_word;
 pub use commits::Commits;
+pub(crate) use engine::status_word;
 pub use foreign::ForeignStore;
 pub use load::{DamagedWorker, KeptWorker, Recovered};
 pub(crate) use maintained::Maintained;

@@ -12,6 +12,6 @@ mod process;
 mod requests;
 
 pub use lines::MAX_WAITING_LINES;
-pub use log::{Format, InvalidLevels, Levels, Logging};
+pub use log::{Format, InvalidFormat, InvalidLevels, Levels, Logging};
 pub use metrics::{Exposition, METRICS_TYPE};
 pub use requests::{DURATIONS, HttpRequests, RequestCounter};

@@ -143,7 +143,8 @@ mod tests {
     fn what_does_not_fit_is_counted_and_nobody_waits() {
         let (let_go, go) = channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let lines = Lines::new(Stalled { go, written: written.clone() }, |lost| format!("{lost} lost\n")).unwrap();
+        let lines =
+            Lines::new(Stalled { go, written: written.clone() }, |lost| format!("{lost} lost\n")).unwrap();
         let given = 3 * MAX_WAITING_LINES;
         for _ in 0..given {
             (&lines).write_all(b"x\n").unwrap();

@@ -21,13 +21,32 @@ pub enum Format {
     Json,
 }
 
+/// A text is no [`Format`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("neither text nor json")]
+pub struct InvalidFormat;
+
+impl FromStr for Format {
+    type Err = InvalidFormat;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFormat> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(InvalidFormat),
+        }
+    }
+}
+
 /// How much is logged: a level, or several separated by commas for targets, as in `info,sekisho_server=debug`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Levels(Targets);
 
 /// A text is no [`Levels`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("not a level (error, warn, info, debug, trace, off), or levels of targets as in info,sekisho_server=debug")]
+#[error(
+    "not a level (error, warn, info, debug, trace, off), or levels of targets as in info,sekisho_server=debug"
+)]
 pub struct InvalidLevels;
 
 impl Default for Levels {

@@ -31,17 +31,28 @@ impl HttpRequests {
     ///
     /// Where there are some already.
     pub fn new(exposition: &Exposition) -> Self {
-        let requests = Opts::new("sekisho_http_requests_total", "Requests that were answered, streams included.");
+        let requests =
+            Opts::new("sekisho_http_requests_total", "Requests that were answered, streams included.");
         let durations = HistogramOpts::new(
             "sekisho_http_request_duration_seconds",
             "From the head of a request to its response, streams left out.",
         );
-        let requests = IntCounterVec::new(requests, &["route", "method", "code"]).expect("names are constants");
+        let requests =
+            IntCounterVec::new(requests, &["route", "method", "code"]).expect("names are constants");
         let durations = HistogramVec::new(durations.buckets(DURATIONS.to_vec()), &["route"]);
         let durations = durations.expect("names are constants");
         exposition.register(requests.clone());
         exposition.register(durations.clone());
         Self { requests, durations }
+    }
+
+    /// Counts a response, as [`RequestCounter::answered`] does.
+    pub fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Option<Duration>) {
+        let route = if route.is_empty() { NO_ROUTE } else { route };
+        self.requests.with_label_values(&[route, name(method), status.as_str()]).inc();
+        if let Some(took) = took {
+            self.durations.with_label_values(&[route]).observe(took.as_secs_f64());
+        }
     }
 
     /// A counter for one thread.
@@ -64,10 +75,11 @@ impl RequestCounter {
     pub fn answered(&self, route: &'static str, method: &Method, status: StatusCode, took: Option<Duration>) {
         let route = if route.is_empty() { NO_ROUTE } else { route };
         let mut known = self.known.borrow_mut();
-        let (requests, durations) = known.entry((route, name(method), status.as_u16())).or_insert_with(|| {
-            let requests = self.all.requests.with_label_values(&[route, name(method), status.as_str()]);
-            (requests, self.all.durations.with_label_values(&[route]))
-        });
+        let (requests, durations) =
+            known.entry((route, name(method), status.as_u16())).or_insert_with(|| {
+                let requests = self.all.requests.with_label_values(&[route, name(method), status.as_str()]);
+                (requests, self.all.durations.with_label_values(&[route]))
+            });
         requests.inc();
         if let Some(took) = took {
             durations.observe(took.as_secs_f64());

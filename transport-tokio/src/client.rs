@@ -40,7 +40,13 @@ struct Taken {
 impl HttpClient {
     /// A client with nothing pooled. `tls` says whom to trust where the runtime's base URL is `https`.
     pub fn new(tls: Option<Arc<ClientConfig>>) -> Self {
-        Self { tls, token_source: None, bodies: None, open: OpenConnections::default(), idle: Mutex::default() }
+        Self {
+            tls,
+            token_source: None,
+            bodies: None,
+            open: OpenConnections::default(),
+            idle: Mutex::default(),
+        }
     }
 
     /// The same client, with what it reads of responses counted in this memory, beyond the first [`UNCOUNTED_REPLY`]

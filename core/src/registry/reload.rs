@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{DuplicateRuntime, Entry, Registry, RuntimeSpec};
 use crate::backoff::Jitter;
-use crate::id::RuntimeId;
+use crate::error::{Error, ErrorKind};
+use crate::id::{RuntimeId, WorkerRef};
 
 /// What is different after a registry has [adopted](Registry::adopt) another.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -22,6 +23,20 @@ impl Adopted {
     /// Whether nothing is.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What ends the streams of a worker that are open, if anything does: viewers of one that is elsewhere now come back.
+    pub fn end_of_stream(&self, worker: &WorkerRef) -> Option<Error> {
+        let WorkerRef { runtime_id, worker_id } = worker;
+        let error = if self.gone.contains(runtime_id) {
+            Error::new(ErrorKind::UnknownRuntime)
+        } else if self.replaced.contains(runtime_id) {
+            let detail = "the gateway goes to this runtime by another way from now on";
+            Error::with_detail(ErrorKind::RuntimeUnavailable, detail)
+        } else {
+            return None;
+        };
+        Some(error.of_runtime(runtime_id).of_worker(Some(worker_id)))
     }
 }
 

@@ -261,6 +261,18 @@ impl Operation {
         }
     }
 
+    /// The route of v1 that a request is for, as the documentation writes it: fit for logs and metrics, whatever the
+    /// request.
+    pub fn route_of_v1(method: &Method, path: &str) -> Option<&'static str> {
+        let of = |operation: Self| operation.path(Wire::Runtime);
+        let observed = of(Self::ObserveEvents);
+        if observed.captures(path, path.matches('/').count()).is_some() {
+            return Some(observed.as_str());
+        }
+        let (operation, _) = Self::find(Wire::Runtime, method, path)?.ok()?;
+        Some(of(operation).as_str())
+    }
+
     /// The command that a request with this method and path carries; `None` where there is no such path.
     pub(crate) fn find<'p>(
         wire: Wire,

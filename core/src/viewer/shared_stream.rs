@@ -23,6 +23,8 @@ pub enum SharedStreamInput {
     Watch(WatchEvent),
     /// Its watch has ended.
     WatchEnded(Result<(), Error>),
+    /// It is to end for this reason, which says nothing about its runtime.
+    End(Error),
     /// It has a viewer, or a replica that has viewers.
     Viewed,
     /// It has neither any more. To be fed when the last one leaves; a replica that takes another copy does not leave.
@@ -164,6 +166,7 @@ impl SharedStream {
                 // Nothing tells a shared stream's watch to stop: it is dropped.
                 self.ends(result.err().unwrap_or_else(|| Error::new(ErrorKind::Internal)));
             }
+            SharedStreamInput::End(error) => self.ends(error),
             SharedStreamInput::Viewed => self.unviewed_since = None,
             // The viewers of a replay say it themselves.
             SharedStreamInput::Unviewed if self.replay.is_some() => {}

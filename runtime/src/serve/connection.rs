@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use tungstenite::handshake::derive_accept_key;
 
 use super::body::{Bodies, MAX_BODY, Unread};
+use super::counts::Counts;
 use super::delivery::deliver;
 use super::pool::Seat;
 use crate::Runtime;
@@ -49,6 +50,7 @@ pub(super) struct Front {
     /// Under which names a runtime without a token may be spoken to; `None` where any name will do.
     pub(super) guard: Option<AccessGuard>,
     pub(super) bodies: Bodies,
+    pub(super) counts: Counts,
 }
 
 /// Serves a connection to its end, until it has to make room, or until it is idle once the server is draining. One
@@ -115,12 +117,29 @@ impl Front {
         let upgrades = is_websocket_upgrade(request.headers()) && Observe::from_request(&request).is_some();
         let upgrade = upgrades.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
+        let asked = self.counts.asked(&head);
+        let response = self.answer_to(head, body, upgrade, seat, draining).await;
+        self.counts.answered(&asked, &response);
+        response
+    }
+
+    async fn answer_to(
+        &self,
+        head: Parts,
+        body: Incoming,
+        upgrade: Option<OnUpgrade>,
+        seat: &Seat,
+        draining: watch::Receiver<bool>,
+    ) -> Response<Bytes> {
         if let Err(refusal) = self.admit(&head) {
             // A client that waits to be asked for the body is not asked.
             if !head.headers.contains_key(header::EXPECT) {
                 self.bodies.refuse(body).await;
             }
             return closing(refusal.response());
+        }
+        if let Some(metrics) = self.counts.metrics(&head) {
+            return metrics;
         }
         seat.works();
         let response = match self.bodies.read(body).await {

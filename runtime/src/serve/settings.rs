@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use sekisho_config::RuntimeFlags;
+use sekisho_telemetry::Format;
 
 /// Serves a worker runtime: child processes as workers, over the worker-runtime API v1.
 #[derive(Parser, Default, Debug)]
@@ -38,6 +39,9 @@ pub(super) struct Flags {
     /// The certificate's private key, PEM
     #[arg(long, value_name = "FILE")]
     tls_key: Option<PathBuf>,
+    /// The form of the log; without it, text on a terminal and JSON elsewhere
+    #[arg(long, value_name = "text|json")]
+    pub(super) log_format: Option<Format>,
     /// Listen beyond this machine without a token: everyone who can reach the port can run the profiles
     #[arg(long)]
     insecure_no_token: bool,
@@ -84,6 +88,7 @@ impl From<Flags> for RuntimeFlags {
             store,
             tls_cert,
             tls_key,
+            log_format: _,
             insecure_no_token,
         } = flags;
         Self {

@@ -17,7 +17,9 @@ use sekisho_store::journal::{
     WriteError,
 };
 
-use super::{Backlog, Loaded, MAX_PAGE_BYTES, Page, Store, StoreError, StoreFigures, StoredItem, Ticket, Write};
+use super::{
+    Backlog, Loaded, MAX_PAGE_BYTES, Page, Store, StoreError, StoreFigures, StoredItem, Ticket, Write,
+};
 use crate::incarnation;
 use crate::limits::Limits;
 use crate::store::Role;

@@ -1,33 +1,30 @@
 //! What is so right now, and is looked at when the metrics are asked for.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use prometheus::IntGaugeVec;
 use sekisho_core::id::RuntimeId;
-use sekisho_core::registry::{Reachability, Registry};
+use sekisho_core::registry::{Reachability, Registry, RuntimeKind};
 use sekisho_core::viewer::StreamContext;
 use sekisho_listener::Listener;
-use sekisho_runtime::{Figures, Runtime};
-use sekisho_transport_tokio::OpenConnections;
 
 use super::families::Families;
 use crate::budget::Budget;
+use crate::setup::Connections;
 
 /// What is looked at beside the registry and the streams of the loop that answers.
 pub(crate) struct Sources {
     /// Those to each runtime that is reached over the network.
-    pub(crate) connections: BTreeMap<RuntimeId, OpenConnections>,
+    pub(crate) connections: Connections,
     pub(crate) budget: Budget,
-    pub(crate) embedded: Option<(RuntimeId, Runtime)>,
     pub(crate) listener: Arc<Listener>,
 }
 
 impl Families {
     /// Takes over what is so.
     pub(super) fn set(&self, registry: &Registry, streams: &StreamContext, sources: &Sources) {
-        let Sources { connections, budget, embedded, listener } = sources;
+        let Sources { connections, budget, listener } = sources;
         self.viewers.set(number(streams.viewers()));
         self.replays.set(number(streams.replays()));
         let memory = budget.held().into_iter().chain([("frames", streams.frame_memory())]);
@@ -38,12 +35,10 @@ impl Families {
         }
         for runtime_id in registry.runtime_ids() {
             self.set_runtime(registry, runtime_id);
-        }
-        for (runtime_id, open) in connections {
-            self.upstream_connections.with_label_values(&[runtime_id.as_str()]).set(number(open.count()));
-        }
-        if let Some((runtime_id, runtime)) = embedded {
-            self.set_embedded(runtime_id, &runtime.figures());
+            if registry.spec(runtime_id).is_some_and(|spec| spec.kind == RuntimeKind::Remote) {
+                let open = connections.of(runtime_id).count();
+                self.upstream_connections.with_label_values(&[runtime_id.as_str()]).set(number(open));
+            }
         }
         let expiry = listener.certificate_expiry();
         let expiry = expiry.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -53,9 +48,9 @@ impl Families {
         }
     }
 
-    fn of_runtimes(&self) -> [&IntGaugeVec; 6] {
+    fn of_runtimes(&self) -> [&IntGaugeVec; 4] {
         let Self { reachability, circuit_open, in_flight, upstream_connections, .. } = self;
-        [reachability, circuit_open, in_flight, upstream_connections, &self.workers, &self.open_requests]
+        [reachability, circuit_open, in_flight, upstream_connections]
     }
 
     fn set_runtime(&self, registry: &Registry, runtime_id: &RuntimeId) {
@@ -75,21 +70,6 @@ impl Families {
             let counter = self.refusals.with_label_values(&[runtime, limit]);
             counter.inc_by(refused.saturating_sub(counter.get()));
         }
-    }
-
-    fn set_embedded(&self, runtime_id: &RuntimeId, figures: &Figures) {
-        let runtime = runtime_id.as_str();
-        for (status, count) in &figures.workers {
-            self.workers.with_label_values(&[runtime, status]).set(number(*count));
-        }
-        self.open_requests.with_label_values(&[runtime]).set(number(figures.open_requests));
-        let Some(store) = &figures.store else { return };
-        for (result, commits) in [("committed", store.committed), ("failed", store.failed)] {
-            let counter = self.store_commits.with_label_values(&[runtime, result]);
-            counter.inc_by(commits.saturating_sub(counter.get()));
-        }
-        let seconds = self.store_commit_seconds.with_label_values(&[runtime]);
-        seconds.inc_by((store.commit_time.as_secs_f64() - seconds.get()).max(0.0));
     }
 }
 

@@ -35,10 +35,6 @@ pub(super) struct Families {
     pub(super) in_flight: IntGaugeVec,
     pub(super) upstream_connections: IntGaugeVec,
     pub(super) refusals: IntCounterVec,
-    pub(super) workers: IntGaugeVec,
-    pub(super) open_requests: IntGaugeVec,
-    pub(super) store_commits: IntCounterVec,
-    pub(super) store_commit_seconds: prometheus::CounterVec,
     pub(super) certificate_expiry: IntGaugeVec,
 }
 
@@ -72,9 +68,14 @@ impl Maker {
 impl Families {
     pub(super) fn new() -> Self {
         let make = Maker(Exposition::new("sekisho-server", env!("CARGO_PKG_VERSION")));
-        let lag = HistogramOpts::new("sekisho_event_loop_lag_seconds", "How much later than it should an event loop came round.");
-        let call_duration = HistogramOpts::new("sekisho_runtime_call_duration_seconds", "From the command to its end, repetitions included.");
-        let commit_seconds = Opts::new("sekisho_store_commit_seconds_total", "Time that the commits of an embedded runtime's store took.");
+        let lag = HistogramOpts::new(
+            "sekisho_event_loop_lag_seconds",
+            "How much later than it should an event loop came round.",
+        );
+        let call_duration = HistogramOpts::new(
+            "sekisho_runtime_call_duration_seconds",
+            "From the command to its end, repetitions included.",
+        );
         Self {
             problems: make.counters("sekisho_problems_total", "Errors that clients were told, instead of a reply.", &["code", "origin"]),
             attempts: make.counters("sekisho_runtime_attempts_total", "Requests that were sent to a runtime for commands.", &["runtime"]),
@@ -99,10 +100,6 @@ impl Families {
             in_flight: make.gauges("sekisho_runtime_calls_in_flight", "Commands to a runtime that are under way.", &["runtime"]),
             upstream_connections: make.gauges("sekisho_runtime_connections", "Connections to a runtime, those of streams included.", &["runtime"]),
             refusals: make.counters("sekisho_runtime_refusals_total", "Commands to a runtime that were refused unsent, by the bound.", &["runtime", "limit"]),
-            workers: make.gauges("sekisho_workers", "Workers of an embedded runtime by their status.", &["runtime", "status"]),
-            open_requests: make.gauges("sekisho_requests_open", "Requests of an embedded runtime's workers that wait for an answer.", &["runtime"]),
-            store_commits: make.counters("sekisho_store_commits_total", "Commits of an embedded runtime's store, by how they ended.", &["runtime", "result"]),
-            store_commit_seconds: make.registered(prometheus::CounterVec::new(commit_seconds, &["runtime"])),
             certificate_expiry: make.gauges("sekisho_certificate_expiry_timestamp_seconds", "When the certificate of the listener expires, since 1970.", &["listener"]),
             exposition: make.0,
         }

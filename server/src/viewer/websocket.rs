@@ -55,12 +55,7 @@ pub(super) fn accept(
     Ok(switching_protocols(head, accept).map(ReplyBody::whole))
 }
 
-async fn serve(
-    drain: &Drain,
-    viewer: Result<impl Viewer, Error>,
-    upgraded: Upgraded,
-    mut viewing: Viewing,
-) {
+async fn serve(drain: &Drain, viewer: Result<impl Viewer, Error>, upgraded: Upgraded, mut viewing: Viewing) {
     let _carrying = drain.carrying();
     // What the event loop has given to HTTP. It is written to directly.
     let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<Connection>>() else { return };

@@ -70,6 +70,11 @@ fn what_stays_is_known_and_what_is_new_is_not() {
     assert_eq!(one.health(&b).unwrap().reachability, Reachability::Unknown);
 
     let adopted = one.adopt(&next.reconfigured(vec![spec("b", 4, "tok-b")]).unwrap());
+    let end = |runtime: &str| {
+        let worker = WorkerRef { runtime_id: runtime.parse().unwrap(), worker_id: "w".parse().unwrap() };
+        adopted.end_of_stream(&worker).map(|error| error.kind())
+    };
+    assert_eq!((end("a"), end("b")), (Some(ErrorKind::UnknownRuntime), None));
     assert_eq!(adopted, Adopted { gone: ids(&["c", "a"]), ..Adopted::default() });
     assert_eq!(fail(&mut one, now, "a"), Err(ErrorKind::UnknownRuntime));
 }
