@@ -281,6 +281,8 @@ export interface Problem {
     code: ProblemCode;
     /** What happened this time. */
     detail: string;
+    /** Which request it is about, in the gateway's log: `urn:sekisho:http-request:` and its id. */
+    instance?: string;
     /** Whose error it is. */
     origin: Origin;
     /** Whether a command that changes something took effect. */

@@ -14,7 +14,7 @@ use sekisho_core::id::RuntimeId;
 use sekisho_core::registry::Adopted;
 use sekisho_listener::service_manager;
 use sekisho_runtime::ENDS_WITHIN;
-use sekisho_server::{Config, ConfigError, Reloaded, Server, describe};
+use sekisho_server::{Config, ConfigError, ReloadError, Reloaded, Server, describe};
 use sekisho_telemetry::{Format, InvalidLevels, Levels, Logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
@@ -109,12 +109,14 @@ fn run(args: &Args, logging: &Logging) -> Result<(), Box<dyn Error>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let hangup = signal(SignalKind::hangup())?;
-        let mut stops_within = config.drain_delay + config.drain_time + ENDS_WITHIN;
+        let mut stops_within = stops_within(&config);
         let server = Server::start(config)?;
         let lost = logging.lost_lines();
         server.add_counter("sekisho_log_lines_lost_total", "Lines that nothing read in time.", lost);
-        writeln!(io::stdout(), "listening on {}", server.url())?;
-        server.admin_url().into_iter().try_for_each(|url| writeln!(io::stdout(), "metrics on {url}"))?;
+        let mut listening = format!("listening on {}\n", server.url());
+        listening.extend(server.admin_url().map(|url| format!("metrics on {url}\n")));
+        // In one piece: who reads the first line may not wait for another.
+        io::stdout().write_all(listening.as_bytes())?;
         service_manager::ready(&format!("listening on {}", server.url()));
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -163,11 +165,14 @@ async fn reload_when_told(
 }
 
 /// Takes the configuration over. How long the server then may take to stop.
-fn reload(args: &Args, server: &Server, logging: &Logging) -> Result<Duration, Box<dyn Error>> {
-    let config = args.configuration(Config::read)?;
-    let levels = levels(&config)?;
-    let stops_within = config.drain_delay + config.drain_time + ENDS_WITHIN;
-    let Reloaded { runtimes, needs_restart } = server.reload(config)?;
+fn reload(args: &Args, server: &Server, logging: &Logging) -> Result<Duration, ReloadError> {
+    let mut taken = None;
+    let Reloaded { runtimes, needs_restart } = server.reload(|| {
+        let config = args.configuration(Config::read)?;
+        taken = Some((levels(&config)?, stops_within(&config)));
+        Ok(config)
+    })?;
+    let (levels, stops_within) = taken.unwrap_or_default();
     logging.use_levels(levels);
     let list = |ids: &[RuntimeId]| ids.iter().map(RuntimeId::as_str).collect::<Vec<_>>().join(" ");
     let Adopted { added, replaced, gone } = &runtimes;
@@ -176,6 +181,10 @@ fn reload(args: &Args, server: &Server, logging: &Logging) -> Result<Duration, B
         warn!(keys = needs_restart.join(" "), "these keys have changed, and need a restart");
     }
     Ok(stops_within)
+}
+
+fn stops_within(config: &Config) -> Duration {
+    config.drain_delay + config.drain_time + ENDS_WITHIN
 }
 
 /// Tells the service manager again and again that the server is alive, where that is watched: as long as each of its event

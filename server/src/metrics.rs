@@ -78,6 +78,12 @@ impl Metrics {
         self.families.exposition.response()
     }
 
+    /// Counts that a configuration was taken over, or could not be.
+    pub(crate) fn reloaded(&self, succeeded: bool) {
+        let result = if succeeded { "succeeded" } else { "failed" };
+        self.families.reloads.with_label_values(&[result]).inc();
+    }
+
     /// Adds what an embedded runtime counts.
     pub(crate) fn add_runtime(&self, runtime_id: &RuntimeId, runtime: Runtime) {
         self.families.exposition.register(RuntimeMetrics::new(runtime_id, runtime));

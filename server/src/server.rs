@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
-use sekisho_config::{Config, Embedded};
+use sekisho_config::{Config, ConfigError, Embedded};
 use sekisho_core::feed::FeedLimits;
 use sekisho_core::id::RuntimeId;
 use sekisho_core::policy::{AllowAll, Policy};
@@ -68,6 +68,9 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReloadError {
+    /// It is not one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] BindError),
@@ -145,8 +148,17 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Where it cannot be taken over: all stays as it is then.
-    pub fn reload(&self, config: Config) -> Result<Reloaded, ReloadError> {
+    /// Where it cannot be read or taken over: all stays as it is then.
+    pub fn reload(
+        &self,
+        read: impl FnOnce() -> Result<Config, ConfigError>,
+    ) -> Result<Reloaded, ReloadError> {
+        let reloaded = read().map_err(ReloadError::from).and_then(|config| self.take_over(config));
+        self.metrics.reloaded(reloaded.is_ok());
+        reloaded
+    }
+
+    fn take_over(&self, config: Config) -> Result<Reloaded, ReloadError> {
         let before = self.setup.borrow().clone();
         let (fixed, tls) = (config.fixed(), config.tls.clone());
         let needs_restart = before.fixed.changed_keys(&fixed);

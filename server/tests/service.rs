@@ -49,6 +49,11 @@ fn the_service_manager_is_told() {
     );
 
     assert_eq!(hear(), "WATCHDOG=1\n");
+    server.signal("HUP");
+    let reloading = eventually("it is reloading", || Some(hear()).filter(|it| it != "WATCHDOG=1\n"));
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    let ready = eventually("it is ready again", || Some(hear()).filter(|it| it != "WATCHDOG=1\n"));
+    assert_eq!(ready, format!("READY=1\nSTATUS={}\n", server.said()));
     server.signal("TERM");
     let stopping =
         eventually("it says that it is stopping", || Some(hear()).filter(|it| it != "WATCHDOG=1\n"));

@@ -113,7 +113,7 @@ impl Server {
             return Err(CallError::new(ErrorKind::Internal));
         };
         self.registry.finish(self.now.instant, call);
-        exchange.response(&self.registry, &AllowAll, self.now, vec![end]).map_err(CallError::from)
+        exchange.response(&self.registry, &AllowAll, self.now, vec![end])
     }
 
     fn all(&mut self, response: Response<Bytes>) -> Result<Response<Bytes>, CallError> {

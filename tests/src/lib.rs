@@ -12,6 +12,7 @@ pub mod browser;
 pub mod client;
 pub mod contract;
 pub mod fleet_runtime;
+pub mod follower;
 pub mod fuzzing;
 pub mod processes;
 pub mod relay;

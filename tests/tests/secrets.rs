@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 
-use sekisho_tests::client::request;
+use sekisho_tests::client::{request, request_with};
 use sekisho_tests::processes::{Process, binary};
 use sekisho_tests::upstream::{Act, Asked, Upstream};
+use sekisho_tests::viewer::Viewer;
 
 const TOKEN: &str = "t0k3n-0f-th3-runt1m3";
 
@@ -108,6 +109,7 @@ fn nothing_of_it_is_passed_on() {
         for (method, path, body) in [
             ("GET", "/api/runtimes", None),
             ("GET", "/api/runtimes/rt", None),
+            ("GET", "/metrics", None),
             ("GET", "/api/workers", None),
             ("GET", "/api/runtimes/rt/workers", None),
             ("GET", "/api/runtimes/rt/workers/w", None),
@@ -121,7 +123,7 @@ fn nothing_of_it_is_passed_on() {
             seen += &format!("{method} {path}\n{}\n{}\n", answer.head, answer.body);
         }
     }
-    assert_eq!(good, 21, "{seen}");
+    assert_eq!(good, 24, "{seen}");
     assert!(seen.contains("[redacted]"));
     gateway.signal("TERM");
     let (status, logs) = gateway.ended();
@@ -147,4 +149,35 @@ fn a_token_is_read_anew_when_the_runtime_refuses_it() {
     assert_eq!(upstream.asked(), 1, "the same token is not tried twice");
     std::fs::write(directory.path().join("token"), "the-next-token").unwrap();
     assert_eq!(ask().status, 200);
+}
+
+#[test]
+fn the_access_token_is_in_no_log() {
+    const ACCESS: &str = "acc3ss-t0k3n-0f-th3-g4t3w4y";
+    let directory = tempfile::tempdir().unwrap();
+    let (config, token) = (directory.path().join("config.toml"), directory.path().join("token"));
+    std::fs::write(&token, ACCESS).unwrap();
+    std::fs::write(&config, format!("listen = '127.0.0.1:0'\naccess_token_file = {token:?}\n")).unwrap();
+    let mut command = Command::new(binary("sekisho-server"));
+    let mut gateway = Process::start(command.arg("--config").arg(config).env("RUST_LOG", "trace"));
+    let ask = |headers: &[(&str, &str)]| {
+        let status = request_with(gateway.address(), "GET", "/api/runtimes", headers, None).status;
+        // In the path and the query it is none, and no reason to write it down.
+        let wrong = request(gateway.address(), "GET", &format!("/{ACCESS}?token={ACCESS}"), None).status;
+        (status, wrong)
+    };
+    let right = format!("Bearer {ACCESS}");
+    assert_eq!(ask(&[("authorization", &right)]), (200, 404));
+    let wrong = format!("Bearer {ACCESS}-and-more");
+    assert_eq!(ask(&[("authorization", &wrong), ("traceparent", ACCESS)]), (401, 404));
+    let protocols = format!("sekisho.v1, bearer.{ACCESS}");
+    let worker = "embedded/worker";
+    let refused =
+        Viewer::open_with(gateway.address(), worker, None, &[("sec-websocket-protocol", &protocols)]);
+    drop(refused);
+    gateway.signal("HUP");
+    gateway.signal("TERM");
+    let (status, logs) = gateway.ended();
+    assert!(status.success() && logs.contains("\"request\""), "{logs}");
+    assert!(!logs.contains(ACCESS), "{logs}");
 }

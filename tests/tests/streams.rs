@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::thread;
 use sekisho_core::viewer::{MAX_VIEWER_MESSAGE, ReplayLimits};
 use sekisho_server::{Config, Server};
 use sekisho_tests::client::{PATIENCE, request, request_with};
+use sekisho_tests::follower::Follower;
 use sekisho_tests::processes::{Process, binary, eventually};
 use sekisho_tests::stream_runtime::StreamRuntime;
 use sekisho_tests::upstream::{Upstream, json, with_headers};
@@ -21,50 +22,6 @@ use tungstenite::Message;
 fn gateway(runtime: &StreamRuntime, more: &str) -> Server {
     let config = format!("listen = '127.0.0.1:0'\n{more}\n{}", runtime.configuration());
     Server::start(Config::from_toml(&config).unwrap()).unwrap()
-}
-
-/// Follows the numbers of a runtime's events, and comes back wherever the close code says so.
-struct Follower {
-    viewer: Viewer,
-    /// The number of the next event, once that is known.
-    expected: Option<u64>,
-    jump_allowed: bool,
-    resynchronized: usize,
-}
-
-impl Follower {
-    fn new(gateway: SocketAddr) -> Self {
-        let viewer = Viewer::open(gateway, "rt/w", None);
-        Self { viewer, expected: None, jump_allowed: true, resynchronized: 0 }
-    }
-
-    /// Reads until the event with this number. The gateway may be another one each time that it is come back to.
-    fn read_to(&mut self, last: u64, gateway: impl Fn() -> SocketAddr) {
-        while self.expected.is_none_or(|expected| expected <= last) {
-            match self.viewer.see() {
-                Seen::Event { payload, event_id, .. } if event_id.starts_with("snapshot:") => {
-                    assert!(std::mem::take(&mut self.jump_allowed), "a snapshot that nothing announced");
-                    self.expected = Some(payload["data"]["at"].as_u64().unwrap() + 1);
-                }
-                Seen::Event { payload, .. } => {
-                    let number: u64 = payload["data"]["text"].as_str().unwrap().parse().unwrap();
-                    assert_eq!(Some(number), self.expected);
-                    self.expected = Some(number + 1);
-                }
-                Seen::Diagnostic(code) if code == "resynchronized" => {
-                    self.jump_allowed = true;
-                    self.resynchronized += 1;
-                }
-                Seen::Diagnostic(_) => {}
-                Seen::Closed(1001 | 1006 | 4000..=4399) => {
-                    let cursor = self.viewer.cursor.clone();
-                    self.jump_allowed = cursor.is_none();
-                    self.viewer = Viewer::open(gateway(), "rt/w", cursor.as_deref());
-                }
-                Seen::Closed(code) => panic!("closed with {code}"),
-            }
-        }
-    }
 }
 
 #[test]

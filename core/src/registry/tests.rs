@@ -119,6 +119,9 @@ fn the_share_is_counted_over_all_clones_and_given_back() {
             "another runtime's share is its own"
         );
     }
+    let load = registry.load(&id("a"));
+    assert_eq!(load, Some(Load { in_flight: 2, refused_for_share: 2, ..Load::default() }));
+    assert_eq!(clone.load(&id("a")), load);
     drop(first);
     assert!(clone.call(now, &id("a"), Command::workers(), None).is_ok());
     drop(second);

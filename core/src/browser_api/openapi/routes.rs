@@ -56,8 +56,12 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<Described> {
     all
 }
 
-fn of_overview(schemas: &mut Schemas, overview: Overview) -> Described {
-    let (operation_id, tag, summary, schema) = match overview {
+/// The name, the tag, the summary, and the schema of the reply.
+fn told_of_overview(
+    schemas: &mut Schemas,
+    overview: Overview,
+) -> (&'static str, &'static str, &'static str, Value) {
+    match overview {
         Overview::Live => ("livez", "gateway", "Whether the process lives.", schemas.reply::<HealthReply>()),
         Overview::Health => (
             "healthz",
@@ -92,10 +96,14 @@ fn of_overview(schemas: &mut Schemas, overview: Overview) -> Described {
             "The open requests of all workers of all runtimes, oldest first.",
             schemas.reply::<RequestsReply>(),
         ),
-    };
+    }
+}
+
+fn of_overview(schemas: &mut Schemas, overview: Overview) -> Described {
+    let (operation_id, tag, summary, schema) = told_of_overview(schemas, overview);
     let reply = match overview {
         Overview::Metrics => {
-            json!({ "description": "The metrics.", "content": { "text/plain": { "schema": schema } } })
+            json!({ "description": "The metrics.", "content": { "text/plain; version=0.0.4": { "schema": schema } } })
         }
         _ => bodies::json_response("The reply.", schema.clone()),
     };
