@@ -15,10 +15,18 @@ pub(crate) const TOKEN: &str = "a-token-of-a-usual-length-0123456789";
 ///
 /// Its configuration is written into `directory`.
 pub(crate) fn start(directory: &Path, remotes: &str) -> Result<Process, Box<dyn Error>> {
-    let config = directory.join("sekisho.toml");
-    fs::write(&config, format!("listen = '127.0.0.1:0'\nembedded.enabled = false\n{remotes}"))?;
+    let config = configure(directory, remotes)?;
     let server = build("sekisho-server")?;
     Ok(Process::start(Command::new(server).arg("--config").arg(config).env("BENCH_RUNTIME_TOKEN", TOKEN)))
+}
+
+/// Writes the configuration, in one step. Requests are not logged: nginx logs none beside it either.
+pub(crate) fn configure(directory: &Path, remotes: &str) -> Result<PathBuf, Box<dyn Error>> {
+    let (config, next) = (directory.join("sekisho.toml"), directory.join("next.toml"));
+    let text = format!("listen = '127.0.0.1:0'\nlog = 'warn'\nembedded.enabled = false\n{remotes}");
+    fs::write(&next, text)?;
+    fs::rename(next, &config)?;
+    Ok(config)
 }
 
 /// A `[[remote]]` table.

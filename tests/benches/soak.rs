@@ -283,6 +283,20 @@ impl Others<'_> {
     }
 }
 
+/// A configuration that is reloaded again and again, with one more runtime each second time.
+fn reloads(others: &Others<'_>, server: &Process, directory: &Path, remotes: &str) {
+    let guest = "[[remote]]\nruntime_id = 'guest'\nbase_url = 'http://127.0.0.1:9'\n";
+    let mut is_there = false;
+    others.again(Duration::from_secs(3), || {
+        is_there = !is_there;
+        let remotes = format!("{remotes}{}", if is_there { guest } else { "" });
+        match gateway::configure(directory, &remotes) {
+            Ok(_) => server.signal("HUP"),
+            Err(error) => println!("no configuration: {error}"),
+        }
+    });
+}
+
 /// How long the healthy client's commands take, in µs.
 fn healthy(gateway: SocketAddr, worker: &str, time: Duration) -> Result<Vec<f64>, Box<dyn Error>> {
     let path = format!("/api/runtimes/rt/workers/{worker}");
@@ -302,7 +316,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let steady = Runtime::start("rt", directory.path())?;
     let mut mortal = Runtime::start("mortal", directory.path())?;
-    let server = gateway::start(directory.path(), &[steady.remote(), mortal.remote()].concat())?;
+    let remotes = [steady.remote(), mortal.remote()].concat();
+    let server = gateway::start(directory.path(), &remotes)?;
     let gateway = server.address();
     let worker = create(gateway, "rt", "quiet", "short")?;
     let chatter = format!("rt/{}", create(gateway, "rt", "chatter", "short")?);
@@ -333,6 +348,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         scope.spawn(|| others.flood(time));
         scope.spawn(|| others.kills(&mut mortal));
+        scope.spawn(|| reloads(&others, &server, directory.path(), &remotes));
         let measured = scope.spawn(|| healthy(gateway, &worker, time).map_err(|error| error.to_string()));
         let (began, mut samples) = (Instant::now(), Vec::new());
         while began.elapsed() < time {
