@@ -111,6 +111,19 @@ pub(crate) enum Command {
         /// The order
         #[arg(long, value_name = "KEY")]
         sort: Option<SortKey>,
+        /// Go on with the list as it changes, until Ctrl-C: the whole list on a terminal, elsewhere a line a change; with
+        /// --json one object a line
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Show the workers that need attention first, as they change, until q or Ctrl-C
+    ///
+    /// First those that wait for an answer, then those that failed, those at work, and those that have ended. Where standard
+    /// output is no terminal, the list is printed once.
+    Top {
+        /// Of this runtime alone
+        #[arg(value_name = "RUNTIME")]
+        runtime_id: Option<RuntimeId>,
     },
     /// Show one worker
     Worker {

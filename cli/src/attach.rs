@@ -15,7 +15,6 @@ mod raw;
 mod screen;
 mod session;
 mod stream;
-mod terminal;
 
 use std::any::Any;
 use std::panic;
@@ -27,11 +26,11 @@ use signal_hook::low_level::emulate_default_handler;
 
 use self::event_loop::EventLoop;
 pub(crate) use self::raw::run as run_raw;
-use self::terminal::Terminal;
 use crate::backend::Backend;
 use crate::failure::{Failure, end_status};
 use crate::render::end_in_words;
 use crate::show::Show;
+use crate::terminal::Terminal;
 use crate::text::{FAINT, WARNING};
 
 const HELP: &str = "  Enter            sends the line; Alt-Enter begins another row of it

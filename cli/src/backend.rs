@@ -35,11 +35,14 @@ pub(crate) trait Backend: Send + Sync {
         cursor: Option<String>,
     ) -> Result<Box<dyn Stream>, Box<Problem>>;
 
+    /// The stream of all workers of all runtimes.
+    fn open_fleet_stream(&self) -> Result<Box<dyn Stream>, Box<Problem>>;
+
     /// What the user may do about a problem.
     fn hint(&self, problem: &Problem) -> Option<String>;
 }
 
-/// A worker's stream.
+/// A worker's stream, or that of all workers.
 pub(crate) trait Stream: Send {
     /// What happens next, or how the stream has ended; `None` when the instant has come before.
     fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>>;

@@ -3,6 +3,7 @@
 mod create;
 mod grep;
 mod list;
+mod live;
 mod questions;
 mod remove;
 mod send;
@@ -36,14 +37,22 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
         Command::Runtime { runtime_id } => {
             with_runtime(backend, &runtime_id, |runtime_id| list::runtime(backend, runtime_id, show))
         }
-        Command::Workers { runtime_id, filter, status, sort } => {
+        Command::Workers { runtime_id, filter, status, sort, watch } => {
             let filter = worker_filter(filter, status);
             match runtime_id {
+                runtime_id if watch => {
+                    let runtime_id = runtime_id.map(|id| resolve::runtime(backend, &id)).transpose()?;
+                    live::workers(backend, runtime_id.as_ref(), &filter, sort, show)
+                }
                 None => list::workers(backend, None, &filter, sort, show),
                 Some(runtime_id) => with_runtime(backend, &runtime_id, |runtime_id| {
                     list::workers(backend, Some(runtime_id), &filter, sort, show)
                 }),
             }
+        }
+        Command::Top { runtime_id } => {
+            let runtime_id = runtime_id.map(|id| resolve::runtime(backend, &id)).transpose()?;
+            live::top(backend, runtime_id.as_ref(), show)
         }
         Command::Profiles { runtime_id } => {
             with_runtime(backend, &runtime_id, |runtime_id| list::profiles(backend, runtime_id, show))

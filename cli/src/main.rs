@@ -17,6 +17,7 @@ mod resolve;
 mod secret_prompt;
 mod show;
 mod streaming;
+mod terminal;
 mod text;
 mod transcript;
 mod worker_list;

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::backend::{Backend, read};
 use crate::failure::Failure;
 use crate::requests::of;
-use outage::Outage;
+pub(crate) use outage::Outage;
 
 /// How often it is checked whether the output is still read, while nothing happens on the stream.
 const CHECK_READER_EVERY: Duration = Duration::from_millis(500);

@@ -482,3 +482,15 @@ fn without_a_terminal_it_tells_what_to_use() {
         assert!(said.contains("use `send` and `watch`"), "{said:?}");
     }
 }
+
+#[test]
+fn a_live_list_gives_the_terminal_back() {
+    let (_server, url, _worker) = shell();
+    for (arguments, key) in [(&["top"][..], "q"), (&["workers", "--watch"], CTRL_C)] {
+        let mut seat = Seat::attach_with(&url, arguments);
+        seat.sees("at work 1");
+        assert_ne!(modes(&seat.terminal), seat.modes);
+        seat.press(key);
+        assert!(seat.ended().success());
+    }
+}

@@ -663,3 +663,68 @@ fn parts_of_a_transcript() {
     scene.say(&worker, "echo 'of two\n# rows'");
     scene.await_line(&worker, "      # rows'");
 }
+
+#[test]
+fn the_list_of_workers_is_live() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    let (watch, json) = (&["workers", "--watch"], &["workers", "--watch", "--json"]);
+    let mut watching = [scene.through(watch), scene.direct(watch)].map(Running::start);
+    let mut reading = [scene.through(json), scene.direct(json)].map(Running::start);
+    for list in &mut watching {
+        list.until(&format!("{worker}  running"));
+    }
+    for list in &mut reading {
+        list.until(&format!(
+            r#"{{"event":"worker_added","worker":{{"runtime_id":"build-box","worker_id":"{}""#,
+            &worker[10..]
+        ));
+    }
+    let other = scene.create();
+    scene.say(&worker, "exit 3");
+    for list in &mut watching {
+        // Which of the two is seen first is left to when the runtime was asked.
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            seen.extend(list.line());
+        }
+        seen.sort();
+        let mut expected = [format!("{worker}  stopped  assistant"), format!("{other}  running  assistant")];
+        expected.sort();
+        assert_eq!(seen, expected);
+    }
+    for list in &mut reading {
+        list.until(r#""status":"stopped""#);
+    }
+
+    // What needs attention stands first, once where there is no terminal.
+    for mut command in [scene.through(&["top"]), scene.direct(&["top"])] {
+        let top = run(&mut command);
+        let lines: Vec<&str> = top.out.lines().collect();
+        assert_eq!((top.status, lines.len()), (0, 4), "{top:?}");
+        assert!(lines[0].starts_with("runtimes 1   asking 0   failed 1   at work 1 "), "{top:?}");
+        assert!(lines[2].starts_with(&worker) && lines[2].contains("exit 3"), "{top:?}");
+        assert!(lines[3].starts_with(&other) && lines[3].contains("runs"), "{top:?}");
+    }
+    let first = run(&mut scene.through(&["top", "--json"]));
+    let first: Value = serde_json::from_str(first.out.lines().next().unwrap()).unwrap();
+    assert_eq!(first["attention"], "failed");
+    assert_eq!(run(&mut scene.through(&["top", "elsewhere"])).status, 3);
+}
+
+#[test]
+fn a_live_list_outlives_its_gateway() {
+    let mut scene = Scene::new();
+    let worker = scene.create();
+    let relay = Relay::start(scene.server.address());
+    let url = format!("http://{}", relay.address());
+    let command = sekisho(&["workers", "--watch", "--json", "--server", &url]);
+    let mut watching = Running::start(command);
+    watching.until(&worker[10..]);
+    scene.server = Scene::serve(&scene.directory);
+    relay.redirect(scene.server.address());
+    let other = scene.create();
+    // Of what was there before and still is, nothing is said again.
+    let between = watching.until(&other[10..]);
+    assert!(!between.iter().any(|line| line.contains("worker_added")), "{between:#?}");
+}

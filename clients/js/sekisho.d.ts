@@ -1,7 +1,8 @@
 // The types of sekisho.js. Those of bodies and replies are in openapi.d.ts, which is made from the gateway's document.
 
 import type {
-    AckView, Answer, Create, Diagnostic, Envelope, Input, Problem, ProblemCode, ProfileSummaryPage, RequestsReply,
+    AckView, Answer, Create, Diagnostic, Envelope, FleetChange, FleetRuntime, Input, Problem, ProblemCode, ProfileSummaryPage,
+    RequestView, RequestsReply,
     RuntimeView, RuntimeViewPage, TerminalSize, TranscriptView, WorkerView, WorkerViewPage,
 } from "./openapi.js";
 
@@ -86,6 +87,22 @@ export interface Gateway {
     requests(options?: Partial<WorkerName> & AskOptions): Promise<RequestsReply>;
     create(runtimeId: string, body: Create, options?: KeyedOptions): Promise<WorkerView>;
     worker(name: WorkerName): Worker;
+    watchWorkers(options?: WatchWorkersOptions): Watch;
+}
+
+export interface WatchWorkersOptions {
+    signal?: AbortSignal;
+    /** The state of everything, whenever it is another: with the change that made it so, or without one where it came anew as a whole. */
+    onUpdate?: (fleet: Fleet, change?: FleetChange) => void;
+    onDiagnostic?: (diagnostic: Diagnostic) => void;
+    onState?: (state: "connecting" | "open" | "waiting" | "closed") => void;
+}
+
+/** All workers of all runtimes. Its lists are new ones each time; their items are not to be changed. */
+export interface Fleet {
+    readonly runtimes: FleetRuntime[];
+    readonly workers: WorkerView[];
+    readonly requests: RequestView[];
 }
 
 export interface Worker extends WorkerName {

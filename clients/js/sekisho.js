@@ -1,6 +1,7 @@
 // A client of a sekisho gateway, for pages and node: commands, streams that come back by themselves, and typed errors.
 // It has no dependencies. docs/http-api.md and docs/observation.md are the contract; sekisho.d.ts has the types.
 
+import { Fleet } from "./fleet.js";
 import { follow } from "./watch.js";
 
 /** How long a command may take, in milliseconds: longer than any gateway takes to say that its runtime does not answer. */
@@ -76,14 +77,30 @@ class Gateway {
     worker({ runtime_id, worker_id }) {
         const path = `${runtime(runtime_id)}/workers/${segment(worker_id)}`;
         const ask = (method, rest, options) => this.#ask(method, path + rest, options);
-        const open = cursor => {
-            const url = address(this.#with.root, `${path}/events/ws`, { cursor });
-            url.protocol = url.protocol.replace("http", "ws");
-            const { token, WebSocket } = this.#with;
-            // A page cannot set headers on a WebSocket. Without a token nothing is offered, so that nothing need be chosen.
-            return new WebSocket(url, token ? ["sekisho.v1", `bearer.${token}`] : []);
-        };
-        return new Worker({ runtime_id, worker_id }, ask, open);
+        return new Worker({ runtime_id, worker_id }, ask, cursor => this.#open(`${path}/events/ws`, { cursor }));
+    }
+
+    /** Follows all workers of all runtimes, and comes back after every interruption: see sekisho.d.ts. */
+    watchWorkers({ onUpdate, ...options } = {}) {
+        const fleet = new Fleet();
+        return follow({
+            ...options,
+            open: () => this.#open("workers/events/ws"),
+            probe: signal => this.runtimes({ signal }),
+            refusal: ended,
+            onFrame(frame) {
+                const change = fleet.apply(frame);
+                if (fleet.complete) onUpdate?.(fleet, change);
+            },
+        });
+    }
+
+    #open(path, query) {
+        const url = address(this.#with.root, path, query);
+        url.protocol = url.protocol.replace("http", "ws");
+        const { token, WebSocket } = this.#with;
+        // A page cannot set headers on a WebSocket. Without a token nothing is offered, so that nothing need be chosen.
+        return new WebSocket(url, token ? ["sekisho.v1", `bearer.${token}`] : []);
     }
 
     async #ask(method, path, { query, body, key, signal } = {}) {
@@ -173,20 +190,19 @@ class Worker {
 
     /** Follows the worker's stream, and comes back after every interruption: see sekisho.d.ts. */
     watch(options = {}) {
-        const refusal = ({ code, message }) => new GatewayError({
-            code,
-            title: "The stream has ended",
-            detail: message,
-            retryable: false,
-            runtime_id: this.runtime_id,
-            worker_id: this.worker_id,
-        });
+        const { runtime_id, worker_id } = this;
+        const refusal = diagnostic => ended(diagnostic, { runtime_id, worker_id });
         return follow({ ...options, open: this.#open, probe: signal => this.get({ signal }), refusal });
     }
 
     async #order(path, options) {
         return (await this.#ask("POST", `/${path}`, options)).ack;
     }
+}
+
+/** The error of a stream that has ended for good. */
+function ended({ code, message }, about) {
+    return new GatewayError({ code, title: "The stream has ended", detail: message, retryable: false, ...about });
 }
 
 /** Whether an event is the state of the worker at a place: what came before it is to be thrown away. */

@@ -20,9 +20,10 @@ export function pauseBefore(attempt, random = Math.random) {
  * Follows a stream until `close()`, the signal, or an end that is none to come back from.
  *
  * `open(cursor)` makes a WebSocket; `probe()` asks for the worker over HTTP, as a page cannot read why a WebSocket did not
- * open; `refusal(diagnostic)` makes the error of a stream that has ended.
+ * open; `refusal(diagnostic)` makes the error of a stream that has ended. `onFrame` gets what is neither an event nor a
+ * diagnostic.
  */
-export function follow({ open, probe, refusal, cursor, signal, onEvent, onDiagnostic, onState }) {
+export function follow({ open, probe, refusal, cursor, signal, onEvent, onDiagnostic, onFrame, onState }) {
     const aborted = new AbortController();
     let socket, timer, settle;
     let attempt = 0;
@@ -83,6 +84,9 @@ export function follow({ open, probe, refusal, cursor, signal, onEvent, onDiagno
                     last = frame.diagnostic;
                     if (last.code === "caught_up") attempt = 0;
                     onDiagnostic?.(frame.diagnostic);
+                } else {
+                    attempt = 0;
+                    onFrame?.(frame);
                 }
             });
         });

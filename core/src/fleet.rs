@@ -22,7 +22,7 @@
 //!    [`FleetInput::Answered`].
 //! 4. On [`FleetOutput::Wait`], wait for the instant, for an answer, and for viewers to come and go.
 
-mod changes;
+pub(crate) mod changes;
 mod feed;
 mod limits;
 mod session;

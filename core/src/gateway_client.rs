@@ -3,7 +3,7 @@
 //! A [`Gateway`] makes an [`Attempt`] of each [`Action`]. [`answer`] makes of what comes of it the body of the reply, or
 //! a [`Problem`], which has the same form whether the gateway said it or could not be reached. [`GatewayStream`] keeps a
 //! worker's stream, over as many connections as it takes; frames are read with [`Frame::from_text`]. [`EndDetector`] tells
-//! when the worker has ended.
+//! when the worker has ended. [`Gateway::open_fleet_stream`] is the stream of all workers, whose frames make a [`FleetView`].
 //!
 //! A program that goes to the runtimes by itself needs neither [`Gateway`] nor [`GatewayStream`]. It reads the responses of
 //! [`Exchange::response`](crate::browser_api::Exchange::response) and the frames of a
@@ -64,6 +64,7 @@
 //! ```
 
 pub mod end_detector;
+mod fleet_view;
 mod problem;
 pub mod stream;
 
@@ -75,6 +76,7 @@ use http::{Request, Response};
 pub use crate::diagnostic::{Diagnostic, Severity};
 pub use crate::frame::{EndSign, Envelope, Frame};
 pub use crate::problem::Problem;
+pub use fleet_view::{Attention, FleetView};
 pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY};
 pub use stream::{
     FIRST_BACKOFF, GIVE_UP_AFTER, GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput,
@@ -142,7 +144,13 @@ impl Gateway {
         cursor: Option<String>,
         seed: u64,
     ) -> GatewayStream {
-        GatewayStream::new(now, self.access.clone(), worker.clone(), cursor, seed)
+        GatewayStream::new(now, self.access.clone(), Some(worker.clone()), cursor, seed)
+    }
+
+    /// Opens the stream of all workers of all runtimes, which begins with the state of everything, each time that it is
+    /// connected. The seed is as above.
+    pub fn open_fleet_stream(&self, now: Instant, seed: u64) -> GatewayStream {
+        GatewayStream::new(now, self.access.clone(), None, None, seed)
     }
 }
 

@@ -49,6 +49,10 @@ fn expected() -> Value {
             "answered": true,
             "late": error("request_already_answered", Some(409), Some("not_applied")),
         },
+        "fleet": {
+            "runtimes": ["embedded"],
+            "changes": ["anew", "request_opened", "request_resolved", "worker_added", "worker_changed"],
+        },
         "errors": {
             "unknown": error("worker_not_found", Some(404), None),
             "unknown_command": error("worker_not_found", Some(404), Some("not_applied")),

@@ -24,13 +24,13 @@ use super::output_queue::due;
 use super::screen::{Screen, View};
 use super::session::{Question, Sending, Sent, Session, UserAction};
 use super::stream::{Output, StreamThread, fate, note};
-use super::terminal::Terminal;
 use super::{Ending, HELP};
 use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::render::{RenderOptions, Renderer};
 use crate::requests::{acknowledgement, answer, cancel, input, interrupt, stop};
 use crate::show::Show;
+use crate::terminal::Terminal;
 use crate::text::{BAD, FAINT, STRONG, WARNING, painted};
 
 /// How long the rest of a key that begins with Escape may take, over a slow connection. Escape by itself means nothing.

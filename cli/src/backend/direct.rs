@@ -1,5 +1,6 @@
 //! Straight to the runtimes: what a server does with a request, in this process.
 
+mod fleet;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::time::{Instant, SystemTime};
 use bytes::Bytes;
 use sekisho_config as config;
 use sekisho_core::browser_api::{Action, Exchange, Now, problem};
-use sekisho_core::call::Call;
+use sekisho_core::call::{Call, Seen};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::FeedLimits;
 use sekisho_core::gateway_client::{self, Problem};
@@ -26,6 +27,7 @@ use sekisho_transport_blocking::{HttpClient, Transport, drive};
 
 use super::{Backend, Stream, seed};
 use crate::failure::Failure;
+use fleet::DirectFleetStream;
 use stream::DirectStream;
 
 /// How many streams there may be at once.
@@ -114,11 +116,19 @@ impl Runtimes {
         }
     }
 
-    fn drive(&self, mut call: Call) -> Result<Reply, Error> {
-        let transport = self.transport(call.runtime_id())?;
-        let end = drive(&mut call, &transport);
+    fn drive(&self, call: Call) -> Result<Reply, Error> {
+        self.drive_recognising(call).0
+    }
+
+    /// Drives a call to its end. Beside that, what the next one of its kind recognises.
+    fn drive_recognising(&self, mut call: Call) -> (Result<Reply, Error>, Option<Seen>) {
+        let end = match self.transport(call.runtime_id()) {
+            Ok(transport) => drive(&mut call, &transport),
+            Err(error) => Err(error),
+        };
+        let seen = call.take_seen();
         self.registry().finish(Instant::now(), call);
-        end
+        (end, seen)
     }
 }
 
@@ -146,6 +156,11 @@ impl Backend for Direct {
         cursor: Option<String>,
     ) -> Result<Box<dyn Stream>, Box<Problem>> {
         Ok(Box::new(DirectStream::new(&self.runtimes, worker, cursor)))
+    }
+
+    fn open_fleet_stream(&self) -> Result<Box<dyn Stream>, Box<Problem>> {
+        let stream = DirectFleetStream::new(&self.runtimes).map_err(|error| Problem::from(&error))?;
+        Ok(Box::new(stream))
     }
 
     fn hint(&self, problem: &Problem) -> Option<String> {

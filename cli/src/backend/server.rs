@@ -99,6 +99,11 @@ impl Backend for ThroughServer {
         let follow = self.gateway.open_stream(Instant::now(), worker, cursor, seed());
         Ok(Box::new(GatewayStreamDriver::new(follow, self.client.clone())))
     }
+
+    fn open_fleet_stream(&self) -> Result<Box<dyn Stream>, Box<Problem>> {
+        let follow = self.gateway.open_fleet_stream(Instant::now(), seed());
+        Ok(Box::new(GatewayStreamDriver::new(follow, self.client.clone())))
+    }
 }
 
 impl Stream for GatewayStreamDriver {

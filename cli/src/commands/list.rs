@@ -110,7 +110,7 @@ pub(crate) fn workers(
     Ok(())
 }
 
-fn sorted(workers: &mut [WorkerView], key: SortKey) {
+pub(super) fn sorted(workers: &mut [WorkerView], key: SortKey) {
     let newest = |time: &Option<String>| std::cmp::Reverse(time.clone());
     match key {
         SortKey::Created => {}
@@ -122,7 +122,7 @@ fn sorted(workers: &mut [WorkerView], key: SortKey) {
     }
 }
 
-fn full_name(worker: &WorkerView) -> String {
+pub(super) fn full_name(worker: &WorkerView) -> String {
     format!("{}/{}", worker.runtime_id, worker.worker_id)
 }
 
@@ -130,7 +130,7 @@ fn full_name(worker: &WorkerView) -> String {
 type Column = (&'static str, fn(&WorkerView, SystemTime) -> String);
 
 /// The table of workers. Columns of which no runtime tells anything are left out.
-fn table(workers: &[WorkerView], now: SystemTime) -> Table {
+pub(super) fn table(workers: &[WorkerView], now: SystemTime) -> Table {
     let columns: [Column; 8] = [
         ("WORKER", |worker, _| full_name(worker)),
         ("NAME", |worker, _| worker.facts.name.clone().unwrap_or_default()),
@@ -165,7 +165,7 @@ fn table(workers: &[WorkerView], now: SystemTime) -> Table {
 }
 
 /// A worker's state in a word: also that it is about to end, or waits for an answer.
-fn status(worker: &WorkerView) -> String {
+pub(super) fn status(worker: &WorkerView) -> String {
     let status = word(&worker.status);
     match (&*status, worker.facts.stopping, &worker.facts.activity) {
         ("running", true, _) => "stopping".into(),
@@ -175,7 +175,7 @@ fn status(worker: &WorkerView) -> String {
 }
 
 /// How a worker ended, and how long ago.
-fn ended(worker: &WorkerView, now: SystemTime) -> String {
+pub(super) fn ended(worker: &WorkerView, now: SystemTime) -> String {
     let how = match &worker.facts.end {
         Some(WorkerEnd { exit_code: Some(code), .. }) => format!("exit {code}"),
         Some(WorkerEnd { signal: Some(signal), .. }) => format!("signal {signal}"),
@@ -288,7 +288,7 @@ fn kind(kind: &str) -> &str {
 }
 
 /// An intent in a few words.
-fn intent(intent: &Intent) -> String {
+pub(super) fn intent(intent: &Intent) -> String {
     let value = serde_json::to_value(intent).unwrap_or_default();
     let kind = value["kind"].as_str().unwrap_or("unknown").to_owned();
     let more = ["objective", "role", "purpose"].iter().filter_map(|key| value[*key].as_str());
@@ -314,7 +314,7 @@ fn able<'a>(capabilities: impl Iterator<Item = (&'a str, bool)>) -> String {
 }
 
 /// The style of a status.
-fn style_of(status: &str) -> Style {
+pub(super) fn style_of(status: &str) -> Style {
     match status {
         "running" | "reachable" => GOOD,
         "unreachable" | "unauthorized" | "misdirected" => BAD,

@@ -11,7 +11,7 @@ use crate::text::{GOOD, WARNING};
 
 /// Which outages there are, and since when.
 #[derive(Default, Debug)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     gateway: Option<Instant>,
     runtime: Option<Instant>,
 }
@@ -32,7 +32,7 @@ impl Outage {
     }
 
     /// What to tell of an event, if anything.
-    pub(super) fn note(&mut self, now: Instant, event: &GatewayEvent) -> Option<(Style, String)> {
+    pub(crate) fn note(&mut self, now: Instant, event: &GatewayEvent) -> Option<(Style, String)> {
         match event {
             GatewayEvent::Away { problem, .. } => {
                 // A gateway closes the stream of a runtime that is away for long, and is asked again for it.

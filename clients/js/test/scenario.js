@@ -121,6 +121,39 @@ async function errors({ connect, url, token, gateway }) {
     };
 }
 
+/** The list of all workers, kept live over a connection that breaks. */
+async function fleet(gateway, sockets) {
+    let state, wake = () => {};
+    const changes = new Set();
+    const watch = gateway.watchWorkers({
+        onUpdate(fleet, change) {
+            state = { workers: fleet.workers, requests: fleet.requests, runtimes: fleet.runtimes };
+            changes.add(change?.event ?? "anew");
+            wake();
+        },
+    });
+    const until = async reached => {
+        while (!(state && reached())) await new Promise(resolve => { wake = resolve; });
+    };
+    await until(() => true);
+    const made = await gateway.create("embedded", { intent: { kind: "assistant" }, profile: { kind: "named", value: "agent" } });
+    const mine = () => state.workers.find(({ worker_id }) => worker_id === made.worker_id);
+    await until(mine);
+    sockets.at(-1).close();
+    state = undefined;
+    await until(mine);
+    await gateway.worker(made).send("I will write, write done");
+    await until(() => state.requests.some(({ worker_id }) => worker_id === made.worker_id));
+    await gateway.worker(made).cancel();
+    await until(() => mine().status === "cancelled" && !state.requests.some(({ worker_id }) => worker_id === made.worker_id));
+    watch.close();
+    await watch.done;
+    return {
+        runtimes: state.runtimes.map(({ runtime_id }) => runtime_id),
+        changes: ["anew", "request_opened", "request_resolved", "worker_added", "worker_changed"].filter(it => changes.has(it)),
+    };
+}
+
 export async function scenario({ connect, isSnapshot }, { url, token }) {
     const sockets = [];
     const WebSocket = class extends globalThis.WebSocket {
@@ -137,6 +170,7 @@ export async function scenario({ connect, isSnapshot }, { url, token }) {
         profiles: profiles.map(({ name }) => name),
         shell: await shell(gateway, sockets, isSnapshot),
         agent: await agent(gateway),
+        fleet: await fleet(gateway, sockets),
         errors: await errors({ connect, url, token, gateway }),
     };
 }

@@ -15,6 +15,9 @@ export async function use(): Promise<string | undefined> {
         onEvent: event => isSnapshot(event) && event.runtime_id.length,
         onDiagnostic: ({ code, retry_after_ms }) => `${code} ${(retry_after_ms ?? 0) + 1}`,
     });
+    gateway.watchWorkers({
+        onUpdate: (fleet, change) => `${fleet.workers.length} ${fleet.requests[0]?.title} ${change?.event}`,
+    }).close();
     await worker.send({ kind: "eof" });
     await worker.resize({ cols: 80, rows: 24 });
     // @ts-expect-error: a worker is named by both halves

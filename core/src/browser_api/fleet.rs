@@ -103,6 +103,10 @@ pub enum FleetChange {
         /// Which runtime.
         runtime_id: RuntimeId,
     },
+    /// Something that this client does not know. No gateway writes it.
+    #[serde(other)]
+    #[cfg_attr(feature = "pages", schemars(skip))]
+    Unknown,
 }
 
 /// A runtime in the stream of all workers. While it is not reached, its workers are those that it last listed.

@@ -2,13 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use super::feed::Shown;
-use crate::browser_api::{FleetChange, RequestView, WorkerView};
+use crate::browser_api::{FleetChange, FleetRuntime, RequestView, WorkerView};
 use crate::id::{RequestId, WorkerId};
+
+/// All that is known of one runtime.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct RuntimeState {
+    pub(crate) runtime: FleetRuntime,
+    pub(crate) workers: Vec<WorkerView>,
+    pub(crate) requests: Vec<RequestView>,
+}
+
+impl RuntimeState {
+    /// Nothing is known of its workers.
+    pub(crate) fn bare(runtime: FleetRuntime) -> Self {
+        Self { runtime, workers: Vec::new(), requests: Vec::new() }
+    }
+}
 
 /// The changes that make `before` what is `now`, in an order in which each makes sense: a request is opened once its worker is
 /// there.
-pub(super) fn between(before: &Shown, now: &Shown) -> Vec<FleetChange> {
+pub(crate) fn between(before: &RuntimeState, now: &RuntimeState) -> Vec<FleetChange> {
     let mut changes = Vec::new();
     if before.runtime != now.runtime {
         changes.push(FleetChange::RuntimeChanged { runtime: now.runtime.clone() });

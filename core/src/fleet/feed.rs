@@ -1,8 +1,10 @@
 //! The state of everything, and the newest changes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
+use super::changes::RuntimeState;
 use super::encoded;
 use super::limits::{MAX_CHANGE_BYTES, MAX_CHANGES};
 use crate::browser_api::{FleetFrame, FleetRuntime, RequestView, WorkerView};
@@ -12,16 +14,14 @@ use crate::id::RuntimeId;
 /// One runtime as it is shown. It is shared, and never changed.
 #[derive(Debug)]
 pub(super) struct Shown {
-    pub(super) runtime: FleetRuntime,
-    pub(super) workers: Vec<WorkerView>,
-    pub(super) requests: Vec<RequestView>,
+    state: RuntimeState,
     /// Encoded when the first viewer is to see it.
     frame: OnceLock<Item>,
 }
 
 impl Shown {
     pub(super) fn new(runtime: FleetRuntime, workers: Vec<WorkerView>, requests: Vec<RequestView>) -> Self {
-        Self { runtime, workers, requests, frame: OnceLock::new() }
+        Self { state: RuntimeState { runtime, workers, requests }, frame: OnceLock::new() }
     }
 
     /// The frame that tells all of it.
@@ -31,6 +31,14 @@ impl Shown {
             encoded(&FleetFrame::Runtime { runtime, workers, requests: self.requests.clone() })
         };
         self.frame.get_or_init(frame).clone()
+    }
+}
+
+impl Deref for Shown {
+    type Target = RuntimeState;
+
+    fn deref(&self) -> &RuntimeState {
+        &self.state
     }
 }
 

@@ -1,4 +1,4 @@
-//! A worker's stream through a gateway, over as many connections as it takes.
+//! A stream through a gateway, a worker's or that of all workers, over as many connections as it takes.
 //!
 //! ```text
 //!            ┌───────────────── Pausing ◄───────────────────────────────┐ come back
@@ -33,7 +33,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{LIMITS, addressed};
 use crate::backoff::{Jitter, doubled};
-use crate::browser_api::SUBPROTOCOL;
+use crate::browser_api::{FleetFrame, SUBPROTOCOL};
 use crate::diagnostic::Diagnostic;
 use crate::error::TimeoutPhase;
 use crate::feed::{CAUGHT_UP, RESYNCHRONIZED};
@@ -135,6 +135,8 @@ pub enum GatewayStreamWait {
 pub enum GatewayEvent {
     /// An event of the worker, or its state at the beginning.
     Event(Envelope),
+    /// A frame of the stream of all workers, for [`FleetView::apply`](super::FleetView::apply).
+    Fleet(Box<FleetFrame>),
     /// The gateway said something about the stream.
     Diagnostic(Diagnostic),
     /// The gateway cannot be reached. It is tried again.
@@ -154,11 +156,12 @@ pub enum GatewayEvent {
     StartedOver,
 }
 
-/// One stream of one worker, through a gateway. See the [module](self).
+/// One stream of one worker, or of all workers, through a gateway. See the [module](self).
 #[derive(Debug)]
 pub struct GatewayStream {
     access: Access,
-    worker: WorkerRef,
+    /// `None` for the stream of all workers.
+    worker: Option<WorkerRef>,
     /// The cursor to go on after.
     cursor: Option<String>,
     jitter: Jitter,
@@ -191,7 +194,7 @@ impl GatewayStream {
     pub(super) fn new(
         now: Instant,
         access: Access,
-        worker: WorkerRef,
+        worker: Option<WorkerRef>,
         cursor: Option<String>,
         seed: u64,
     ) -> Self {
@@ -245,14 +248,7 @@ impl GatewayStream {
                     _ => self.stop(Err(problem.into())),
                 }
             }
-            GatewayStreamInput::Frame(id, text) if current == Some(id) => match Frame::from_text(&text) {
-                Some(Frame::Event(envelope)) => self.event(now, envelope),
-                Some(Frame::Diagnostic(diagnostic)) => self.diagnostic(now, diagnostic),
-                None => {
-                    self.outputs.push_back(GatewayStreamOutput::Close(id));
-                    self.stop(Err(Problem::not_a_gateway("a frame of the stream is malformed").into()));
-                }
-            },
+            GatewayStreamInput::Frame(id, text) if current == Some(id) => self.heard(now, id, &text),
             GatewayStreamInput::Pong(id) if current == Some(id) => {
                 if let State::Connected { heartbeat, .. } = &mut self.state {
                     heartbeat.pong();
@@ -322,8 +318,12 @@ impl GatewayStream {
     }
 
     fn request(&self) -> Request<()> {
-        let WorkerRef { runtime_id, worker_id } = &self.worker;
-        let mut path = format!("/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws");
+        let mut path = match &self.worker {
+            Some(WorkerRef { runtime_id, worker_id }) => {
+                format!("/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws")
+            }
+            None => "/api/workers/events/ws".to_owned(),
+        };
         if let Some(cursor) = &self.cursor {
             path.push_str(&format!("?cursor={}", utf8_percent_encode(cursor, NON_ALPHANUMERIC)));
         }
@@ -334,6 +334,33 @@ impl GatewayStream {
         ask_for_websocket(headers);
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         addressed(&self.access, request)
+    }
+
+    fn heard(&mut self, now: Instant, id: ConnId, text: &Bytes) {
+        if self.frame(now, text).is_none() {
+            self.outputs.push_back(GatewayStreamOutput::Close(id));
+            self.stop(Err(Problem::not_a_gateway("a frame of the stream is malformed").into()));
+        }
+    }
+
+    /// Takes a frame; `None` where it is not one.
+    fn frame(&mut self, now: Instant, text: &Bytes) -> Option<()> {
+        match self.worker {
+            Some(_) => match Frame::from_text(text)? {
+                Frame::Event(envelope) => self.event(now, envelope),
+                Frame::Diagnostic(diagnostic) => self.diagnostic(now, diagnostic),
+            },
+            None => match FleetFrame::from_text(text)? {
+                FleetFrame::Diagnostic { diagnostic } => self.diagnostic(now, diagnostic),
+                frame => {
+                    // It begins with the state of everything, whatever was missed.
+                    self.sign_of_life(now, false);
+                    self.begun = true;
+                    self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Fleet(Box::new(frame))));
+                }
+            },
+        }
+        Some(())
     }
 
     fn event(&mut self, now: Instant, envelope: Envelope) {

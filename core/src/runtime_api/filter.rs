@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::wire::{NextAfter, WorkerList, WorkerStatus, WorkerSummary};
+use super::wire::{NextAfter, WorkerFacts, WorkerList, WorkerStatus, WorkerSummary};
 use crate::id::WorkerId;
 use crate::query::{self, QueryError};
 
@@ -100,9 +100,14 @@ impl WorkerFilter {
 
     /// Whether a worker is among those that are wanted, wherever a page begins.
     pub fn admits(&self, worker: &WorkerSummary) -> bool {
-        self.status.is_none_or(|status| worker.status == status)
-            && self.name.as_ref().is_none_or(|name| worker.facts.name.as_ref() == Some(name))
-            && self.labels.iter().all(|(key, value)| worker.facts.labels.get(key) == Some(value))
+        self.admits_state(worker.status, &worker.facts)
+    }
+
+    /// Whether a worker of this status, of which this is told, is among them.
+    pub fn admits_state(&self, status: WorkerStatus, facts: &WorkerFacts) -> bool {
+        self.status.is_none_or(|wanted| status == wanted)
+            && self.name.as_ref().is_none_or(|name| facts.name.as_ref() == Some(name))
+            && self.labels.iter().all(|(key, value)| facts.labels.get(key) == Some(value))
     }
 
     /// The page that this asks for, of the list of all workers.

@@ -318,6 +318,7 @@ impl Viewer {
     /// Each change must be one of what is there.
     fn change(&mut self, change: FleetChange) {
         match change {
+            FleetChange::Unknown => panic!("no gateway says that"),
             FleetChange::WorkerAdded { worker } => {
                 let name = format!("{}/{}", worker.runtime_id, worker.worker_id);
                 assert_eq!(self.workers.insert(name, *worker), None);

@@ -20,7 +20,7 @@ const PASTE_OFF: &[u8] = b"\x1b[0m\x1b[?2026l\x1b[?2004l";
 const SIZE: (usize, usize) = (80, 24);
 
 /// The terminal of this process.
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     input: Stdin,
     out: Arc<File>,
     before: Termios,
@@ -28,13 +28,13 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// Whether there is one that can be written on as this wants to.
-    pub(super) fn is_there() -> bool {
+    pub(crate) fn is_there() -> bool {
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term.is_empty() || term == "dumb");
         io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb
     }
 
     /// Switches to keys.
-    pub(super) fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let input = io::stdin();
         // Opened anew, as what is set for this one is not to be set for all who share standard output.
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -48,7 +48,7 @@ impl Terminal {
     }
 
     /// Switches to keys, again.
-    pub(super) fn enter(&self) -> io::Result<()> {
+    pub(crate) fn enter(&self) -> io::Result<()> {
         let mut keys = self.before.clone();
         keys.input_modes -= InputModes::BRKINT
             | InputModes::ICRNL
@@ -67,19 +67,19 @@ impl Terminal {
     }
 
     /// Switches back. What was typed and not read is for the next program, or is dropped.
-    pub(super) fn restore(&self, drop_typed: bool) {
+    pub(crate) fn restore(&self, drop_typed: bool) {
         let when = if drop_typed { OptionalActions::Flush } else { OptionalActions::Now };
         restore(&self.out, &self.before, when);
     }
 
     /// What was typed; nothing means that the terminal is gone.
-    pub(super) fn read<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    pub(crate) fn read<'a>(&self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         let length = rustix::io::read(&self.input, &mut *buffer)?;
         Ok(&buffer[..length])
     }
 
     /// Writes as much as the terminal takes now.
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
             return Ok(0);
         }
@@ -91,16 +91,16 @@ impl Terminal {
         }
     }
 
-    pub(super) fn input(&self) -> &Stdin {
+    pub(crate) fn input(&self) -> &Stdin {
         &self.input
     }
 
-    pub(super) fn out(&self) -> &File {
+    pub(crate) fn out(&self) -> &File {
         &self.out
     }
 
     /// Columns and rows.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(crate) fn size(&self) -> (usize, usize) {
         match tcgetwinsize(&self.out) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
             _ => SIZE,
