@@ -13,18 +13,28 @@ pub enum Listen {
     Tcp(Vec<SocketAddr>),
     /// A Unix socket, with an absolute path.
     Unix(PathBuf),
+    /// The socket of this number, from 0, that the service manager has opened.
+    Inherited(usize),
 }
 
 /// Not a place to listen at. It does not repeat what was given.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("is neither ADDRESS:PORT nor unix:/PATH, or the address is a name that does not resolve")]
+#[error(
+    "is neither ADDRESS:PORT nor unix:/PATH nor systemd[:NUMBER], or the address is a name that does not resolve"
+)]
 pub struct InvalidListen;
 
 impl FromStr for Listen {
     type Err = InvalidListen;
 
-    /// Takes `HOST:PORT`, whose host may be a name, or `unix:` and an absolute path.
+    /// Takes `HOST:PORT`, whose host may be a name, `unix:` and an absolute path, or `systemd`, which is `systemd:0`.
     fn from_str(text: &str) -> Result<Self, InvalidListen> {
+        if text == "systemd" {
+            return Ok(Self::Inherited(0));
+        }
+        if let Some(number) = text.strip_prefix("systemd:") {
+            return number.parse().map(Self::Inherited).map_err(|_| InvalidListen);
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path);
             return if path.is_absolute() { Ok(Self::Unix(path)) } else { Err(InvalidListen) };
@@ -35,11 +45,13 @@ impl FromStr for Listen {
 }
 
 impl Listen {
-    /// Whether other machines cannot connect.
+    /// Whether other machines cannot connect, for all that is known.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(addresses) => addresses.iter().all(|address| address.ip().to_canonical().is_loopback()),
             Self::Unix(_) => true,
+            // Only its unit says where it listens.
+            Self::Inherited(_) => false,
         }
     }
 }

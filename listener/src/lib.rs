@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod inherited;
 pub mod service_manager;
 mod tls;
 mod unix;
@@ -30,15 +31,17 @@ mod unreadable;
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use connection::{Accepted, Connection, HANDSHAKE_TIMEOUT, LINGER_BYTES, LINGER_SILENCE, LINGER_TIME};
 use sekisho_config::{Listen, TlsFiles};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use inherited::Inherited;
 use tls::Identity;
 use unix::SocketFile;
 pub use unreadable::Unreadable;
@@ -73,6 +76,9 @@ pub enum BindError {
     /// A Unix socket's path is longer than the system allows, which is about 100 bytes.
     #[error("cannot listen on {}: the path is too long for a Unix socket", .0.display())]
     PathTooLong(PathBuf),
+    /// The service manager has passed on no socket of this number, or one of another kind than TCP or Unix.
+    #[error("the service manager has not passed on a socket {0} to listen on (LISTEN_FDS)")]
+    NoSocket(usize),
     /// The certificate's file cannot be read, or is not a PEM file with certificates.
     #[error("the certificate {}: {reason}", path.display())]
     Certificate {
@@ -114,13 +120,14 @@ pub struct Listener {
 #[derive(Debug)]
 enum Source {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, SocketFile),
+    /// With its file, where that was made here.
+    Unix(std::os::unix::net::UnixListener, Option<SocketFile>),
 }
 
 impl Listener {
     /// Listens: of several addresses on the first that can be bound, on a Unix socket so that its owner alone can
     /// connect (mode 0600). With `tls` every connection begins with a TLS handshake; the files are read anew when they
-    /// change. A Unix socket is never served over TLS.
+    /// change. A Unix socket is never served over TLS. A socket that the service manager has opened is taken as it is, once.
     ///
     /// # Errors
     ///
@@ -131,8 +138,12 @@ impl Listener {
             Listen::Tcp(addresses) => Ok(Self { socket: Source::Tcp(bind_first(addresses)?), identity }),
             Listen::Unix(path) => {
                 let (socket, file) = unix::bind(path)?;
-                Ok(Self { socket: Source::Unix(socket, file), identity: None })
+                Ok(Self { socket: Source::Unix(socket, Some(file)), identity: None })
             }
+            Listen::Inherited(number) => Ok(match inherited::take(*number)? {
+                Inherited::Tcp(socket) => Self { socket: Source::Tcp(socket), identity },
+                Inherited::Unix(socket) => Self { socket: Source::Unix(socket, None), identity: None },
+            }),
         }
     }
 
@@ -157,7 +168,12 @@ impl Listener {
                 let address = socket.local_addr().map(|address| address.to_string());
                 format!("{scheme}://{}", address.unwrap_or_default())
             }
-            Source::Unix(_, file) => format!("unix:{}", file.path().display()),
+            Source::Unix(_, Some(file)) => format!("unix:{}", file.path().display()),
+            Source::Unix(socket, None) => {
+                let address = socket.local_addr().ok();
+                let path = address.as_ref().and_then(|address| address.as_pathname());
+                format!("unix:{}", path.unwrap_or(Path::new("")).display())
+            }
         }
     }
 
@@ -215,7 +231,8 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 /// Bounds what the kernel holds of a connection, and for how long. Connections have the options of the socket that they
 /// are accepted from.
-fn bound_sending(listener: &Socket) -> io::Result<()> {
+fn bound_sending(listener: &impl AsFd) -> io::Result<()> {
+    let listener = SockRef::from(listener);
     listener.set_send_buffer_size(SEND_BUFFER)?;
     #[cfg(target_os = "linux")]
     {

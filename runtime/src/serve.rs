@@ -12,7 +12,7 @@ mod store_command;
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,7 +173,11 @@ async fn tell_that_alive() {
 /// Where there is no token, the names under which the runtime may be spoken to: a page whose name was made to
 /// lead here speaks under its own. A unix socket is out of a page's reach.
 fn access_guard(settings: &RuntimeSettings) -> Option<AccessGuard> {
-    let Listen::Tcp(addresses) = &settings.listen else { return None };
+    let addresses: &[SocketAddr] = match &settings.listen {
+        Listen::Tcp(addresses) => addresses,
+        Listen::Inherited(_) => &[],
+        Listen::Unix(_) => return None,
+    };
     if settings.token.is_some() {
         return None;
     }

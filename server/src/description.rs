@@ -24,6 +24,7 @@ fn rows(config: &Config) -> Vec<(String, String)> {
             addresses.iter().map(|address| format!("{scheme}://{address}")).collect::<Vec<_>>().join(" or ")
         }
         Listen::Unix(path) => format!("unix:{}", path.display()),
+        Listen::Inherited(number) => format!("socket {number} of those that systemd opens"),
     };
     let access = match (&config.access_token, config.listen.is_local()) {
         (Some(_), _) => "with a token",

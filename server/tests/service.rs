@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
 
 use sekisho_tests::client::{PATIENCE, request};
 use sekisho_tests::processes::{NO_STATE, Process, eventually};
@@ -110,4 +113,50 @@ fn the_units_keep_to_what_a_service_needs() {
     let level = said.split("exposure level for sekisho-server.service:").nth(1).unwrap();
     let level: f64 = level.split_whitespace().next().unwrap().parse().unwrap();
     assert!(level < 2.0, "{level}");
+}
+
+/// Starts a server with a socket that listens, as systemd does for a `.socket` unit.
+fn start_with(socket: impl Into<OwnedFd>, arguments: &[&str]) -> Process {
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_sekisho-server")]).args(arguments);
+    command.env_remove("RUST_LOG").env("STATE_DIRECTORY", NO_STATE);
+    Process::start_with_input(&mut command, Stdio::from(socket.into()))
+}
+
+#[test]
+fn sockets_that_systemd_has_opened_are_listened_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("sekisho.toml");
+    fs::write(&config, "listen = 'systemd'\ninsecure_no_access_token = true\n").unwrap();
+    let arguments = ["--config", config.to_str().unwrap(), "--exec", "env"];
+
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut server = start_with(socket.try_clone().unwrap(), &arguments);
+    assert_eq!(server.address(), address);
+    assert_eq!(request(address, "GET", "/api/runtimes", None).status, 200);
+    // What connects while no server runs is answered by the next one.
+    server.signal("TERM");
+    assert!(server.ended().0.success());
+    let waiting = thread::spawn(move || request(address, "GET", "/livez", None).status);
+    let _next = start_with(socket, &arguments);
+    assert_eq!(waiting.join().unwrap(), 200);
+
+    let path = directory.path().join("socket");
+    let mut server = start_with(UnixListener::bind(&path).unwrap(), &arguments);
+    assert_eq!(server.said(), format!("listening on unix:{}", path.display()));
+    server.signal("TERM");
+    assert!(server.ended().0.success());
+    assert!(path.exists(), "it is not the server's to be removed");
+
+    let refused = without_sockets(&arguments).output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("has not passed on a socket 0"), "{said}");
+}
+
+fn without_sockets(arguments: &[&str]) -> Command {
+    let mut command = server();
+    command.args(arguments).env_remove("LISTEN_FDS").env_remove("LISTEN_PID");
+    command
 }

@@ -37,12 +37,16 @@ impl Process {
 
     /// The same where it may listen on something else than a port.
     pub fn start_anywhere(command: &mut Command) -> Self {
+        Self::start_with_input(command, Stdio::null())
+    }
+
+    /// The same with this as its standard input.
+    pub fn start_with_input(command: &mut Command, input: Stdio) -> Self {
         // No test leaves a key or a store in the state directory of the user who runs it.
         if !command.get_envs().any(|(name, _)| name == "STATE_DIRECTORY") {
             command.env("STATE_DIRECTORY", NO_STATE);
         }
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
         let logs = thread::spawn(move || {
             let mut logs = Vec::new();
