@@ -134,3 +134,8 @@ pub mod trace;
 pub mod transport;
 pub mod viewer;
 pub mod watch;
+
+/// The guide for embedders compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/embedding.md")]
+struct Embedding;

@@ -44,6 +44,11 @@ impl FleetRuntime {
         state.body = body(&self.runtime_id, &state.events);
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.upstream.address()
+    }
+
     /// How many requests have come.
     pub fn asked(&self) -> usize {
         self.upstream.asked()
