@@ -46,7 +46,7 @@
 //! # use std::task::{Context, Poll};
 //! # use bytes::Bytes;
 //! # use http::{Request, Response};
-//! # use sekisho_core::registry::{Registry, RuntimeKind, RuntimeSpec};
+//! # use sekisho_core::registry::{Registry, RuntimeSpec};
 //! # use sekisho_core::runtime_api::Command;
 //! # struct Empty;
 //! # impl InProcess for Empty {
@@ -55,22 +55,13 @@
 //! #         Err(Response::new(Bytes::new()))
 //! #     }
 //! # }
-//! # let mut registry = Registry::new(
-//! #     vec![RuntimeSpec {
-//! #         runtime_id: "embedded".parse()?,
-//! #         display_name: None,
-//! #         kind: RuntimeKind::Embedded,
-//! #         access: sekisho_core::secret::Access::in_process(),
-//! #         limits: Default::default(),
-//! #         max_in_flight: 64,
-//! #         give_up_after: sekisho_core::watch::GIVE_UP_AFTER,
-//! #     }],
-//! #     1,
-//! # )?;
+//! # let mut registry = Registry::new(vec![RuntimeSpec::embedded("embedded".parse()?)], 1)?;
 //! # let mut call = registry.call(Instant::now(), &"embedded".parse()?, Command::workers(), None)?;
 //! # assert_eq!(drive(&mut call, &Empty), Ok(Reply::Workers(vec![].into())));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! `core/examples/own_event_loop` is a transport over sockets, for a program that has an event loop of its own.
 //!
 //! What such a transport must never do is to show a [`Target`], a request or an address to anyone: errors are made of
 //! [`FailureCause`] alone.
