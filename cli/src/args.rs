@@ -118,8 +118,9 @@ pub(crate) enum Command {
     },
     /// Show the workers that need attention first, as they change, until q or Ctrl-C
     ///
-    /// First those that wait for an answer, then those that failed, those at work, and those that have ended. Where standard
-    /// output is no terminal, the list is printed once.
+    /// First runtimes that are not reached; then the workers that wait for an answer, those that failed within the last hour,
+    /// those that run, at work before idle, and those that have ended. Where standard input or output is no terminal, and with
+    /// --json, the list is printed once.
     Top {
         /// Of this runtime alone
         #[arg(value_name = "RUNTIME")]

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sekisho_core::browser_api::Action;
-use sekisho_core::gateway_client::{GatewayEvent, Problem};
+use sekisho_core::gateway_client::{Envelope, FleetEvent, GatewayEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_transport_blocking::Ended;
 use serde::de::DeserializeOwned;
@@ -36,16 +36,16 @@ pub(crate) trait Backend: Send + Sync {
     ) -> Result<Box<dyn Stream>, Box<Problem>>;
 
     /// The stream of all workers of all runtimes.
-    fn open_fleet_stream(&self) -> Result<Box<dyn Stream>, Box<Problem>>;
+    fn open_fleet_stream(&self) -> Box<dyn Stream<FleetEvent>>;
 
     /// What the user may do about a problem.
     fn hint(&self, problem: &Problem) -> Option<String>;
 }
 
 /// A worker's stream, or that of all workers.
-pub(crate) trait Stream: Send {
+pub(crate) trait Stream<E = Envelope>: Send {
     /// What happens next, or how the stream has ended; `None` when the instant has come before.
-    fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>>;
+    fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent<E>, Ended>>;
 }
 
 /// The one that the command line chose.

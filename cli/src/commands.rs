@@ -42,7 +42,7 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
             match runtime_id {
                 runtime_id if watch => {
                     let runtime_id = runtime_id.map(|id| resolve::runtime(backend, &id)).transpose()?;
-                    live::workers(backend, runtime_id.as_ref(), &filter, sort, show)
+                    live::workers(shared, runtime_id.as_ref(), &filter, sort, show)
                 }
                 None => list::workers(backend, None, &filter, sort, show),
                 Some(runtime_id) => with_runtime(backend, &runtime_id, |runtime_id| {
@@ -52,7 +52,7 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
         }
         Command::Top { runtime_id } => {
             let runtime_id = runtime_id.map(|id| resolve::runtime(backend, &id)).transpose()?;
-            live::top(backend, runtime_id.as_ref(), show)
+            live::top(shared, runtime_id.as_ref(), show)
         }
         Command::Profiles { runtime_id } => {
             with_runtime(backend, &runtime_id, |runtime_id| list::profiles(backend, runtime_id, show))

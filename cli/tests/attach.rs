@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,6 +13,7 @@ use std::thread;
 use std::time::Instant;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use sekisho_tests::client::PATIENCE;
@@ -65,6 +67,8 @@ struct Seat {
     seen: String,
     /// What may be the beginning of a control sequence.
     unread: String,
+    /// All that was shown, control sequences included.
+    raw: String,
     child: Child,
 }
 
@@ -97,7 +101,16 @@ impl Seat {
                 }
             }
         });
-        Self { keyboard, terminal, modes, shown, seen: String::new(), unread: String::new(), child }
+        Self {
+            keyboard,
+            terminal,
+            modes,
+            shown,
+            seen: String::new(),
+            unread: String::new(),
+            raw: String::new(),
+            child,
+        }
     }
 
     fn press(&mut self, keys: &str) {
@@ -121,6 +134,7 @@ impl Seat {
 
     /// Keeps the text of what was shown, and of what was taken away and drawn again, the last.
     fn read(&mut self, text: &str) {
+        self.raw.push_str(text);
         self.unread.push_str(text);
         while let Some(begin) = self.unread.find('\x1b') {
             let rest = self.unread.get(begin + 2..).unwrap_or_default();
@@ -133,6 +147,14 @@ impl Seat {
             self.unread.drain(..=end);
         }
         self.seen.push_str(&std::mem::take(&mut self.unread).replace('\r', ""));
+    }
+
+    /// Waits until something was written that is not to be seen.
+    fn is_sent(&mut self, sequence: &str) {
+        while !self.raw.contains(sequence) {
+            let bytes = self.shown.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {sequence:?}"));
+            self.read(&String::from_utf8_lossy(&bytes));
+        }
     }
 
     /// Closes the terminal.
@@ -483,14 +505,62 @@ fn without_a_terminal_it_tells_what_to_use() {
     }
 }
 
+/// What shows the screen that was there before, lines that are too long, and the cursor.
+const SCREEN_AS_BEFORE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+
 #[test]
 fn a_live_list_gives_the_terminal_back() {
     let (_server, url, _worker) = shell();
     for (arguments, key) in [(&["top"][..], "q"), (&["workers", "--watch"], CTRL_C)] {
         let mut seat = Seat::attach_with(&url, arguments);
-        seat.sees("at work 1");
+        seat.sees("running 1");
         assert_ne!(modes(&seat.terminal), seat.modes);
+        // An arrow and F2 are no q.
+        seat.press("\x1b[A\x1bOQ");
+        create(&url, "embedded");
+        seat.sees("running 2");
         seat.press(key);
         assert!(seat.ended().success());
+        seat.is_sent(SCREEN_AS_BEFORE);
+        stop_one(&url);
     }
+}
+
+/// Removes the second worker again.
+fn stop_one(url: &str) {
+    let listed = String::from_utf8(sekisho(url).args(["workers"]).output().unwrap().stdout).unwrap();
+    let worker = listed.lines().last().unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(sekisho(url).args(["cancel", &worker]).output().unwrap().status.success());
+    eventually("it is gone", || {
+        sekisho(url).args(["remove", &worker]).output().unwrap().status.success().then_some(())
+    });
+}
+
+#[test]
+fn a_live_list_obeys_signals_and_sizes() {
+    let (_server, url, _worker) = shell();
+    for (signal, number) in [(Signal::TERM, 15), (Signal::INT, 2), (Signal::HUP, 1)] {
+        let mut seat = Seat::attach_with(&url, &["top"]);
+        seat.sees("running 1");
+        let size = Winsize { ws_row: 2, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&seat.terminal, size).unwrap();
+        kill_process(Pid::from_child(&seat.child), Signal::WINCH).unwrap();
+        seat.sees("… and 2 more");
+        kill_process(Pid::from_child(&seat.child), signal).unwrap();
+        assert_eq!(seat.ended().signal(), Some(number));
+        seat.is_sent(SCREEN_AS_BEFORE);
+    }
+}
+
+#[test]
+fn a_live_list_can_be_left_while_its_gateway_says_nothing() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut seat = Seat::attach_with(&url, &["top"]);
+    let _connection = silent.accept().unwrap();
+    let began = Instant::now();
+    seat.press("q");
+    assert!(seat.ended().success());
+    assert!(began.elapsed() < PATIENCE, "before the gateway's time is over");
+    seat.is_sent(SCREEN_AS_BEFORE);
 }

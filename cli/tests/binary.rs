@@ -702,7 +702,7 @@ fn the_list_of_workers_is_live() {
         let top = run(&mut command);
         let lines: Vec<&str> = top.out.lines().collect();
         assert_eq!((top.status, lines.len()), (0, 4), "{top:?}");
-        assert!(lines[0].starts_with("runtimes 1   asking 0   failed 1   at work 1 "), "{top:?}");
+        assert!(lines[0].starts_with("runtimes 1   asking 0   failed 1   running 1 "), "{top:?}");
         assert!(lines[2].starts_with(&worker) && lines[2].contains("exit 3"), "{top:?}");
         assert!(lines[3].starts_with(&other) && lines[3].contains("runs"), "{top:?}");
     }
@@ -710,6 +710,55 @@ fn the_list_of_workers_is_live() {
     let first: Value = serde_json::from_str(first.out.lines().next().unwrap()).unwrap();
     assert_eq!(first["attention"], "failed");
     assert_eq!(run(&mut scene.through(&["top", "elsewhere"])).status, 3);
+}
+
+#[test]
+fn a_live_list_has_what_its_filter_lets_through() {
+    let scene = Scene::new();
+    let (first, second) = (scene.create(), scene.create());
+    let stopped = &["workers", "--watch", "--json", "--status", "stopped"];
+    let running = &["workers", "--watch", "--status", "running"];
+    let mut stopped = Running::start(scene.through(stopped));
+    let mut running = Running::start(scene.through(running));
+    stopped.until("runtime_changed");
+    running.until(&second);
+    scene.say(&first, "exit");
+    // It was there before, and was not among these.
+    let added: Value = serde_json::from_str(&stopped.line().unwrap()).unwrap();
+    assert_eq!(
+        (&added["event"], &added["worker"]["worker_id"]),
+        (&"worker_added".into(), &first[10..].into())
+    );
+    assert_eq!(running.line().unwrap(), format!("{first}  gone"));
+}
+
+#[test]
+fn what_is_not_reached_is_said_first() {
+    let scene = Scene::new();
+    let worker = scene.create();
+    let nothing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = scene.directory.path().join("sekisho.toml");
+    let more =
+        format!("[[remote]]\nruntime_id = 'away'\nbase_url = 'http://{nothing}'\ntoken_file = 'token'\n");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &more).unwrap();
+    let top = run(&mut scene.direct(&["top"]));
+    let lines: Vec<&str> = top.out.lines().collect();
+    assert!(lines[1].starts_with("away is not reached since "), "{top:?}");
+    assert!(lines.last().unwrap().starts_with(&worker), "{top:?}");
+    let json = run(&mut scene.direct(&["top", "--json"]));
+    let told: Vec<Value> = json.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&told[0]["attention"], &told[0]["runtime_id"]), (&"unreached".into(), &"away".into()));
+    assert_eq!((&told[1]["attention"], &told[1]["worker_id"]), (&"runs".into(), &worker[10..].into()));
+}
+
+#[test]
+fn a_live_list_of_no_gateway_fails_at_once() {
+    let nothing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for arguments in [&["top"][..], &["workers", "--watch"], &["workers", "--watch", "--json"]] {
+        let said = run(sekisho(arguments).args(["--server", &format!("http://{nothing}")]));
+        assert_eq!((said.status, &*said.out), (5, ""), "{said:?}");
+        assert!(said.err.contains("gateway_unreachable"), "{said:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A [`Gateway`] makes an [`Attempt`] of each [`Action`]. [`answer`] makes of what comes of it the body of the reply, or
 //! a [`Problem`], which has the same form whether the gateway said it or could not be reached. [`GatewayStream`] keeps a
 //! worker's stream, over as many connections as it takes; frames are read with [`Frame::from_text`]. [`EndDetector`] tells
-//! when the worker has ended. [`Gateway::open_fleet_stream`] is the stream of all workers, whose frames make a [`FleetView`].
+//! when the worker has ended. [`Gateway::open_fleet_stream`] is the stream of all workers, whose events make a [`FleetView`].
 //!
 //! A program that goes to the runtimes by itself needs neither [`Gateway`] nor [`GatewayStream`]. It reads the responses of
 //! [`Exchange::response`](crate::browser_api::Exchange::response) and the frames of a
@@ -64,9 +64,10 @@
 //! ```
 
 pub mod end_detector;
-mod fleet_view;
+pub mod fleet;
 mod problem;
 pub mod stream;
+mod subject;
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,7 @@ use http::{Request, Response};
 pub use crate::diagnostic::{Diagnostic, Severity};
 pub use crate::frame::{EndSign, Envelope, Frame};
 pub use crate::problem::Problem;
-pub use fleet_view::{Attention, FleetView};
+pub use fleet::{Attention, FleetEvent, FleetView, TheFleet};
 pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY};
 pub use stream::{
     FIRST_BACKOFF, GIVE_UP_AFTER, GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput,
@@ -84,6 +85,7 @@ pub use stream::{
 };
 
 pub use end_detector::{EndAnswer, EndDetector, EndOutput};
+pub use subject::{Heard, Malformed, OneWorker, Subject};
 
 use crate::browser_api::Action;
 use crate::call::CallLimits;
@@ -110,9 +112,9 @@ impl Gateway {
         Self { access: Access::remote(base_url, access_token) }
     }
 
-    /// A gateway in the same process, for [`open_stream`](Gateway::open_stream) alone. The driver has the gateway's side,
-    /// too: it takes each [`Connect`](crate::transport::Connect) as a request for the worker's stream, after
-    /// [`GatewayStream::cursor`].
+    /// A gateway in the same process, for [`open_stream`](Gateway::open_stream) and
+    /// [`open_fleet_stream`](Gateway::open_fleet_stream) alone. The driver has the gateway's side, too: it takes each
+    /// [`Connect`](crate::transport::Connect) as a request for the stream, of a worker after [`GatewayStream::cursor`].
     pub fn in_process() -> Self {
         Self { access: Access::in_process() }
     }
@@ -144,13 +146,14 @@ impl Gateway {
         cursor: Option<String>,
         seed: u64,
     ) -> GatewayStream {
-        GatewayStream::new(now, self.access.clone(), Some(worker.clone()), cursor, seed)
+        let subject = OneWorker::new(worker.clone(), cursor);
+        GatewayStream::new(now, self.access.clone(), subject, seed)
     }
 
     /// Opens the stream of all workers of all runtimes, which begins with the state of everything, each time that it is
     /// connected. The seed is as above.
-    pub fn open_fleet_stream(&self, now: Instant, seed: u64) -> GatewayStream {
-        GatewayStream::new(now, self.access.clone(), None, None, seed)
+    pub fn open_fleet_stream(&self, now: Instant, seed: u64) -> GatewayStream<TheFleet> {
+        GatewayStream::new(now, self.access.clone(), TheFleet::new(), seed)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use sekisho_core::gateway_client::{
-    GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput, Problem,
+    GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput, OneWorker, Problem, Subject,
 };
 use sekisho_core::heartbeat::PONG_WITHIN;
 use sekisho_core::transport::{ConnId, Connect, Loss};
@@ -20,22 +20,22 @@ use crate::socket::{Socket, is_timeout, loss};
 pub type Ended = Result<(), Box<Problem>>;
 
 /// A [`GatewayStream`] and the connection that carries it.
-pub struct GatewayStreamDriver {
-    stream: GatewayStream,
+pub struct GatewayStreamDriver<S: Subject = OneWorker> {
+    stream: GatewayStream<S>,
     client: Arc<HttpClient>,
     link: Option<(ConnId, Box<WebSocket<Socket>>)>,
     /// When the caller was last given something: while it deals with that, nothing is read.
     returned: Option<Instant>,
 }
 
-impl GatewayStreamDriver {
+impl<S: Subject> GatewayStreamDriver<S> {
     /// Nothing happens before the first [`GatewayStreamDriver::next_event`].
-    pub fn new(stream: GatewayStream, client: Arc<HttpClient>) -> Self {
+    pub fn new(stream: GatewayStream<S>, client: Arc<HttpClient>) -> Self {
         Self { stream, client, link: None, returned: None }
     }
 
     /// What happens next on the stream, or why it has ended. Blocks until then.
-    pub fn next_event(&mut self) -> Result<GatewayEvent, Ended> {
+    pub fn next_event(&mut self) -> Result<GatewayEvent<S::Event>, Ended> {
         loop {
             if let Some(next) = self.advance(None) {
                 return next;
@@ -44,11 +44,11 @@ impl GatewayStreamDriver {
     }
 
     /// The same, but `None` when the instant has come before anything has happened. Connecting is not cut short.
-    pub fn next_event_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>> {
+    pub fn next_event_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent<S::Event>, Ended>> {
         self.advance(Some(instant))
     }
 
-    fn advance(&mut self, instant: Option<Instant>) -> Option<Result<GatewayEvent, Ended>> {
+    fn advance(&mut self, instant: Option<Instant>) -> Option<Result<GatewayEvent<S::Event>, Ended>> {
         if let Some(returned) = self.returned.take() {
             self.stream.extend(returned.elapsed());
         }
@@ -57,7 +57,7 @@ impl GatewayStreamDriver {
         next
     }
 
-    fn advance_until(&mut self, instant: Option<Instant>) -> Option<Result<GatewayEvent, Ended>> {
+    fn advance_until(&mut self, instant: Option<Instant>) -> Option<Result<GatewayEvent<S::Event>, Ended>> {
         loop {
             match self.stream.poll(Instant::now()) {
                 GatewayStreamOutput::Connect(connect) => self.connect(connect),
@@ -121,7 +121,7 @@ impl GatewayStreamDriver {
     }
 }
 
-impl fmt::Debug for GatewayStreamDriver {
+impl<S: Subject> fmt::Debug for GatewayStreamDriver<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("GatewayStreamDriver").field(&self.stream).finish()
     }

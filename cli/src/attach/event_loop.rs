@@ -30,6 +30,7 @@ use crate::failure::Failure;
 use crate::render::{RenderOptions, Renderer};
 use crate::requests::{acknowledgement, answer, cancel, input, interrupt, stop};
 use crate::show::Show;
+use crate::terminal::LINES;
 use crate::terminal::Terminal;
 use crate::text::{BAD, FAINT, STRONG, WARNING, painted};
 
@@ -86,7 +87,7 @@ impl EventLoop {
         let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGWINCH, SIGCONT])?;
         let of_signals = sender.clone();
         thread::spawn(move || signals.forever().for_each(|signal| of_signals.send(Message::Signal(signal))));
-        let terminal = Terminal::open()?;
+        let terminal = Terminal::open(LINES)?;
         let (columns, rows) = terminal.size();
         let render = RenderOptions { color: show.color, verbose: false, rewritable: true };
         let output = Arc::new(Output::new(Renderer::new(render)));

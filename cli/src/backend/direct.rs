@@ -15,7 +15,7 @@ use sekisho_core::browser_api::{Action, Exchange, Now, problem};
 use sekisho_core::call::{Call, Seen};
 use sekisho_core::error::{Error, ErrorKind};
 use sekisho_core::feed::FeedLimits;
-use sekisho_core::gateway_client::{self, Problem};
+use sekisho_core::gateway_client::{self, FleetEvent, Problem};
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::policy::AllowAll;
 use sekisho_core::registry::Registry;
@@ -158,9 +158,8 @@ impl Backend for Direct {
         Ok(Box::new(DirectStream::new(&self.runtimes, worker, cursor)))
     }
 
-    fn open_fleet_stream(&self) -> Result<Box<dyn Stream>, Box<Problem>> {
-        let stream = DirectFleetStream::new(&self.runtimes).map_err(|error| Problem::from(&error))?;
-        Ok(Box::new(stream))
+    fn open_fleet_stream(&self) -> Box<dyn Stream<FleetEvent>> {
+        Box::new(DirectFleetStream::new(&self.runtimes))
     }
 
     fn hint(&self, problem: &Problem) -> Option<String> {

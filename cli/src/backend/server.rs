@@ -8,7 +8,8 @@ use bytes::Bytes;
 use sekisho_config::{DEFAULT_LISTEN, TokenFile, trusting_file, trusting_the_system};
 use sekisho_core::browser_api::Action;
 use sekisho_core::gateway_client::{
-    self, GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, Gateway, GatewayEvent, NOT_A_GATEWAY, Problem,
+    self, FleetEvent, GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, Gateway, GatewayEvent, NOT_A_GATEWAY, Problem,
+    Subject,
 };
 use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::secret::{BaseUrl, Token};
@@ -100,14 +101,14 @@ impl Backend for ThroughServer {
         Ok(Box::new(GatewayStreamDriver::new(follow, self.client.clone())))
     }
 
-    fn open_fleet_stream(&self) -> Result<Box<dyn Stream>, Box<Problem>> {
+    fn open_fleet_stream(&self) -> Box<dyn Stream<FleetEvent>> {
         let follow = self.gateway.open_fleet_stream(Instant::now(), seed());
-        Ok(Box::new(GatewayStreamDriver::new(follow, self.client.clone())))
+        Box::new(GatewayStreamDriver::new(follow, self.client.clone()))
     }
 }
 
-impl Stream for GatewayStreamDriver {
-    fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent, Ended>> {
+impl<S: Subject<Event: Send> + Send> Stream<S::Event> for GatewayStreamDriver<S> {
+    fn next_until(&mut self, instant: Instant) -> Option<Result<GatewayEvent<S::Event>, Ended>> {
         self.next_event_until(instant)
     }
 }

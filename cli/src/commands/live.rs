@@ -1,23 +1,28 @@
 //! `workers --watch` and `top`: all workers as they change.
 
+mod follow;
 mod lines;
 mod screen;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anstyle::Style;
-use sekisho_core::browser_api::{FleetChange, FleetFrame, FleetRuntime, WorkerView};
-use sekisho_core::gateway_client::{Attention, FleetView, GatewayEvent};
+use sekisho_core::browser_api::{FleetRuntime, RequestView, WorkerView};
+use sekisho_core::error::TimeoutPhase;
+use sekisho_core::gateway_client::{Attention, FleetView, Problem};
 use sekisho_core::id::RuntimeId;
 use sekisho_core::runtime_api::WorkerFilter;
+use sekisho_core::transport::{self, FailureCause};
 
 use super::list;
 use crate::args::SortKey;
 use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::show::{Show, Table};
-use crate::streaming::{Outage, reader_is_gone};
+use crate::streaming::reader_is_gone;
 use crate::text::{BAD, FAINT, STRONG, WARNING, painted, safe_line};
+use follow::{Moment, follow};
 use lines::Lines;
 use screen::Screen;
 
@@ -26,6 +31,15 @@ const DRAW_EVERY: Duration = Duration::from_millis(100);
 
 /// How often it is drawn anew although nothing has changed, for the ages that it shows.
 const AGE_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a note that all is well again stands on a screen. That something is wrong stands there until it is over.
+const GOOD_NOTE_FOR: Duration = Duration::from_secs(10);
+
+/// How many runtimes that are not reached are named above a list; of others it is said how many there are.
+const MAX_UNREACHED: usize = 5;
+
+/// How long a list that is printed once is waited for: a gateway waits for its runtimes for less.
+const FIRST_STATE_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often it is checked whether the output is still read.
 const CHECK_READER_EVERY: Duration = Duration::from_millis(500);
@@ -44,11 +58,19 @@ impl Scope<'_> {
     fn has(&self, worker: &WorkerView) -> bool {
         self.has_runtime(&worker.runtime_id) && self.filter.admits_state(worker.status, &worker.facts)
     }
+
+    fn by_attention<'v>(&self, view: &'v FleetView, now: SystemTime) -> Vec<(&'v WorkerView, Attention)> {
+        view.by_attention(now).into_iter().filter(|(worker, _)| self.has(worker)).collect()
+    }
+
+    fn unreached<'v>(&self, view: &'v FleetView) -> impl Iterator<Item = &'v FleetRuntime> {
+        view.unreached().filter(|runtime| self.has_runtime(&runtime.runtime_id))
+    }
 }
 
 /// Shows the workers that the filter lets through, and goes on with what changes.
 pub(super) fn workers(
-    backend: &dyn Backend,
+    backend: &Arc<dyn Backend>,
     runtime_id: Option<&RuntimeId>,
     filter: &WorkerFilter,
     sort: Option<SortKey>,
@@ -63,27 +85,32 @@ pub(super) fn workers(
             {
                 return Err(Failure::ReaderGone);
             }
-            lines.tell(view, moment).map(|()| true)
+            view.map_or(Ok(()), |view| lines.tell(view, moment)).map(|()| true)
         });
     }
     on_screen(backend, show, |view, now| {
         let mut shown: Vec<WorkerView> = view.workers().filter(|worker| scope.has(worker)).cloned().collect();
         list::sorted(&mut shown, sort.unwrap_or(SortKey::Created));
-        (head(view, &scope, show), list::table(&shown, now))
+        (head(view, &scope, &scope.by_attention(view, now), show), list::table(&shown, now))
     })
 }
 
 /// Shows the workers that need attention first.
-pub(super) fn top(backend: &dyn Backend, runtime_id: Option<&RuntimeId>, show: Show) -> Result<(), Failure> {
+pub(super) fn top(
+    backend: &Arc<dyn Backend>,
+    runtime_id: Option<&RuntimeId>,
+    show: Show,
+) -> Result<(), Failure> {
     let filter = WorkerFilter::default();
     let scope = Scope { runtime_id, filter: &filter };
-    let draw = |view: &FleetView, now| (head(view, &scope, show), by_attention(view, &scope, now));
+    let draw = |view: &FleetView, now| {
+        let rows = scope.by_attention(view, now);
+        (head(view, &scope, &rows, show), table_of(view, &rows, now))
+    };
     if show.json || !Screen::is_there() {
         return once(backend, |view| {
             if show.json {
-                return view.by_attention().into_iter().filter(|(worker, _)| scope.has(worker)).try_for_each(
-                    |(worker, attention)| show.json_line(&Told { attention: word(attention), worker }),
-                );
+                return told_as_json(view, &scope, show);
             }
             let (head, table) = draw(view, SystemTime::now());
             head.into_iter().try_for_each(|line| show.line(line))?;
@@ -93,137 +120,119 @@ pub(super) fn top(backend: &dyn Backend, runtime_id: Option<&RuntimeId>, show: S
     on_screen(backend, show, draw)
 }
 
-/// A worker and what it needs, as JSON.
+/// What needs attention, as JSON: a runtime that is not reached, or a worker.
 #[derive(serde::Serialize)]
-struct Told<'a> {
-    attention: &'static str,
-    #[serde(flatten)]
-    worker: &'a WorkerView,
+#[serde(untagged)]
+enum Told<'a> {
+    Runtime {
+        attention: &'static str,
+        #[serde(flatten)]
+        runtime: &'a FleetRuntime,
+    },
+    Worker {
+        attention: &'static str,
+        #[serde(flatten)]
+        worker: &'a WorkerView,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        open_requests: Vec<&'a RequestView>,
+    },
 }
 
-fn word(attention: Attention) -> &'static str {
-    match attention {
-        Attention::Asks => "asks",
-        Attention::Failed => "failed",
-        Attention::Runs => "runs",
-        Attention::Ended => "ended",
+/// What is needed of a runtime that is not reached, in the place of [`Attention::name`].
+const UNREACHED: &str = "unreached";
+
+fn told_as_json(view: &FleetView, scope: &Scope<'_>, show: Show) -> Result<(), Failure> {
+    for runtime in scope.unreached(view) {
+        show.json_line(&Told::Runtime { attention: UNREACHED, runtime })?;
     }
-}
-
-/// What happens on the stream, for what shows it.
-enum Moment<'a> {
-    /// There is a state, for the first time or told anew, and this was the one before.
-    State(&'a FleetView),
-    /// Something has changed since.
-    Change(&'a FleetChange),
-    /// A line about the stream.
-    Note(Style, String),
-    /// Nothing has happened for a moment.
-    Quiet,
-}
-
-/// Passes on what happens for as long as it is wanted.
-fn follow(
-    backend: &dyn Backend,
-    moment: Duration,
-    mut pass_on: impl FnMut(&FleetView, Moment<'_>) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
-    let mut stream = backend.open_fleet_stream()?;
-    let (mut before, mut view, mut outage) = (FleetView::default(), FleetView::default(), Outage::default());
-    loop {
-        let goes_on = match stream.next_until(Instant::now() + moment) {
-            None => pass_on(&view, Moment::Quiet)?,
-            Some(Ok(GatewayEvent::Fleet(frame))) => {
-                if matches!(*frame, FleetFrame::Snapshot { .. }) && view.is_complete() {
-                    before = std::mem::take(&mut view);
-                }
-                match view.apply(*frame) {
-                    Some(change) if view.is_complete() => pass_on(&view, Moment::Change(&change))?,
-                    None if view.is_complete() => pass_on(&view, Moment::State(&before))?,
-                    _ => true,
-                }
-            }
-            Some(Ok(event)) => match outage.note(Instant::now(), &event) {
-                Some((style, note)) => pass_on(&view, Moment::Note(style, note))?,
-                None => true,
-            },
-            Some(Err(Ok(()))) => return Ok(()),
-            Some(Err(Err(problem))) => return Err(problem.into()),
-        };
-        if !goes_on {
-            return Ok(());
-        }
+    for (worker, attention) in scope.by_attention(view, SystemTime::now()) {
+        let open_requests = view.requests_of(&worker.runtime_id, &worker.worker_id);
+        show.json_line(&Told::Worker { attention: attention.name(), worker, open_requests })?;
     }
+    Ok(())
 }
 
 /// Passes on the first state.
-fn once(backend: &dyn Backend, pass_on: impl Fn(&FleetView) -> Result<(), Failure>) -> Result<(), Failure> {
-    follow(backend, CHECK_READER_EVERY, |view, moment| match moment {
-        Moment::State(_) => pass_on(view).map(|()| false),
-        Moment::Change(..) | Moment::Note(..) | Moment::Quiet => Ok(true),
+fn once(
+    backend: &Arc<dyn Backend>,
+    pass_on: impl Fn(&FleetView) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let overdue = Instant::now() + FIRST_STATE_WITHIN;
+    follow(backend, CHECK_READER_EVERY, |view, _| match view {
+        Some(view) => pass_on(view).map(|()| false),
+        None if Instant::now() < overdue => Ok(true),
+        None => {
+            let late = transport::Failure::sent(FailureCause::Timeout(TimeoutPhase::Body));
+            Err(Box::new(Problem::from_transport_failure(late, false)).into())
+        }
     })
 }
 
 /// Draws the state again and again, until q or Ctrl-C.
 fn on_screen(
-    backend: &dyn Backend,
+    backend: &Arc<dyn Backend>,
     show: Show,
     draw: impl Fn(&FleetView, SystemTime) -> (Vec<String>, Table),
 ) -> Result<(), Failure> {
-    let mut screen = Screen::open(show)?;
-    let mut note = None;
-    let (mut drawn, mut is_new) = (None::<Instant>, true);
-    follow(backend, DRAW_EVERY, |view, moment| {
+    let screen = Screen::open(show)?;
+    screen.draw(&[painted(show.color, FAINT, "asking the runtimes")], None)?;
+    let mut note: Option<(Instant, Style, String)> = None;
+    let (mut drawn, mut is_new) = (Instant::now(), false);
+    let result = follow(backend, DRAW_EVERY, |view, moment| {
+        is_new |= screen.is_stale()?;
         match moment {
             Moment::State(_) | Moment::Change(_) => is_new = true,
             Moment::Note(style, text) => {
-                note = Some(painted(show.color, style, &safe_line(&text)));
+                note = Some((Instant::now(), style, text));
                 is_new = true;
             }
             Moment::Quiet => {}
         }
-        let since = drawn.map(|drawn| drawn.elapsed());
-        let is_due = since.is_none_or(|since| since >= if is_new { DRAW_EVERY } else { AGE_EVERY });
-        if is_due && view.is_complete() {
+        note.take_if(|(said, style, _)| *style != WARNING && said.elapsed() >= GOOD_NOTE_FOR);
+        if let Some(view) = view
+            && drawn.elapsed() >= if is_new { DRAW_EVERY } else { AGE_EVERY }
+        {
             let (mut head, table) = draw(view, SystemTime::now());
-            head.extend(note.clone());
-            screen.draw(&head, &table)?;
-            (drawn, is_new) = (Some(Instant::now()), false);
+            head.extend(note.iter().map(|(_, style, text)| painted(show.color, *style, &safe_line(text))));
+            screen.draw(&head, Some(&table))?;
+            (drawn, is_new) = (Instant::now(), false);
         }
         Ok(!screen.is_to_end())
-    })
+    });
+    screen.close();
+    result
 }
 
 /// What stands above the list: how much there is, and what is not reached.
-fn head(view: &FleetView, scope: &Scope<'_>, show: Show) -> Vec<String> {
-    let wanted = |runtime: &&FleetRuntime| scope.has_runtime(&runtime.runtime_id);
-    let shown = view.by_attention();
-    let shown = shown.iter().filter(|(worker, _)| scope.has(worker));
-    let mut counts = [0; 4];
-    shown.for_each(|(_, attention)| counts[*attention as usize] += 1);
-    let [ask, failed, run, ended] = counts;
-    let runtimes = view.runtimes().filter(wanted).count();
+fn head(view: &FleetView, scope: &Scope<'_>, rows: &[(&WorkerView, Attention)], show: Show) -> Vec<String> {
+    let count = |wanted| rows.iter().filter(|(_, attention)| *attention == wanted).count();
+    let [ask, failed, run, ended] = Attention::ALL.map(count);
+    let runtimes = view.runtimes().filter(|runtime| scope.has_runtime(&runtime.runtime_id)).count();
     let line =
-        format!("runtimes {runtimes}   asking {ask}   failed {failed}   at work {run}   ended {ended}");
+        format!("runtimes {runtimes}   asking {ask}   failed {failed}   running {run}   ended {ended}");
     let mut lines = vec![painted(show.color, FAINT, &line)];
-    for runtime in view.unreached().filter(wanted) {
+    let unreached: Vec<&FleetRuntime> = scope.unreached(view).collect();
+    for runtime in unreached.iter().take(MAX_UNREACHED) {
         let since = runtime.failing_since.as_deref().map(|at| format!(" since {at}")).unwrap_or_default();
         let why = runtime.diagnostics.first().map(|told| format!(": {}", told.message)).unwrap_or_default();
         let text = safe_line(&format!("{} is not reached{since}{why}", runtime.runtime_id));
         lines.push(painted(show.color, WARNING, &text));
     }
+    if let Some(more @ 1..) = unreached.len().checked_sub(MAX_UNREACHED) {
+        lines.push(painted(show.color, WARNING, &format!("… and {more} more are not reached")));
+    }
     lines
 }
 
 /// The table of `top`.
-fn by_attention(view: &FleetView, scope: &Scope<'_>, now: SystemTime) -> Table {
+fn table_of(view: &FleetView, rows: &[(&WorkerView, Attention)], now: SystemTime) -> Table {
     let mut table = Table::new(&["WORKER", "NAME", "STATUS", "SINCE", "WHAT"], 2);
-    for (worker, attention) in view.by_attention() {
-        if !scope.has(worker) {
-            continue;
-        }
+    for (worker, attention) in rows {
         let facts = &worker.facts;
-        let asked = view.requests_of(&worker.runtime_id, &worker.worker_id).next();
+        let asked = match attention {
+            Attention::Asks => view.requests_of(&worker.runtime_id, &worker.worker_id).into_iter().next(),
+            _ => None,
+        };
         let (style, since, what) = match (attention, asked) {
             (Attention::Asks, Some(asked)) => (WARNING, Some(&asked.opened_at), asked.title.clone()),
             (Attention::Asks, None) => (WARNING, facts.last_output_at.as_ref(), list::intent(&worker.intent)),
@@ -236,7 +245,7 @@ fn by_attention(view: &FleetView, scope: &Scope<'_>, now: SystemTime) -> Table {
         table.row([
             (list::full_name(worker), STRONG),
             (facts.name.clone().unwrap_or_default(), Style::new()),
-            (word(attention).to_owned(), style),
+            (attention.name().to_owned(), style),
             (since.map(|at| crate::age::ago(at, now)).unwrap_or_default(), Style::new()),
             (what, Style::new()),
         ]);

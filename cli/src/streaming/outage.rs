@@ -32,7 +32,7 @@ impl Outage {
     }
 
     /// What to tell of an event, if anything.
-    pub(crate) fn note(&mut self, now: Instant, event: &GatewayEvent) -> Option<(Style, String)> {
+    pub(crate) fn note<E>(&mut self, now: Instant, event: &GatewayEvent<E>) -> Option<(Style, String)> {
         match event {
             GatewayEvent::Away { problem, .. } => {
                 // A gateway closes the stream of a runtime that is away for long, and is asked again for it.

@@ -103,8 +103,6 @@ impl EndDetector {
                     }
                 }
             }
-            // Of all workers, and so of none.
-            GatewayEvent::Fleet(_) => {}
             GatewayEvent::Away { .. } => self.away = true,
             GatewayEvent::Back { .. } => (self.away, self.caught_up, self.in_doubt) = (false, false, true),
             GatewayEvent::StartedOver => (self.caught_up, self.in_doubt) = (false, true),

@@ -1,4 +1,4 @@
-//! A stream through a gateway, a worker's or that of all workers, over as many connections as it takes.
+//! A stream through a gateway, over as many connections as it takes: of a worker, or of the fleet.
 //!
 //! ```text
 //!            ┌───────────────── Pausing ◄───────────────────────────────┐ come back
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The range of the close code says what to do when a stream ends (`docs/http-api.md`, "Observation"). Before the first
-//! event there is nothing to come back to: a failure then is the end.
+//! event there is nothing to come back to: a failure then is the end. What differs between the streams, what is asked for and
+//! what a frame means, is decided by the [`Subject`].
 //!
 //! An event, or a diagnostic that is no error, is a sign of life. Nothing else is: a gateway that accepts a connection
 //! only to say that it is full or shutting down is asked at growing intervals, and in the end no more
@@ -29,17 +30,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::subject::{Heard, OneWorker, Subject};
 use super::{LIMITS, addressed};
 use crate::backoff::{Jitter, doubled};
-use crate::browser_api::{FleetFrame, SUBPROTOCOL};
+use crate::browser_api::SUBPROTOCOL;
 use crate::diagnostic::Diagnostic;
 use crate::error::TimeoutPhase;
-use crate::feed::{CAUGHT_UP, RESYNCHRONIZED};
-use crate::frame::{Envelope, Frame};
+use crate::frame::Envelope;
 use crate::heartbeat::{Beat, Heartbeat};
-use crate::id::WorkerRef;
 use crate::problem::Problem;
 use crate::runtime_api::ask_for_websocket;
 use crate::secret::Access;
@@ -95,7 +94,8 @@ impl GatewayStreamInput {
 
 /// What a driver is to do.
 #[derive(Debug)]
-pub enum GatewayStreamOutput {
+#[expect(clippy::large_enum_variant, reason = "it is taken at once, and there are never many")]
+pub enum GatewayStreamOutput<E = Envelope> {
     /// Open a stream.
     Connect(Connect),
     /// Send a ping.
@@ -103,7 +103,7 @@ pub enum GatewayStreamOutput {
     /// Drop the connection.
     Close(ConnId),
     /// Pass this on.
-    Event(GatewayEvent),
+    Event(GatewayEvent<E>),
     /// Wait for something on the connection.
     Wait {
         /// When to poll again at the latest.
@@ -129,14 +129,13 @@ pub enum GatewayStreamWait {
     Pong,
 }
 
-/// What happens on a stream.
+/// What happens on a stream, of whose subject this is an event: of a worker an [`Envelope`], of the fleet a
+/// [`FleetEvent`](super::FleetEvent).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum GatewayEvent {
-    /// An event of the worker, or its state at the beginning.
-    Event(Envelope),
-    /// A frame of the stream of all workers, for [`FleetView::apply`](super::FleetView::apply).
-    Fleet(Box<FleetFrame>),
+pub enum GatewayEvent<E = Envelope> {
+    /// An event, or the state at the beginning.
+    Event(E),
     /// The gateway said something about the stream.
     Diagnostic(Diagnostic),
     /// The gateway cannot be reached. It is tried again.
@@ -156,14 +155,11 @@ pub enum GatewayEvent {
     StartedOver,
 }
 
-/// One stream of one worker, or of all workers, through a gateway. See the [module](self).
+/// One stream through a gateway. See the [module](self).
 #[derive(Debug)]
-pub struct GatewayStream {
+pub struct GatewayStream<S: Subject = OneWorker> {
     access: Access,
-    /// `None` for the stream of all workers.
-    worker: Option<WorkerRef>,
-    /// The cursor to go on after.
-    cursor: Option<String>,
+    subject: S,
     jitter: Jitter,
     state: State,
     connections: u32,
@@ -175,11 +171,9 @@ pub struct GatewayStream {
     away: bool,
     /// When there was a sign of life.
     alive_at: Instant,
-    /// Whether all events after the last one that was shown are still to come on this connection.
-    gapless: bool,
     /// The error that may turn out to be the last frame.
     closing_diagnostic: Option<Diagnostic>,
-    outputs: VecDeque<GatewayStreamOutput>,
+    outputs: VecDeque<GatewayStreamOutput<S::Event>>,
 }
 
 #[derive(Debug)]
@@ -191,17 +185,17 @@ enum State {
 }
 
 impl GatewayStream {
-    pub(super) fn new(
-        now: Instant,
-        access: Access,
-        worker: Option<WorkerRef>,
-        cursor: Option<String>,
-        seed: u64,
-    ) -> Self {
+    /// The cursor that the next connection would go on after.
+    pub fn cursor(&self) -> Option<&str> {
+        self.subject.cursor()
+    }
+}
+
+impl<S: Subject> GatewayStream<S> {
+    pub(super) fn new(now: Instant, access: Access, subject: S, seed: u64) -> Self {
         Self {
             access,
-            worker,
-            cursor,
+            subject,
             jitter: Jitter::new(seed),
             state: State::Pausing { until: now },
             connections: 0,
@@ -209,15 +203,9 @@ impl GatewayStream {
             begun: false,
             away: false,
             alive_at: now,
-            gapless: false,
             closing_diagnostic: None,
             outputs: VecDeque::new(),
         }
-    }
-
-    /// The cursor that the next connection would go on after.
-    pub fn cursor(&self) -> Option<&str> {
-        self.cursor.as_deref()
     }
 
     /// Gives the gateway this much more time for its pong: for a driver that did not read for so long.
@@ -248,7 +236,13 @@ impl GatewayStream {
                     _ => self.stop(Err(problem.into())),
                 }
             }
-            GatewayStreamInput::Frame(id, text) if current == Some(id) => self.heard(now, id, &text),
+            GatewayStreamInput::Frame(id, text) if current == Some(id) => match self.subject.read(&text) {
+                Ok(heard) => self.heard(now, heard),
+                Err(malformed) => {
+                    self.outputs.push_back(GatewayStreamOutput::Close(id));
+                    self.stop(Err(Problem::not_a_gateway(malformed.0).into()));
+                }
+            },
             GatewayStreamInput::Pong(id) if current == Some(id) => {
                 if let State::Connected { heartbeat, .. } = &mut self.state {
                     heartbeat.pong();
@@ -261,7 +255,7 @@ impl GatewayStream {
     }
 
     /// What to do next. To be called until it says to wait, or that it has stopped.
-    pub fn poll(&mut self, now: Instant) -> GatewayStreamOutput {
+    pub fn poll(&mut self, now: Instant) -> GatewayStreamOutput<S::Event> {
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
@@ -304,8 +298,7 @@ impl GatewayStream {
     fn connect(&mut self, now: Instant) {
         self.connections += 1;
         self.closing_diagnostic = None;
-        // A cursor is replayed in full or refused, never in part.
-        self.gapless = self.cursor.is_some();
+        self.subject.connecting();
         let id = ConnId::of(self.connections);
         self.state = State::Connecting { id, until: now + LIMITS.connect + LIMITS.response + REPORT_GRACE };
         self.outputs.push_back(GatewayStreamOutput::Connect(Connect {
@@ -318,69 +311,27 @@ impl GatewayStream {
     }
 
     fn request(&self) -> Request<()> {
-        let mut path = match &self.worker {
-            Some(WorkerRef { runtime_id, worker_id }) => {
-                format!("/api/runtimes/{runtime_id}/workers/{worker_id}/events/ws")
-            }
-            None => "/api/workers/events/ws".to_owned(),
-        };
-        if let Some(cursor) = &self.cursor {
-            path.push_str(&format!("?cursor={}", utf8_percent_encode(cursor, NON_ALPHANUMERIC)));
-        }
         let mut request = Request::new(());
         // Constants, ids, and a query of percent-encoded characters.
-        *request.uri_mut() = path.try_into().expect("made of checked parts");
+        *request.uri_mut() = self.subject.path().try_into().expect("made of checked parts");
         let headers = request.headers_mut();
         ask_for_websocket(headers);
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         addressed(&self.access, request)
     }
 
-    fn heard(&mut self, now: Instant, id: ConnId, text: &Bytes) {
-        if self.frame(now, text).is_none() {
-            self.outputs.push_back(GatewayStreamOutput::Close(id));
-            self.stop(Err(Problem::not_a_gateway("a frame of the stream is malformed").into()));
+    fn heard(&mut self, now: Instant, Heard { event, nothing_missed }: Heard<S::Event>) {
+        match event {
+            // An error is said last, and what comes of it is in the close code.
+            Some(GatewayEvent::Diagnostic(diagnostic)) if diagnostic.is_error() => {
+                self.closing_diagnostic = Some(diagnostic);
+            }
+            event => {
+                self.sign_of_life(now, nothing_missed);
+                self.begun |= matches!(event, Some(GatewayEvent::Event(_)));
+                self.outputs.extend(event.map(GatewayStreamOutput::Event));
+            }
         }
-    }
-
-    /// Takes a frame; `None` where it is not one.
-    fn frame(&mut self, now: Instant, text: &Bytes) -> Option<()> {
-        match self.worker {
-            Some(_) => match Frame::from_text(text)? {
-                Frame::Event(envelope) => self.event(now, envelope),
-                Frame::Diagnostic(diagnostic) => self.diagnostic(now, diagnostic),
-            },
-            None => match FleetFrame::from_text(text)? {
-                FleetFrame::Diagnostic { diagnostic } => self.diagnostic(now, diagnostic),
-                frame => {
-                    // It begins with the state of everything, whatever was missed.
-                    self.sign_of_life(now, false);
-                    self.begun = true;
-                    self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Fleet(Box::new(frame))));
-                }
-            },
-        }
-        Some(())
-    }
-
-    fn event(&mut self, now: Instant, envelope: Envelope) {
-        self.gapless &= !envelope.is_snapshot();
-        self.sign_of_life(now, self.gapless);
-        self.begun = true;
-        self.cursor = Some(envelope.cursor.clone());
-        self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Event(envelope)));
-    }
-
-    fn diagnostic(&mut self, now: Instant, diagnostic: Diagnostic) {
-        // An error is said last, and what comes of it is in the close code.
-        if diagnostic.is_error() {
-            self.closing_diagnostic = Some(diagnostic);
-            return;
-        }
-        self.gapless &= diagnostic.code != RESYNCHRONIZED;
-        // A worker that is quiet has no event to come back with, but the diagnostic that all have been replayed.
-        self.sign_of_life(now, self.gapless && diagnostic.code == CAUGHT_UP);
-        self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::Diagnostic(diagnostic)));
     }
 
     fn sign_of_life(&mut self, now: Instant, nothing_missed: bool) {
@@ -398,7 +349,7 @@ impl GatewayStream {
         };
         match code {
             Some(4400..=4499) if self.begun => {
-                self.cursor = None;
+                self.subject.start_over();
                 self.outputs.push_back(GatewayStreamOutput::Event(GatewayEvent::StartedOver));
                 self.come_back(now, problem);
             }

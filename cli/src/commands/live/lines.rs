@@ -28,12 +28,12 @@ impl<'a> Lines<'a> {
         Self { scope, show, said, said_of_runtimes }
     }
 
-    pub(super) fn tell(&mut self, view: &FleetView, moment: Moment<'_>) -> Result<(), Failure> {
+    pub(super) fn tell(&mut self, view: &FleetView, moment: Moment) -> Result<(), Failure> {
         match moment {
             Moment::State(before) => {
-                view.changes_since(before).iter().try_for_each(|change| self.change(change))
+                view.changes_since(&before).iter().try_for_each(|change| self.change(change))
             }
-            Moment::Change(change) => self.change(change),
+            Moment::Change(change) => self.change(&change),
             Moment::Note(style, note) => {
                 self.show.note(style, &note);
                 Ok(())
@@ -45,7 +45,7 @@ impl<'a> Lines<'a> {
     fn change(&mut self, change: &FleetChange) -> Result<(), Failure> {
         match change {
             FleetChange::WorkerAdded { worker } | FleetChange::WorkerChanged { worker } => {
-                self.worker(change, worker)
+                self.worker(worker)
             }
             FleetChange::WorkerGone { runtime_id, worker_id } => {
                 let worker = WorkerRef { runtime_id: runtime_id.clone(), worker_id: worker_id.clone() };
@@ -55,8 +55,8 @@ impl<'a> Lines<'a> {
             FleetChange::RuntimeGone { runtime_id } => {
                 let workers: Vec<WorkerRef> =
                     self.said.keys().filter(|worker| worker.runtime_id == *runtime_id).cloned().collect();
-                self.said_of_runtimes.remove(runtime_id);
-                workers.iter().try_for_each(|worker| self.gone(worker))
+                workers.iter().try_for_each(|worker| self.gone(worker))?;
+                self.runtime_gone(change, runtime_id)
             }
             // The worker that asks changes with it.
             FleetChange::RequestOpened { .. }
@@ -65,7 +65,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn worker(&mut self, change: &FleetChange, worker: &WorkerView) -> Result<(), Failure> {
+    fn worker(&mut self, worker: &WorkerView) -> Result<(), Failure> {
         let name = WorkerRef { runtime_id: worker.runtime_id.clone(), worker_id: worker.worker_id.clone() };
         if !self.scope.has(worker) {
             // It may have been among those that are wanted.
@@ -73,8 +73,13 @@ impl<'a> Lines<'a> {
         }
         let Show { json, color, .. } = self.show;
         if json {
-            self.said.insert(name, String::new());
-            return self.show.json_line(change);
+            // One that was there before may be among those that are wanted only now.
+            let is_new = self.said.insert(name, String::new()).is_none();
+            let worker = Box::new(worker.clone());
+            return self.show.json_line(&match is_new {
+                true => FleetChange::WorkerAdded { worker },
+                false => FleetChange::WorkerChanged { worker },
+            });
         }
         let status = list::status(worker);
         let more = worker.facts.name.clone().unwrap_or_else(|| list::intent(&worker.intent));
@@ -101,6 +106,18 @@ impl<'a> Lines<'a> {
         }
         let name = painted(self.show.color, STRONG, &safe_line(&worker.to_string()));
         self.show.line(format!("{name}  {}", painted(self.show.color, FAINT, "gone")))
+    }
+
+    fn runtime_gone(&mut self, change: &FleetChange, runtime_id: &RuntimeId) -> Result<(), Failure> {
+        if !self.scope.has_runtime(runtime_id) {
+            return Ok(());
+        }
+        if self.show.json {
+            return self.show.json_line(change);
+        }
+        self.said_of_runtimes.remove(runtime_id);
+        self.show.note(WARNING, &format!("{runtime_id} is no longer configured"));
+        Ok(())
     }
 
     fn runtime(&mut self, change: &FleetChange, runtime: &FleetRuntime) -> Result<(), Failure> {

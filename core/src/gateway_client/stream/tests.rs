@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::{ErrorKind, NetworkPhase};
 use crate::gateway_client::Gateway;
+use crate::id::WorkerRef;
 
 const REFUSED: Loss = Loss::Failed(FailureCause::Network(NetworkPhase::Connect));
 
