@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use sekisho_tests::processes::binary;
@@ -23,16 +25,71 @@ fn everything_that_users_run_is_packed() {
     assert_eq!(String::from_utf8(said.stdout).unwrap(), format!("sekisho {version}\n"));
 }
 
-#[test]
-fn the_script_is_one() {
-    let checked = Command::new("bash").args(["-n", "../packaging/tarball"]).status();
-    match checked {
-        Ok(status) => assert!(status.success()),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("skipped: there is no bash on this machine")
-        }
-        Err(error) => panic!("{error}"),
+/// A folder of programs that stand in for those that the script would build, so that packing takes no time: `cargo`
+/// builds nothing, the command line is the one that is there, and the others are empty.
+fn stand_ins(folder: &Path) {
+    let command_line = format!("exec {:?} \"$@\"", binary("sekisho"));
+    for (name, does) in [
+        ("cargo", "exit 0"),
+        ("debug/sekisho", &*command_line),
+        ("debug/sekisho-server", "exit 0"),
+        ("debug/sekisho-runtime", "exit 0"),
+    ] {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{does}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+/// Packs under a umask; what is in the archive, line by line, and its bytes.
+fn packed(stand_ins: &Path, umask: &str) -> (String, Vec<u8>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("{}:{}", stand_ins.display(), std::env::var("PATH").unwrap());
+    let script = format!("umask {umask} && exec ../packaging/tarball --profile dev \"$0\"");
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).arg(folder.path()).env("PATH", path).env("CARGO_TARGET_DIR", stand_ins);
+    let said = bash.output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let archive = String::from_utf8(said.stdout).unwrap();
+    let list = Command::new("tar").args(["--utc", "-tvzf", archive.trim()]).output().unwrap();
+    (String::from_utf8(list.stdout).unwrap(), fs::read(archive.trim()).unwrap())
+}
+
+#[test]
+fn what_is_packed_is_for_everybody_and_always_the_same() {
+    for tool in ["bash", "tar", "gzip", "rustc"] {
+        let tried = Command::new(tool).arg("--version").output();
+        if tried.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            println!("skipped: there is no {tool} on this machine");
+            return;
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    stand_ins(folder.path());
+    let (list, bytes) = packed(folder.path(), "022");
+    for place in [
+        "bin/sekisho-server",
+        "bin/sekisho-runtime",
+        "lib/systemd/system/sekisho-server.socket",
+        "share/bash-completion/completions/sekisho",
+        "share/zsh/site-functions/_sekisho",
+        "share/fish/vendor_completions.d/sekisho.fish",
+        "share/man/man1/sekisho-attach.1",
+        "share/doc/sekisho/LICENSE-MIT",
+        "share/doc/sekisho/docs/operating.md",
+    ] {
+        assert!(list.lines().any(|line| line.ends_with(&format!("/{place}"))), "{place}: {list}");
+    }
+    for line in list.lines() {
+        let mode = match line.contains("/bin/sekisho") {
+            true => "-rwxr-xr-x ",
+            false if line.starts_with('d') => "drwxr-xr-x ",
+            false => "-rw-r--r-- ",
+        };
+        assert!(line.starts_with(mode) && line.contains(" 0/0 ") && line.contains(" 1970-01-01 "), "{line}");
+    }
+    assert!(packed(folder.path(), "077").1 == bytes, "another umask gives another archive");
 }
 
 /// The units and the socket are for each other, and for where the tarball puts the binaries.
