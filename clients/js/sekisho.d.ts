@@ -100,6 +100,7 @@ export interface WatchWorkersOptions {
 
 /** All workers of all runtimes. Its lists are new ones each time; their items are not to be changed. */
 export interface Fleet {
+    /** In the order in which the gateway tells them. */
     readonly runtimes: FleetRuntime[];
     readonly workers: WorkerView[];
     readonly requests: RequestView[];

@@ -85,12 +85,15 @@ class Gateway {
         const fleet = new Fleet();
         return follow({
             ...options,
-            open: () => this.#open("workers/events/ws"),
+            open: () => {
+                fleet.restart();
+                return this.#open("workers/events/ws");
+            },
             probe: signal => this.runtimes({ signal }),
             refusal: ended,
             onFrame(frame) {
-                const change = fleet.apply(frame);
-                if (fleet.complete) onUpdate?.(fleet, change);
+                const change = applied(fleet, frame);
+                if (change !== undefined) onUpdate?.(fleet, change ?? undefined);
             },
         });
     }
@@ -197,6 +200,21 @@ class Worker {
 
     async #order(path, options) {
         return (await this.#ask("POST", `/${path}`, options)).ack;
+    }
+}
+
+/** What a frame changes; frames that no gateway sends so end the stream. */
+function applied(fleet, frame) {
+    try {
+        return fleet.apply(frame);
+    } catch (cause) {
+        throw new GatewayError({
+            code: "not_a_gateway",
+            title: "What answered is not a sekisho gateway",
+            detail: cause instanceof RangeError ? cause.message : "a frame of the stream is malformed",
+            origin: "network",
+            retryable: false,
+        }, { cause });
     }
 }
 

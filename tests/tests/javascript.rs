@@ -148,7 +148,7 @@ fn in_node() {
     let gateway = Gateway::start("http://unused.example");
     let output = node
         .arg("--test")
-        .args(["watch.test.js", "gateway.test.js"])
+        .args(["watch.test.js", "fleet.test.js", "gateway.test.js"])
         .current_dir(client().join("test"))
         .env("SEKISHO_URL", gateway.url())
         .env("SEKISHO_TOKEN", TOKEN)

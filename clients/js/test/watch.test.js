@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { connect } from "../sekisho.js";
 import { afterClose, pauseBefore } from "../watch.js";
+import { scripted } from "./scripted.js";
 
 test("what a close code says to do", () => {
     for (const code of [1000, 1001, 1005, 1006, 1011, 4000, 4001, 4399]) assert.equal(afterClose(code), "resume", code);
@@ -18,40 +18,16 @@ test("pauses grow, and not without end", () => {
     assert.equal(pauseBefore(0, () => 0), 125);
 });
 
-/** Gateways of scripts: each socket does what the next one says. */
-function gateway(...scripts) {
-    const urls = [];
-    class Socket extends EventTarget {
-        constructor(url, protocols) {
-            super();
-            urls.push({ cursor: new URL(url).searchParams.get("cursor"), protocols });
-            queueMicrotask(() => scripts.shift()?.(this));
-        }
-
-        opens() {
-            this.dispatchEvent(new Event("open"));
-        }
-
-        says(frame) {
-            this.dispatchEvent(Object.assign(new Event("message"), { data: JSON.stringify(frame) }));
-        }
-
-        closes(code) {
-            this.dispatchEvent(Object.assign(new Event("close"), { code }));
-        }
-
-        close() {}
-    }
-    const fetch = async () => new Response(`{"code":"unauthorized","title":"-"}`, { status: 401 });
-    const worker = connect({ url: "http://gateway.test/prefix", token: "t", WebSocket: Socket, fetch })
-        .worker({ runtime_id: "r", worker_id: "w" });
-    return { worker, urls };
+/** A worker of a gateway of scripts. */
+function workerOf(...scripts) {
+    const { gateway, urls } = scripted(...scripts);
+    return { worker: gateway.worker({ runtime_id: "r", worker_id: "w" }), urls };
 }
 
 const event = cursor => ({ kind: "event", envelope: { cursor, event_id: cursor, payload: {} } });
 
 test("a stream comes back with its cursor, or without, or not at all", async () => {
-    const { worker, urls } = gateway(
+    const { worker, urls } = workerOf(
         socket => { socket.opens(); socket.says(event("c1")); socket.closes(4001); },
         socket => { socket.opens(); socket.closes(4400); },
         socket => {
@@ -71,21 +47,21 @@ test("a stream comes back with its cursor, or without, or not at all", async () 
 });
 
 test("an event that the caller could not deal with is not passed by", async () => {
-    const { worker } = gateway(socket => { socket.opens(); socket.says(event("c1")); socket.says(event("c2")); });
+    const { worker } = workerOf(socket => { socket.opens(); socket.says(event("c1")); socket.says(event("c2")); });
     const watch = worker.watch({ cursor: "c0", onEvent() { throw new Error("full"); } });
     await assert.rejects(watch.done, { message: "full" });
     assert.equal(watch.cursor, "c0");
 });
 
 test("why a stream does not open is asked for", async () => {
-    const { worker, urls } = gateway(socket => socket.closes(1006));
+    const { worker, urls } = workerOf(socket => socket.closes(1006));
     await assert.rejects(worker.watch().done, { code: "unauthorized", status: 401 });
     assert.equal(urls.length, 1);
 });
 
 test("a watch that was closed is silent, and one that never began too", async () => {
     let late;
-    const { worker, urls } = gateway(socket => { late = socket; });
+    const { worker, urls } = workerOf(socket => { late = socket; });
     const seen = [];
     const watch = worker.watch({ onEvent: () => seen.push("event"), onState: state => seen.push(state) });
     await new Promise(resolve => { setTimeout(resolve); });
