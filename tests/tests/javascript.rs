@@ -143,6 +143,18 @@ fn the_types_are_those_of_the_document() {
 }
 
 #[test]
+fn the_package_has_all_of_its_files() {
+    let package: Value =
+        serde_json::from_str(&fs::read_to_string(client().join("package.json")).unwrap()).unwrap();
+    let listed = package["files"].as_array().unwrap();
+    for entry in fs::read_dir(client()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let is_of_the_module = name.ends_with(".js") || name.ends_with(".ts");
+        assert!(!is_of_the_module || listed.contains(&json!(name)), "{name}");
+    }
+}
+
+#[test]
 fn in_node() {
     let Some(mut node) = node() else { return };
     let gateway = Gateway::start("http://unused.example");

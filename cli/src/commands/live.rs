@@ -29,6 +29,9 @@ use screen::Screen;
 /// How often a screen is drawn anew at most, and keys are looked at.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
 
+/// How many times as long as it takes to draw a list the pause after it is at least: a long one does not keep the machine busy.
+const PAUSE_PER_DRAWING: u32 = 4;
+
 /// How often it is drawn anew although nothing has changed, for the ages that it shows.
 const AGE_EVERY: Duration = Duration::from_secs(1);
 
@@ -177,7 +180,7 @@ fn on_screen(
     let screen = Screen::open(show)?;
     screen.draw(&[painted(show.color, FAINT, "asking the runtimes")], None)?;
     let mut note: Option<(Instant, Style, String)> = None;
-    let (mut drawn, mut is_new) = (Instant::now(), false);
+    let (mut drawn, mut is_new, mut pause) = (Instant::now(), false, DRAW_EVERY);
     let result = follow(backend, DRAW_EVERY, |view, moment| {
         is_new |= screen.is_stale()?;
         match moment {
@@ -190,12 +193,14 @@ fn on_screen(
         }
         note.take_if(|(said, style, _)| *style != WARNING && said.elapsed() >= GOOD_NOTE_FOR);
         if let Some(view) = view
-            && drawn.elapsed() >= if is_new { DRAW_EVERY } else { AGE_EVERY }
+            && drawn.elapsed() >= if is_new { pause } else { pause.max(AGE_EVERY) }
         {
+            let begun = Instant::now();
             let (mut head, table) = draw(view, SystemTime::now());
             head.extend(note.iter().map(|(_, style, text)| painted(show.color, *style, &safe_line(text))));
             screen.draw(&head, Some(&table))?;
             (drawn, is_new) = (Instant::now(), false);
+            pause = DRAW_EVERY.max(begun.elapsed() * PAUSE_PER_DRAWING);
         }
         Ok(!screen.is_to_end())
     });

@@ -1,5 +1,6 @@
 //! The machine against runtimes that are values, with viewers that believe what they are told.
 
+mod client;
 mod properties;
 mod world;
 

@@ -1,5 +1,5 @@
 //! Whatever happens to runtimes and viewers, each change reaches each viewer once and in order, and in the end each of
-//! them believes what is so. The viewers of [`super::world`] check the first half with each frame.
+//! them believes what is so, and so does its client. The viewers of [`super::world`] check the first half with each frame.
 
 use proptest::prelude::*;
 
@@ -96,6 +96,9 @@ proptest! {
             viewer.read(&world);
             prop_assert_eq!(viewer.workers(), world.workers());
             prop_assert_eq!(viewer.requests(), world.requests());
+            prop_assert_eq!(viewer.client.workers(), world.workers());
+            prop_assert_eq!(viewer.client.requests(), world.requests());
+            prop_assert_eq!(viewer.client.runtimes(), viewer.runtimes.len());
             prop_assert_eq!(viewer.runtimes.len(), hidden.iter().filter(|hidden| !**hidden).count());
             let failing = viewer.runtimes.values().filter(|runtime| runtime.failing_since.is_some()).count();
             prop_assert_eq!(failing, 0);

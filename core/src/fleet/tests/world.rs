@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::json;
 
+use super::client::Client;
 use crate::browser_api::{FleetChange, FleetFrame, FleetRuntime, Now, RequestView, WorkerView};
 use crate::call::{Call, CallInput, CallOutput};
 use crate::cursor::CursorKey;
@@ -233,6 +234,7 @@ impl World {
 /// A viewer, and what it believes.
 pub(super) struct Viewer {
     pub(super) session: FleetSession,
+    pub(super) client: Client,
     pub(super) runtimes: BTreeMap<String, FleetRuntime>,
     workers: BTreeMap<String, WorkerView>,
     requests: BTreeSet<String>,
@@ -246,7 +248,8 @@ impl Viewer {
         let session = FleetSession::open(world.now.instant, &world.context).unwrap();
         world.fleet.handle(world.now, &world.registry, FleetInput::Viewed);
         let (runtimes, workers, requests) = Default::default();
-        Self { session, runtimes, workers, requests, position: 0, to_come: 0 }
+        let client = Client::open(world.now.instant);
+        Self { session, client, runtimes, workers, requests, position: 0, to_come: 0 }
     }
 
     pub(super) fn workers(&self) -> BTreeMap<String, u64> {
@@ -264,6 +267,7 @@ impl Viewer {
             match self.session.poll(world.now.instant, &world.feed) {
                 FleetSessionOutput::Frame(item) => {
                     self.session.handle(world.now.instant, ViewerInput::Written);
+                    self.client.take(world.now.instant, &item);
                     self.believe(FleetFrame::from_text(item.text()).unwrap());
                     return Some(item);
                 }
