@@ -53,9 +53,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         let seen = seen.clone();
         thread::Builder::new().stack_size(256 << 10).spawn(move || {
-            loop {
-                // It panics where one is missing or comes twice, and the count below stays short.
-                if let FleetChange::WorkerChanged { worker } = viewer.see_change()
+            // It panics where one is missing or comes twice, and the count below stays short.
+            while let Some(change) = viewer.see_change_unless_gone() {
+                if let FleetChange::WorkerChanged { worker } = change
                     && seen
                         .send((worker.runtime_id.to_string(), worker.last_event_id, Instant::now()))
                         .is_err()

@@ -104,10 +104,16 @@ impl FleetViewer {
 
     /// Waits for the next frame.
     pub fn see(&mut self) -> FleetFrame {
+        self.see_unless_gone().expect("the gateway is there")
+    }
+
+    /// The same; `None` where the gateway is gone.
+    fn see_unless_gone(&mut self) -> Option<FleetFrame> {
         loop {
-            match self.socket.read().unwrap() {
-                Message::Text(text) => return FleetFrame::from_text(text.as_bytes()).unwrap(),
+            match self.socket.read().ok()? {
+                Message::Text(text) => return Some(FleetFrame::from_text(text.as_bytes()).unwrap()),
                 Message::Ping(_) => {}
+                Message::Close(_) => return None,
                 other => panic!("{other:?}"),
             }
         }
@@ -115,11 +121,16 @@ impl FleetViewer {
 
     /// Waits for the next change, which must be the one after the last.
     pub fn see_change(&mut self) -> FleetChange {
-        match self.see() {
+        self.see_change_unless_gone().expect("the gateway is there")
+    }
+
+    /// The same; `None` where the gateway is gone.
+    pub fn see_change_unless_gone(&mut self) -> Option<FleetChange> {
+        match self.see_unless_gone()? {
             FleetFrame::Change { position, change } => {
                 assert_eq!(position, self.position + 1, "in order, once");
                 self.position = position;
-                change
+                Some(change)
             }
             other => panic!("{other:?}"),
         }

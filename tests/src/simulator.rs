@@ -29,6 +29,7 @@ mod census;
 mod chance;
 mod clients;
 mod clock;
+mod disk;
 mod embedded;
 mod exchanges;
 mod gateway;

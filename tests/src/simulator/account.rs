@@ -198,8 +198,8 @@ impl Account {
             ));
         }
         if is_honest {
-            let next = self.position.map(|at| At { index: at.index + 1, ..at });
-            if at != next {
+            let follows = |from, to| site.machine.follows(worker, from, to);
+            if !self.position.zip(at).is_some_and(|(from, to)| follows(from, to)) {
                 return Err((Invariant::FramesInOrder, format!("{at:?} after {:?}", self.position)));
             }
             let told = at.and_then(|at| site.machine.payload(worker, at));

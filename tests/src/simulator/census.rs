@@ -115,7 +115,10 @@ const EXPECTED: &[(&str, &[&str])] = &[
         ],
     ),
     ("gateway", &["crash", "change told to another loop", "copied a feed again", "token file noticed"]),
-    ("runtime", &["restart", "lost its state", "overran a subscriber", "repeated events"]),
+    (
+        "runtime",
+        &["restart", "lost its state", "came back from its disk", "overran a subscriber", "repeated events"],
+    ),
     (
         "network",
         &[

@@ -42,6 +42,8 @@ pub enum Invariant {
     /// One runtime's faults change no other runtime's results or timing. Nor does what clients and viewers of one runtime
     /// do change them for those of another, or what those of one gateway do for those of another gateway.
     Isolation,
+    /// What a runtime with a store has acknowledged is there after a crash, once and as it was written.
+    Durable,
     /// A viewer is shown what is new as soon as it can be, however slow the others of the same worker are.
     Prompt,
     /// A credential goes to its own runtime alone.
@@ -56,7 +58,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::FramesInOrder,
         Self::SnapshotFirst,
         Self::ResynchronizedBeforeJump,
@@ -74,6 +76,7 @@ impl Invariant {
         Self::NoPastDeadline,
         Self::Bounded,
         Self::Isolation,
+        Self::Durable,
         Self::Prompt,
         Self::CredentialStaysHome,
         Self::NothingSecretShown,

@@ -82,12 +82,20 @@ impl Machine {
         }
     }
 
-    pub(super) fn restart(&mut self, keeps_state: bool, recreates: bool, ledger: &mut Ledger) {
+    /// What was to be kept and is not.
+    pub(super) fn restart(
+        &mut self,
+        keeps_state: bool,
+        recreates: bool,
+        ledger: &mut Ledger,
+    ) -> Result<(), String> {
         match self {
             Self::Scripted(runtime) => runtime.restart(keeps_state, recreates, ledger),
-            Self::Embedded(runtime) if !keeps_state => runtime.restart(recreates, ledger),
-            Self::Embedded(_) | Self::Hostile(_) => {}
+            Self::Embedded(runtime) if keeps_state => return runtime.crash(),
+            Self::Embedded(runtime) => runtime.restart(recreates, ledger),
+            Self::Hostile(_) => {}
         }
+        Ok(())
     }
 
     /// Does something that only a scripted runtime can be told.
@@ -121,6 +129,14 @@ impl Machine {
             Self::Scripted(runtime) => runtime.has(worker, at),
             Self::Embedded(runtime) => runtime.has(worker, at),
             Self::Hostile(_) => false,
+        }
+    }
+
+    /// Whether one place is right behind another.
+    pub(super) fn follows(&self, worker: usize, from: At, to: At) -> bool {
+        match self {
+            Self::Embedded(runtime) => runtime.follows(worker, from, to),
+            Self::Scripted(_) | Self::Hostile(_) => to == At { index: from.index + 1, ..from },
         }
     }
 

@@ -73,11 +73,17 @@ pub enum Planted {
     HidesReplayEnd,
     /// A shared stream's driver does not wake it.
     KeepsStream,
+    /// A disk says that it has kept what it has not.
+    LosesWrites,
+    /// A store takes what was torn for whole.
+    KeepsTornWrites,
+    /// A store takes what was written last for written twice.
+    DoublesWrites,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::FalselyUnsent,
         Self::SendsTwice,
         Self::MakesUpSuccess,
@@ -112,6 +118,9 @@ impl Planted {
         Self::HidesEnd,
         Self::HidesReplayEnd,
         Self::KeepsStream,
+        Self::LosesWrites,
+        Self::KeepsTornWrites,
+        Self::DoublesWrites,
     ];
 
     /// The rules one of which it breaks first.
@@ -131,6 +140,9 @@ impl Planted {
             Self::OversleepsWatch => &[Invariant::WatchProgresses],
             Self::DeafAfterReconnect | Self::ForgetsWritten | Self::HidesEnd | Self::HidesReplayEnd => {
                 &[Invariant::ComesToRest]
+            }
+            Self::LosesWrites | Self::KeepsTornWrites | Self::DoublesWrites => {
+                &[Invariant::Durable, Invariant::FramesInOrder]
             }
             Self::SlowClock => &[Invariant::NoPastDeadline],
             Self::UnboundedRing | Self::UnboundedCalls | Self::KeepsReplay | Self::KeepsStream => {

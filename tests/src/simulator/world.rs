@@ -195,8 +195,9 @@ impl<'p> World<'p> {
     }
 
     fn new(plan: &'p Plan, options: Options) -> Self {
-        let site =
-            |(index, runtime): (usize, &RuntimePlan)| Site::new(plan.seed, index, runtime, options.guise);
+        let site = |(index, runtime): (usize, &RuntimePlan)| {
+            Site::new(plan.seed, index, runtime, options.guise, options.planted)
+        };
         let sites: Vec<Site> = plan.runtimes.iter().enumerate().map(site).collect();
         let gateways = plan.gateways.iter().enumerate();
         Self {
@@ -282,17 +283,21 @@ impl<'p> World<'p> {
     }
 
     fn restart(&mut self, runtime: usize, keeps_state: bool, recreates: bool) {
-        let site = &mut self.sites[runtime];
-        let keeps_state = keeps_state && !matches!(site.machine, Machine::Embedded(_));
         self.census.count("runtime", "restart");
         if !keeps_state {
             self.census.count("runtime", "lost its state");
         }
+        if keeps_state && matches!(self.sites[runtime].machine, Machine::Embedded(_)) {
+            self.census.count("runtime", "came back from its disk");
+        }
         self.break_streams(runtime, super::plan::Breakage::Abrupt);
         let site = &mut self.sites[runtime];
         site.losses += 1;
-        site.machine.restart(keeps_state, recreates, &mut self.ledger);
+        let kept = site.machine.restart(keeps_state, recreates, &mut self.ledger);
         site.lacked |= !keeps_state && !recreates;
+        if let Err(facts) = kept {
+            self.violate(Invariant::Durable, || facts);
+        }
     }
 
     /// Each of two base URLs leads to the other's machine from now on. Connections from before are lost.
@@ -409,7 +414,7 @@ impl<'p> World<'p> {
 }
 
 impl Site {
-    fn new(seed: u64, index: usize, plan: &RuntimePlan, guise: Guise) -> Self {
+    fn new(seed: u64, index: usize, plan: &RuntimePlan, guise: Guise, planted: Option<Planted>) -> Self {
         let name = runtime_name(index);
         let runtime_id: RuntimeId = name.parse().unwrap();
         let secrets = Secrets::of(seed, index, plan.has_token, guise);
@@ -421,7 +426,13 @@ impl Site {
             }
             Kind::Embedded | Kind::Remote => {
                 let own = Chance::of(seed, salt).next();
-                Machine::Embedded(Box::new(Embedded::new(index, runtime_id.clone(), own, plan.workers)))
+                Machine::Embedded(Box::new(Embedded::new(
+                    index,
+                    runtime_id.clone(),
+                    own,
+                    plan.workers,
+                    planted,
+                )))
             }
             Kind::Hostile => {
                 let chance = Chance::of(seed, 200 + index as u64);
