@@ -77,7 +77,9 @@ use http::{Request, Response};
 pub use crate::diagnostic::{Diagnostic, Severity};
 pub use crate::frame::{EndSign, Envelope, Frame};
 pub use crate::problem::Problem;
-pub use fleet::{Attention, FleetEvent, FleetView, TheFleet};
+pub use fleet::{
+    Attention, FIRST_STATE_WITHIN, FleetEvent, FleetTooLarge, FleetView, LATELY, MAX_FLEET_ENTRIES, TheFleet,
+};
 pub use problem::{GATEWAY_TIMEOUT, GATEWAY_UNREACHABLE, NOT_A_GATEWAY};
 pub use stream::{
     FIRST_BACKOFF, GIVE_UP_AFTER, GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput,

@@ -295,6 +295,19 @@ fn of_command_line() -> Vec<Row> {
             "",
         ),
         ("how long a stream is tried again", time(gateway_client::GIVE_UP_AFTER), "", "the command ends"),
+        (
+            "a list that is printed once from the stream of all workers",
+            time(gateway_client::FIRST_STATE_WITHIN),
+            "",
+            "`gateway_timeout`",
+        ),
+        (
+            "the list of all workers",
+            format!("{} runtimes, workers and requests", gateway_client::MAX_FLEET_ENTRIES),
+            "",
+            "`not_a_gateway`",
+        ),
+        ("how long one that failed stands before those that run", time(gateway_client::LATELY), "", ""),
     ]
 }
 

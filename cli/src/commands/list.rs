@@ -174,14 +174,19 @@ pub(super) fn status(worker: &WorkerView) -> String {
     }
 }
 
-/// How a worker ended, and how long ago.
-pub(super) fn ended(worker: &WorkerView, now: SystemTime) -> String {
-    let how = match &worker.facts.end {
+/// How a worker ended; nothing where its runtime does not tell.
+pub(super) fn how_it_ended(worker: &WorkerView) -> String {
+    match &worker.facts.end {
         Some(WorkerEnd { exit_code: Some(code), .. }) => format!("exit {code}"),
         Some(WorkerEnd { signal: Some(signal), .. }) => format!("signal {signal}"),
         Some(end) => word(&end.reason).replace('_', " "),
         None => String::new(),
-    };
+    }
+}
+
+/// How a worker ended, and how long ago.
+fn ended(worker: &WorkerView, now: SystemTime) -> String {
+    let how = how_it_ended(worker);
     let when = worker.facts.ended_at.as_deref().map(|at| ago(at, now)).unwrap_or_default();
     match (how.is_empty(), when.is_empty()) {
         (false, false) => format!("{how}, {when} ago"),

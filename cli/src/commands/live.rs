@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anstyle::Style;
 use sekisho_core::browser_api::{FleetRuntime, RequestView, WorkerView};
 use sekisho_core::error::TimeoutPhase;
-use sekisho_core::gateway_client::{Attention, FleetView, Problem};
+use sekisho_core::gateway_client::{Attention, FIRST_STATE_WITHIN, FleetView, Problem};
 use sekisho_core::id::RuntimeId;
 use sekisho_core::runtime_api::WorkerFilter;
 use sekisho_core::transport::{self, FailureCause};
@@ -40,9 +40,6 @@ const GOOD_NOTE_FOR: Duration = Duration::from_secs(10);
 
 /// How many runtimes that are not reached are named above a list; of others it is said how many there are.
 const MAX_UNREACHED: usize = 5;
-
-/// How long a list that is printed once is waited for: a gateway waits for its runtimes for less.
-const FIRST_STATE_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often it is checked whether the output is still read.
 const CHECK_READER_EVERY: Duration = Duration::from_millis(500);
@@ -241,11 +238,11 @@ fn table_of(view: &FleetView, rows: &[(&WorkerView, Attention)], now: SystemTime
         let (style, since, what) = match (attention, asked) {
             (Attention::Asks, Some(asked)) => (WARNING, Some(&asked.opened_at), asked.title.clone()),
             (Attention::Asks, None) => (WARNING, facts.last_output_at.as_ref(), list::intent(&worker.intent)),
-            (Attention::Failed, _) => (BAD, facts.ended_at.as_ref(), list::ended(worker, now)),
+            (Attention::Failed, _) => (BAD, facts.ended_at.as_ref(), list::how_it_ended(worker)),
             (Attention::Runs, _) => {
                 (Style::new(), facts.last_output_at.as_ref(), list::intent(&worker.intent))
             }
-            (Attention::Ended, _) => (FAINT, facts.ended_at.as_ref(), list::ended(worker, now)),
+            (Attention::Ended, _) => (FAINT, facts.ended_at.as_ref(), list::how_it_ended(worker)),
         };
         table.row([
             (list::full_name(worker), STRONG),

@@ -2,9 +2,58 @@
 //!
 //! A snapshot comes in several frames, and is passed on once it is complete. There are no cursors: each connection begins
 //! with a snapshot, and [`FleetView::changes_since`] tells what it has that the state before had not.
+//!
+//! ```
+//! use std::time::{Instant, SystemTime};
+//!
+//! use sekisho_core::gateway_client::{
+//!     Attention, FleetEvent, FleetView, Gateway, GatewayEvent, GatewayStreamInput, GatewayStreamOutput,
+//! };
+//!
+//! let gateway = Gateway::new("https://gate.example".parse()?, None);
+//! let now = Instant::now();
+//! let mut stream = gateway.open_fleet_stream(now, 1);
+//! // The frames of this example are at hand: a gateway with one runtime, which is then no longer configured.
+//! let mut frames = vec![
+//!     r#"{"kind":"snapshot","position":7,"runtimes":1}"#,
+//!     r#"{"kind":"runtime","runtime":{"runtime_id":"box","display_name":"Box","kind":"remote_worker_runtime",
+//!         "reachability":"reachable"},"workers":[],"requests":[]}"#,
+//!     r#"{"kind":"change","position":8,"change":{"event":"runtime_gone","runtime_id":"box"}}"#,
+//! ]
+//! .into_iter();
+//! let (mut open, mut view, mut seen) = (None, FleetView::default(), Vec::new());
+//! loop {
+//!     match stream.poll(now) {
+//!         GatewayStreamOutput::Connect(connect) => {
+//!             open = Some(connect.id);
+//!             stream.handle(now, GatewayStreamInput::Opened(connect.id));
+//!         }
+//!         GatewayStreamOutput::Event(GatewayEvent::Event(event)) => {
+//!             match event {
+//!                 FleetEvent::Snapshot(state) => view = state,
+//!                 FleetEvent::Change(change) => view.apply(change)?,
+//!                 _ => {}
+//!             }
+//!             seen.push(view.runtimes().count());
+//!         }
+//!         GatewayStreamOutput::Wait { .. } => match (open, frames.next()) {
+//!             (Some(id), Some(frame)) => stream.handle(now, GatewayStreamInput::Frame(id, frame.into())),
+//!             _ => stream.handle(now, GatewayStreamInput::Stop),
+//!         },
+//!         GatewayStreamOutput::Stopped(end) => break assert_eq!(end, Ok(())),
+//!         _ => {}
+//!     }
+//! }
+//! assert_eq!(seen, [1, 0]);
+//! let asking = view.by_attention(SystemTime::now());
+//! assert!(!asking.iter().any(|(_, attention)| *attention == Attention::Asks));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod attention;
 mod view;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -15,6 +64,9 @@ use crate::fleet::changes::RuntimeState;
 
 pub use attention::{Attention, LATELY};
 pub use view::{FleetTooLarge, FleetView, MAX_FLEET_ENTRIES};
+
+/// How long a client that wants the state alone waits for it. A gateway waits for its runtimes for less.
+pub const FIRST_STATE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What happens to the fleet.
 #[derive(Clone, PartialEq, Eq, Debug)]
