@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
 use sekisho_tests::client::PATIENCE;
+use sekisho_tests::ports::refusing;
 use sekisho_tests::processes::{Process, binary, eventually};
 use sekisho_tests::relay::Relay;
 use sekisho_tests::upstream::{Act, Upstream};
@@ -293,7 +294,7 @@ fn what_exit_statuses_say() {
         fs::write(&path, format!("[embedded]\nenabled = false\n{table}")).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = refusing();
     let gone = config("gone", format!("[[remote]]\nruntime_id = 'gone'\nbase_url = 'http://{closed}'"));
     let silent = Upstream::identified("slow", |_| Act::SendAndStall(String::new()));
     let slow = config(
@@ -453,7 +454,7 @@ fn a_transcript_is_followed_to_its_end() {
 #[test]
 fn the_doctor_looks_at_each_phase() {
     let scene = Scene::new();
-    let closed: SocketAddr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed: SocketAddr = refusing();
     let path = scene.directory.path().join("sekisho.toml");
     let here = scene.runtime.address();
     let configuration = format!(
@@ -736,7 +737,7 @@ fn a_live_list_has_what_its_filter_lets_through() {
 fn what_is_not_reached_is_said_first() {
     let scene = Scene::new();
     let worker = scene.create();
-    let nothing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nothing = refusing();
     let path = scene.directory.path().join("sekisho.toml");
     let more =
         format!("[[remote]]\nruntime_id = 'away'\nbase_url = 'http://{nothing}'\ntoken_file = 'token'\n");
@@ -753,7 +754,7 @@ fn what_is_not_reached_is_said_first() {
 
 #[test]
 fn a_live_list_of_no_gateway_fails_at_once() {
-    let nothing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nothing = refusing();
     for arguments in [&["top"][..], &["workers", "--watch"], &["workers", "--watch", "--json"]] {
         let said = run(sekisho(arguments).args(["--server", &format!("http://{nothing}")]));
         assert_eq!((said.status, &*said.out), (5, ""), "{said:?}");

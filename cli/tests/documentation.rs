@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use sekisho_tests::ports::ReservedPort;
 use sekisho_tests::processes::binary;
 
 /// In place of cargo: what it would run is built, and the rest is no example of ours.
@@ -149,12 +149,6 @@ fn session(readme: &str) -> String {
     session
 }
 
-/// Two ports that are free now.
-fn free_ports() -> [String; 2] {
-    let listeners = [0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port().to_string())
-}
-
 #[test]
 fn the_readme_works_line_by_line_as_it_stands() {
     if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
@@ -172,7 +166,8 @@ fn the_readme_works_line_by_line_as_it_stands() {
     }
     fs::write(bin.join("cargo"), CARGO).unwrap();
     fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
-    let [gateway, runtime] = free_ports();
+    let (gateway_port, runtime_port) = (ReservedPort::new(), ReservedPort::new());
+    let (gateway, runtime) = (gateway_port.port().to_string(), runtime_port.port().to_string());
     let listen = format!("--listen 127.0.0.1:{gateway}");
     let session = session(&readme)
         .replace("sekisho-server -- ", &format!("sekisho-server -- {listen} "))

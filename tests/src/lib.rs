@@ -14,6 +14,7 @@ pub mod contract;
 pub mod fleet_runtime;
 pub mod follower;
 pub mod fuzzing;
+pub mod ports;
 pub mod processes;
 pub mod relay;
 pub mod scenarios;

@@ -16,6 +16,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::client::PATIENCE;
+use crate::ports;
 use crate::scenarios::calls::Asked;
 use crate::scenarios::{Answer, Framing, Step, Way};
 use crate::upstream::runtime_summary;
@@ -90,7 +91,7 @@ impl Scripted {
             // A label of more than 63 characters is refused before anybody is asked (RFC 1035, 2.3.4).
             Way::Unresolved => scripted.base_url = format!("http://{}.invalid", "x".repeat(64)),
             Way::Refused => {
-                let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+                let address = ports::refusing();
                 scripted.base_url = format!("http://{address}");
             }
             Way::Full => scripted.fill(),

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
 use std::process::Command;
 
+use sekisho_tests::ports::refusing;
 use sekisho_tests::processes::{Process, binary};
 
 const RUNTIMES: [&str; 3] = ["one", "two", "three"];
@@ -38,7 +38,7 @@ fn a_loop_of_its_own_asks_several_runtimes_at_once() {
     let at = |(runtime_id, runtime): (&&str, &Process)| format!("{runtime_id}=http://{}", runtime.address());
     let mut arguments: Vec<_> = RUNTIMES.iter().zip(&runtimes).map(at).collect();
     // Two more: at one address nothing listens, and at the other is the wrong runtime.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = refusing();
     arguments.push(format!("gone=http://{free}"));
     arguments.push(format!("other=http://{}", runtimes[0].address()));
 

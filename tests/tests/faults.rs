@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use sekisho_server::{Config, Server};
 use sekisho_tests::client::{Answer, request};
+use sekisho_tests::ports::refusing;
 use sekisho_tests::upstream::{Act, Upstream, json, runtime_summary, with_headers};
 
 const DETAIL: &str = r#"{"worker":{"worker_ref":{"runtime_id":"rt","worker_id":"w"},"runtime_id":"rt","worker_id":"w","status":"running","intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"},"transcript_len":0,"last_event_id":2}}"#;
@@ -95,7 +96,7 @@ fn a_name_that_does_not_resolve() {
 
 #[test]
 fn refused() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = refusing();
     let gateway = gateway(&format!("http://{address}"), "");
     let fault = Fault {
         code: "network_error",
@@ -352,7 +353,7 @@ fn what_is_harmless_is_repeated_and_nothing_else() {
 
 #[test]
 fn a_runtime_that_never_answers_is_left_alone_after_a_while() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = refusing();
     let gateway = gateway(&format!("http://{address}"), "");
     // Event loops that fail at the same time may count as one.
     let refusal =
@@ -373,7 +374,7 @@ fn no_list_waits_for_runtimes_that_hang_and_each_is_found_again() {
         })
     };
     let (hanging, healthy) = (hangs("hangs"), Upstream::identified("rt", |_| json(200, r#"{"workers":[]}"#)));
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = refusing();
     let remote = |runtime_id: &str, address: SocketAddr| {
         format!(
             "[[remote]]\nruntime_id = '{runtime_id}'\nbase_url = 'http://{address}'\nresponse_timeout_ms = 200\n"

@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use sekisho_server::{Config, Server};
 use sekisho_tests::client::request;
+use sekisho_tests::ports::ReservedPort;
 use sekisho_tests::processes::{Process, binary, eventually};
 
 fn start(config: &str) -> Server {
@@ -91,7 +92,8 @@ fn a_unix_socket() {
 #[test]
 fn of_two_servers_that_start_on_one_port_at_once_one_fails() {
     for _ in 0..20 {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let reserved = ReservedPort::new();
+        let port = reserved.port();
         let together = Arc::new(Barrier::new(2));
         let servers = [together.clone(), together].map(|together| {
             thread::spawn(move || {

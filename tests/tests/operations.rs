@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use sekisho_tests::client::{Answer, raw, request, request_with};
+use sekisho_tests::ports::refusing;
 use sekisho_tests::processes::{Process, binary, eventually};
 use sekisho_tests::stream_runtime::StreamRuntime;
 use sekisho_tests::upstream::{Upstream, json};
@@ -249,7 +250,7 @@ fn ids(gateway: &Gateway) -> Vec<String> {
 fn runtimes_come_and_go_while_the_gateway_runs() {
     let here = StreamRuntime::start(64);
     let there = StreamRuntime::start(64);
-    let nothing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nothing = refusing();
     let none = "[embedded]\nenabled = false\n";
     let gateway =
         Gateway::start(&format!("{none}{}{}", remote("rt", here.address()), remote("gone", nothing)));

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
 use std::net::TcpListener;
+use std::sync::LazyLock;
 
 use sekisho_core::transport::CONNECTION_ATTEMPT_DELAY;
 use socket2::Socket;
@@ -24,9 +25,14 @@ fn silent() -> (SocketAddr, Vec<socket2::Socket>) {
     }
 }
 
-/// An address where nothing listens.
+/// An address where nothing listens, and which no other test is given.
 fn refusing() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static TAKEN: LazyLock<Socket> = LazyLock::new(|| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket
+    });
+    TAKEN.local_addr().unwrap().as_socket().unwrap()
 }
 
 fn within(limit: Duration) -> Instant {
