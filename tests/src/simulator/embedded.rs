@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use sekisho_core::id::{RuntimeId, WorkerId};
 use sekisho_core::runtime_api::{
-    Command, CreateWorker, Frame, Input, InputKind, Intent, Observe, Profile, Reply,
+    Command, CreateWorker, EndReason, Frame, Input, InputKind, Intent, Observe, Profile, Reply,
 };
 use sekisho_core::secret::Access;
 use sekisho_runtime::{Runtime, RuntimeConfig, Simulation, Subscription};
@@ -139,12 +139,28 @@ impl Embedded {
         self.runtime = start(&self.runtime_id, self.seed, self.life, &self.disk);
         for (number, before) in before.iter().enumerate() {
             if self.workers[number].subscription.take().is_some() {
+                self.check_end(number)?;
                 self.take_up(number);
                 self.check(number, before)?;
             }
         }
         self.listen(None);
         Ok(())
+    }
+
+    /// Whether a worker, whose creation was acknowledged, is there, and does not seem to run without a process.
+    fn check_end(&self, number: usize) -> Result<(), String> {
+        let worker_id: WorkerId = worker_name(number).parse().map_err(|error| format!("{error}"))?;
+        let command = Command::Worker(worker_id);
+        let access = Access::in_process();
+        let response = self.runtime.handle(&command.request(&access));
+        match Reply::from_response(&command, &self.runtime_id, access.scrubber(), &response) {
+            Ok(Reply::Worker(detail)) => match detail.facts.end.map(|end| end.reason) {
+                Some(EndReason::RuntimeLost | EndReason::Stopped | EndReason::Cancelled) => Ok(()),
+                other => Err(format!("worker {number} has {other:?} for its end after a crash")),
+            },
+            other => Err(format!("worker {number} was created and is not there: {other:?}")),
+        }
     }
 
     /// Hears a worker again from the last place that is left of it.
