@@ -97,9 +97,11 @@ impl Registry {
 }
 
 impl Entry {
-    /// Whether the runtime is where a configuration has it.
+    /// Whether the runtime is where a configuration has it. One that is to be shown no token any more is taken for another:
+    /// an access may have another token, but never none again.
     fn is_at(&self, spec: &RuntimeSpec) -> bool {
-        self.spec.kind == spec.kind && self.spec.access.is_same_place(&spec.access)
+        let loses_token = self.access.has_credential() && !spec.access.has_credential();
+        self.spec.kind == spec.kind && self.spec.access.is_same_place(&spec.access) && !loses_token
     }
 }
 

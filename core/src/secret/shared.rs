@@ -66,9 +66,12 @@ impl Accesses {
         self.get(index)
     }
 
-    /// Takes a secret of the gateway's own out of what runtimes write.
+    /// Takes a secret of the gateway's own out of what runtimes write. One that is hidden already costs nothing more.
     pub(crate) fn hide(&self, token: Token) {
         let mut current = self.0.current();
+        if current.others.contains(&token) {
+            return;
+        }
         current.others.push(token);
         current.share_scrubber();
         self.0.version.fetch_add(1, Ordering::Release);
@@ -150,6 +153,15 @@ mod tests {
         accesses.hide("gate-key".parse().unwrap());
         first.refresh();
         assert_eq!(first.scrubber().text(text), format!("{REDACTED} at {REDACTED}, {REDACTED}"));
+    }
+
+    #[test]
+    fn a_secret_that_is_hidden_again_and_again_is_kept_once() {
+        let accesses = Accesses::new([access("http://a.example", "tok-a")]);
+        for _ in 0..10 {
+            accesses.hide("gate-key".parse().unwrap());
+        }
+        assert_eq!(accesses.0.current().others.len(), 1);
     }
 
     #[test]

@@ -120,3 +120,22 @@ fn two_of_one_id_are_refused_before_anything_changes() {
     let entry = &registry.entries[&"a".parse().unwrap()];
     assert!(entry.access.has_token(&"tok-a".parse().unwrap()));
 }
+
+#[test]
+fn a_token_that_is_taken_away_is_not_shown_any_more() {
+    let authorization = |registry: &mut Registry| {
+        let now = now();
+        let mut call = registry.call(now, &"a".parse().unwrap(), Command::workers(), None).unwrap();
+        let CallOutput::Send(attempt) = call.poll(now) else { panic!("it is sent") };
+        attempt.request.headers().contains_key("authorization")
+    };
+    let mut registry = Registry::new(vec![spec("a", 1, "tok-a")], 1).unwrap();
+    assert!(authorization(&mut registry));
+    let next = registry.reconfigured(vec![spec("a", 1, "")]).unwrap();
+    assert_eq!(registry.adopt(&next).replaced, ids(&["a"]));
+    assert!(!authorization(&mut registry));
+    // And a new one is shown at once.
+    let next = registry.reconfigured(vec![spec("a", 1, "tok-b")]).unwrap();
+    assert!(registry.adopt(&next).is_empty());
+    assert!(authorization(&mut registry));
+}
