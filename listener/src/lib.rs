@@ -117,6 +117,21 @@ pub struct Listener {
     identity: Option<Arc<Identity>>,
 }
 
+/// A certificate with its key, for [`Listener::use_certificate`].
+#[derive(Debug)]
+pub struct Certificate(Identity);
+
+impl Certificate {
+    /// Reads them from their files, which are read anew when they change.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be used.
+    pub fn read(files: &TlsFiles) -> Result<Self, BindError> {
+        Identity::read(files).map(Self)
+    }
+}
+
 #[derive(Debug)]
 enum Source {
     Tcp(std::net::TcpListener),
@@ -177,13 +192,11 @@ impl Listener {
         }
     }
 
-    /// Uses these files for the certificate and its key from the next handshake on; no effect without TLS.
-    ///
-    /// # Errors
-    ///
-    /// Where they cannot be used: those from before stay in use.
-    pub fn use_certificate(&self, files: &TlsFiles) -> Result<(), BindError> {
-        self.identity.as_ref().map_or(Ok(()), |identity| identity.use_files(files))
+    /// Uses this certificate from the next handshake on; no effect without TLS.
+    pub fn use_certificate(&self, certificate: Certificate) {
+        if let Some(identity) = &self.identity {
+            identity.replace(certificate.0);
+        }
     }
 
     /// When the certificate in use expires; `None` where there is none, or it does not say so in a way that is understood.

@@ -38,11 +38,10 @@ impl Identity {
         Ok(Self { current: Mutex::new(Current::read(files.clone())?) })
     }
 
-    /// Uses these files from now on, if they can be used.
-    pub(crate) fn use_files(&self, files: &TlsFiles) -> Result<(), BindError> {
-        let read = Current::read(files.clone())?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = read;
-        Ok(())
+    /// Goes on as another from now on.
+    pub(crate) fn replace(&self, other: Self) {
+        let other = other.current.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = other;
     }
 
     /// What to accept a handshake with now. Files that were changed and cannot be used are warned of, and the identity

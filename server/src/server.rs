@@ -13,7 +13,7 @@ use sekisho_core::id::RuntimeId;
 use sekisho_core::policy::{AllowAll, Policy};
 use sekisho_core::registry::{Adopted, DuplicateRuntime};
 use sekisho_core::viewer::StreamContext;
-use sekisho_listener::{BindError, Listener};
+use sekisho_listener::{BindError, Certificate, Listener};
 use sekisho_runtime::{Runtime, RuntimeConfig};
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::info;
@@ -165,9 +165,12 @@ impl Server {
         config.runtimes.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let config = config.with_embedded_of(&before.fixed);
         let addresses = Addresses { main: &self.listener, admin: self.admin.as_deref() };
+        // All that can fail comes first: what is refused has changed nothing.
+        let tls = tls.filter(|_| self.listener.speaks_tls());
+        let certificate = tls.as_ref().map(Certificate::read).transpose()?;
         let setup = Setup::new(config, &addresses, Some(&before.registry))?;
-        if let Some(files) = tls {
-            self.listener.use_certificate(&files)?;
+        if let Some(certificate) = certificate {
+            self.listener.use_certificate(certificate);
         }
         let runtimes = before.registry.clone().adopt(&setup.registry);
         self.setup.send_replace(Arc::new(setup));

@@ -6,15 +6,16 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use sekisho_server::{Config, Server};
+use sekisho_server::{Config, ReloadError, Server};
 use sekisho_tests::client::request;
 use sekisho_tests::ports::ReservedPort;
 use sekisho_tests::processes::{Process, binary, eventually};
+use sekisho_tests::upstream::{Upstream, json};
 
 fn start(config: &str) -> Server {
     Server::start(Config::from_toml(config).unwrap()).unwrap()
@@ -76,6 +77,51 @@ fn a_replaced_certificate_is_taken_without_a_restart() {
     assert_eq!(ready(TcpStream::connect(server.local_addr()).unwrap()), None, "plain HTTP is not spoken");
     let client = trusting(issue(folder.path()));
     eventually("the new certificate", || ask(&client));
+}
+
+#[test]
+fn a_configuration_whose_certificate_cannot_be_used_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = trusting(issue(folder.path()));
+    let (shown, see) = mpsc::channel();
+    let runtime = Upstream::identified("rt", move |asked| {
+        let shows = |token: &str| asked.head.contains(token);
+        shown.send(["token-one", "token-two"].map(shows)).unwrap();
+        json(200, r#"{"workers":[]}"#)
+    });
+    let config = |token: &str, certificate: &str| {
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        std::fs::write(folder.path().join(token), token).unwrap();
+        let listener = format!(
+            "listen = '127.0.0.1:0'\ntls_cert_file = '{}'\ntls_key_file = '{}'\n",
+            file(certificate),
+            file("key.pem")
+        );
+        let remote = format!(
+            "[[remote]]\nruntime_id = 'rt'\nbase_url = 'http://{}'\ntoken_file = '{}'\n",
+            runtime.address(),
+            file(token)
+        );
+        listener + "[embedded]\nenabled = false\n" + &remote
+    };
+    let server = start(&config("token-one", "cert.pem"));
+    let ask = || {
+        let session = ClientConnection::new(client.clone(), "localhost".try_into().unwrap()).unwrap();
+        let mut stream = StreamOwned::new(session, TcpStream::connect(server.local_addr()).unwrap());
+        let request =
+            b"GET /api/runtimes/rt/workers HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        see.try_iter().last().unwrap()
+    };
+    assert_eq!(ask(), [true, false]);
+    let refused = server.reload(|| Config::from_toml(&config("token-two", "no-such-file.pem")));
+    assert!(matches!(refused, Err(ReloadError::Certificate(_))), "{refused:?}");
+    assert_eq!(ask(), [true, false]);
+    server.reload(|| Config::from_toml(&config("token-two", "cert.pem"))).unwrap();
+    assert_eq!(ask(), [false, true]);
 }
 
 #[test]
