@@ -74,8 +74,8 @@ impl Metrics {
         streams: &StreamContext,
         sources: &Sources,
     ) -> Response<Bytes> {
-        self.families.set(registry, streams, sources);
-        self.families.exposition.response()
+        let families = &self.families;
+        families.exposition.response_after(|| families.set(registry, streams, sources))
     }
 
     /// Counts that a configuration was taken over, or could not be.

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -25,7 +24,7 @@ pub struct HttpRequests {
 }
 
 impl HttpRequests {
-    /// Of a program: `PREFIX_http_requests_total` and `PREFIX_http_request_duration_seconds`.
+    /// Of a program: `sekisho_http_requests_total` and `sekisho_http_request_duration_seconds`.
     ///
     /// # Panics
     ///
@@ -48,43 +47,60 @@ impl HttpRequests {
 
     /// Counts a response, as [`RequestCounter::answered`] does.
     pub fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Option<Duration>) {
-        let route = if route.is_empty() { NO_ROUTE } else { route };
-        self.requests.with_label_values(&[route, name(method), status.as_str()]).inc();
-        if let Some(took) = took {
-            self.durations.with_label_values(&[route]).observe(took.as_secs_f64());
+        self.of(named(route), name(method), status).answered(took);
+    }
+
+    fn of(&self, route: &str, method: &str, status: StatusCode) -> Alike {
+        Alike {
+            requests: self.requests.with_label_values(&[route, method, status.as_str()]),
+            durations: self.durations.with_label_values(&[route]),
         }
     }
 
     /// A counter for one thread.
     pub fn counter(&self) -> RequestCounter {
-        RequestCounter { all: self.clone(), known: Rc::default() }
+        RequestCounter { all: self.clone(), known: RefCell::default() }
     }
 }
 
 type Key = (&'static str, &'static str, u16);
 
-/// Counts requests, and knows what it has counted before by heart.
+/// Where requests are counted that have the same labels.
 #[derive(Clone, Debug)]
+struct Alike {
+    requests: IntCounter,
+    durations: Histogram,
+}
+
+impl Alike {
+    fn answered(&self, took: Option<Duration>) {
+        self.requests.inc();
+        if let Some(took) = took {
+            self.durations.observe(took.as_secs_f64());
+        }
+    }
+}
+
+/// Counts requests, and knows what it has counted before by heart.
+#[derive(Debug)]
 pub struct RequestCounter {
     all: HttpRequests,
-    known: Rc<RefCell<HashMap<Key, (IntCounter, Histogram)>>>,
+    known: RefCell<HashMap<Key, Alike>>,
 }
 
 impl RequestCounter {
     /// Counts a response. `route` is a template, empty where there is no such route; `took` is none for a stream.
     pub fn answered(&self, route: &'static str, method: &Method, status: StatusCode, took: Option<Duration>) {
-        let route = if route.is_empty() { NO_ROUTE } else { route };
+        let (route, method) = (named(route), name(method));
         let mut known = self.known.borrow_mut();
-        let (requests, durations) =
-            known.entry((route, name(method), status.as_u16())).or_insert_with(|| {
-                let requests = self.all.requests.with_label_values(&[route, name(method), status.as_str()]);
-                (requests, self.all.durations.with_label_values(&[route]))
-            });
-        requests.inc();
-        if let Some(took) = took {
-            durations.observe(took.as_secs_f64());
-        }
+        let alike = known.entry((route, method, status.as_u16()));
+        alike.or_insert_with(|| self.all.of(route, method, status)).answered(took);
     }
+}
+
+/// A route as a label.
+fn named(route: &str) -> &str {
+    if route.is_empty() { NO_ROUTE } else { route }
 }
 
 /// A method as a label: a client may send any.
