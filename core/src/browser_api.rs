@@ -89,6 +89,7 @@ mod observation;
 pub mod openapi;
 mod problem;
 mod request;
+mod serves;
 mod view;
 
 pub use access_guard::{AccessGuard, Admission, AllowedHost, AllowedOrigin, Decision, InvalidAllowance};
@@ -105,6 +106,7 @@ pub use observation::{
 };
 pub use problem::{problem, problem_of};
 pub use request::{Action, AllWorkers, Route};
+pub use serves::Serves;
 pub use view::{
     AckReply, AckView, Capabilities, HealthReply, ItemView, Items, Limits, MAX_LISTED_TEXT, ProfileView,
     RequestView, RequestsReply, RuntimeReply, RuntimeView, TranscriptReply, TranscriptView,

@@ -13,9 +13,9 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use sekisho_core::browser_api::{
-    Action, Admission, BODY_TIMEOUT, ClientAddress, Decision, Observation, Route, Wanted, problem_of,
+    Admission, BODY_TIMEOUT, ClientAddress, Decision, Observation, Route, Serves, Wanted, problem_of,
 };
-use sekisho_core::error::{Error, ErrorKind};
+use sekisho_core::error::Error;
 use sekisho_core::trace::{HttpRequestId, RequestTrace};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -38,27 +38,6 @@ pub(crate) struct Service {
     refusals: Arc<Refusals>,
     serves: Serves,
     names: Names,
-}
-
-/// What is served at one listener.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Serves {
-    /// All of the API.
-    Everything,
-    /// All of it, but for the metrics.
-    Api,
-    /// Probes and metrics.
-    Admin,
-}
-
-impl Serves {
-    fn has(self, action: &Action) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Api => *action != Action::Metrics,
-            Self::Admin => action.is_about_gateway(),
-        }
-    }
 }
 
 /// Makes what names requests: numbers that no other process and no other loop makes.
@@ -171,9 +150,7 @@ impl Service {
         asked: &mut Asked,
     ) -> Result<Answer, Error> {
         let observation = observation?;
-        if self.serves == Serves::Admin {
-            return Err(Error::new(ErrorKind::UnknownRoute));
-        }
+        self.serves.streams()?;
         asked.route = observation.template();
         if Asked::is_logged()
             && let Ok(Wanted::Worker(request)) = &observation.of
@@ -201,9 +178,7 @@ impl Service {
             false => (Bytes::new(), None),
         };
         let action = route.action(&body)?;
-        if !self.serves.has(&action) {
-            return Err(Error::new(ErrorKind::UnknownRoute));
-        }
+        self.serves.action(&action)?;
         if Asked::is_logged() {
             let (runtime_id, worker_id) = action.subject();
             asked.about(runtime_id, worker_id);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
+use sekisho_core::browser_api::Serves;
 use sekisho_core::policy::Policy;
 use sekisho_core::viewer::StreamContext;
 use sekisho_listener::Listener;
@@ -21,7 +22,7 @@ use crate::gateway::Gateway;
 use crate::hub::{Hub, Subscribe};
 use crate::metrics::{Metrics, Sources};
 use crate::refusals::Refusals;
-use crate::respond::{Serves, Service};
+use crate::respond::Service;
 use crate::setup::{ForTransports, Setup};
 use crate::upstreams::{Changes, Upstreams};
 

@@ -13,6 +13,7 @@ use http::{Method, Response, StatusCode};
 #[cfg(feature = "pages")]
 use super::asset::Asset;
 use super::observation::{BEARER_SUBPROTOCOL, subprotocols};
+use super::request::Overview;
 use crate::error::{Error, ErrorKind, bounded};
 use crate::runtime_api::{IdempotencyKey, is_websocket_upgrade};
 use crate::secret::Token;
@@ -218,7 +219,7 @@ impl AccessGuard {
 
     fn knows(&self, head: &Parts) -> bool {
         let path = head.uri.path();
-        let is_of_api = path == "/api" || path.starts_with("/api/") || path == "/metrics";
+        let is_of_api = path == "/api" || path.starts_with("/api/") || path == Overview::Metrics.path();
         let guarded = is_of_api && !is_public(path);
         match &self.access_token {
             Some(token) if guarded => {
@@ -244,7 +245,7 @@ impl Admission {
 }
 
 /// The routes whose answers are constant and read nothing.
-const PROBES: [&str; 3] = ["/livez", "/healthz", "/readyz"];
+const PROBES: [&str; 3] = [Overview::Live.path(), Overview::Health.path(), Overview::Ready.path()];
 
 /// Whether a path is that of a file which anyone may read who may come in at all.
 #[cfg(feature = "pages")]

@@ -72,11 +72,6 @@ impl Action {
         }
     }
 
-    /// Whether it is about the gateway's own state.
-    pub fn is_about_gateway(&self) -> bool {
-        matches!(self, Self::Health | Self::Ready | Self::Metrics)
-    }
-
     /// The runtime and the worker that it is about.
     pub fn subject(&self) -> (Option<&RuntimeId>, Option<&WorkerId>) {
         match self {
