@@ -7,13 +7,11 @@ use std::future::pending;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use sekisho_core::id::RuntimeId;
 use sekisho_core::registry::Adopted;
 use sekisho_listener::service_manager;
-use sekisho_runtime::ENDS_WITHIN;
 use sekisho_server::{Config, ConfigError, ReloadError, Reloaded, Server, describe};
 use sekisho_telemetry::{Format, InvalidLevels, Levels, Logging};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -109,7 +107,6 @@ fn run(args: &Args, logging: &Logging) -> Result<(), Box<dyn Error>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let hangup = signal(SignalKind::hangup())?;
-        let mut stops_within = stops_within(&config);
         let server = Server::start(config)?;
         let lost = logging.lost_lines();
         server.add_counter("sekisho_log_lines_lost_total", "Lines that nothing read in time.", lost);
@@ -122,9 +119,9 @@ fn run(args: &Args, logging: &Logging) -> Result<(), Box<dyn Error>> {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             never = tell_that_alive(&server) => match never {},
-            never = reload_when_told(args, &server, logging, hangup, &mut stops_within) => match never {},
+            never = reload_when_told(args, &server, logging, hangup) => match never {},
         }
-        service_manager::stopping(stops_within);
+        service_manager::stopping(server.shutdown_time());
         info!("finishing what is in flight; once more to go at once");
         let shutdown = tokio::task::spawn_blocking(|| server.shutdown());
         let status = tokio::select! {
@@ -146,45 +143,33 @@ fn levels(config: &Config) -> Result<Levels, ConfigError> {
 }
 
 /// Takes the configuration over anew at each SIGHUP.
-async fn reload_when_told(
-    args: &Args,
-    server: &Server,
-    logging: &Logging,
-    mut hangup: Signal,
-    stops_within: &mut Duration,
-) -> Infallible {
+async fn reload_when_told(args: &Args, server: &Server, logging: &Logging, mut hangup: Signal) -> Infallible {
     loop {
         hangup.recv().await;
         service_manager::reloading();
-        match reload(args, server, logging) {
-            Ok(within) => *stops_within = within,
-            Err(error) => warn!(%error, "the configuration from before stays in use"),
+        if let Err(error) = reload(args, server, logging) {
+            warn!(%error, "the configuration from before stays in use");
         }
         service_manager::ready(&format!("listening on {}", server.url()));
     }
 }
 
-/// Takes the configuration over. How long the server then may take to stop.
-fn reload(args: &Args, server: &Server, logging: &Logging) -> Result<Duration, ReloadError> {
-    let mut taken = None;
+/// Takes the configuration over.
+fn reload(args: &Args, server: &Server, logging: &Logging) -> Result<(), ReloadError> {
+    let mut read = Levels::default();
     let Reloaded { runtimes, needs_restart } = server.reload(|| {
         let config = args.configuration(Config::read)?;
-        taken = Some((levels(&config)?, stops_within(&config)));
+        read = levels(&config)?;
         Ok(config)
     })?;
-    let (levels, stops_within) = taken.unwrap_or_default();
-    logging.use_levels(levels);
+    logging.use_levels(read);
     let list = |ids: &[RuntimeId]| ids.iter().map(RuntimeId::as_str).collect::<Vec<_>>().join(" ");
     let Adopted { added, replaced, gone } = &runtimes;
     info!(added = list(added), replaced = list(replaced), gone = list(gone), "the configuration is reloaded");
     if !needs_restart.is_empty() {
         warn!(keys = needs_restart.join(" "), "these keys have changed, and need a restart");
     }
-    Ok(stops_within)
-}
-
-fn stops_within(config: &Config) -> Duration {
-    config.drain_delay + config.drain_time + ENDS_WITHIN
+    Ok(())
 }
 
 /// Tells the service manager again and again that the server is alive, where that is watched: as long as each of its event

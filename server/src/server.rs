@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use sekisho_config::{Config, ConfigError, Embedded};
 use sekisho_core::feed::FeedLimits;
@@ -14,7 +15,7 @@ use sekisho_core::policy::{AllowAll, Policy};
 use sekisho_core::registry::{Adopted, DuplicateRuntime};
 use sekisho_core::viewer::StreamContext;
 use sekisho_listener::{BindError, Certificate, Listener};
-use sekisho_runtime::{Runtime, RuntimeConfig};
+use sekisho_runtime::{ENDS_WITHIN, Runtime, RuntimeConfig};
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::info;
 
@@ -209,6 +210,12 @@ impl Server {
     /// Where there is a metric of this name already, or it is no name of a metric.
     pub fn add_counter(&self, name: &str, help: &str, read: impl Fn() -> u64 + Send + Sync + 'static) {
         self.metrics.add_counter(name, help, read);
+    }
+
+    /// How long [`Server::shutdown`] takes at most, as the configuration is now.
+    pub fn shutdown_time(&self) -> Duration {
+        let setup = self.setup.borrow();
+        setup.drain_delay + setup.drain_time + ENDS_WITHIN
     }
 
     /// Says that it is not ready, for `drain_delay`, while all goes on as before; then finishes what is in flight, for at
