@@ -18,8 +18,8 @@ use crate::failure::Failure;
 use crate::requests::of;
 pub(crate) use outage::Outage;
 
-/// How often it is checked whether the output is still read, while nothing happens on the stream.
-const CHECK_READER_EVERY: Duration = Duration::from_millis(500);
+/// How often it is checked whether the output is still read, while nothing happens.
+pub(crate) const CHECK_READER_EVERY: Duration = Duration::from_millis(500);
 
 /// What happens on a stream, for the command that shows it.
 pub(crate) enum Moment<'a> {

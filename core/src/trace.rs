@@ -93,6 +93,11 @@ impl TraceParent {
     /// How long one of version 00 is.
     const LENGTH: usize = 55;
 
+    /// The one that the head of a request has; `None` where there is none, several, or something else.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        only(headers, Self::HEADER)?.to_str().ok()?.parse().ok()
+    }
+
     /// The value of [`TraceParent::HEADER`].
     pub fn header_value(self) -> HeaderValue {
         // Hexadecimal digits and hyphens.
@@ -147,24 +152,25 @@ impl RequestTrace {
     /// Takes over what the head of a request names it by, and makes what it does not: the id of a request without one is
     /// that of its trace. `random` gives numbers that no other gateway gives.
     pub fn of(headers: &HeaderMap, mut random: impl FnMut() -> u64) -> Self {
-        // Names that stand several times are none.
-        let only = |name: HeaderName| {
-            let mut values = headers.get_all(name).iter();
-            values.next().filter(|_| values.next().is_none())
-        };
-        let parent = only(TraceParent::HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
         let span_id = random().max(1);
-        let sent_on = match parent {
+        let sent_on = match TraceParent::of(headers) {
             Some(parent) => TraceParent { span_id, ..parent },
             None => {
                 let trace_id = (u128::from(random()) << 64 | u128::from(random())).max(1);
                 TraceParent { trace_id, span_id, flags: 0 }
             }
         };
-        let request_id = only(HttpRequestId::HEADER).and_then(|value| HttpRequestId::try_from(value).ok());
+        let request_id = only(headers, HttpRequestId::HEADER);
+        let request_id = request_id.and_then(|value| HttpRequestId::try_from(value).ok());
         let made = || format!("{:032x}", sent_on.trace_id).parse().expect("made of digits");
         Self { request_id: request_id.unwrap_or_else(made), sent_on }
     }
+}
+
+/// The one value of a header; a header that stands twice has none.
+pub(crate) fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 #[cfg(test)]

@@ -80,6 +80,6 @@ impl FleetHub {
     }
 }
 
-fn now() -> Now {
+pub(crate) fn now() -> Now {
     Now { instant: Instant::now(), wall: SystemTime::now() }
 }

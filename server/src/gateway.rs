@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::browser_api::{Action, Exchange, Now, StreamRequest};
+use sekisho_core::browser_api::{Action, Exchange, StreamRequest};
 use sekisho_core::error::Error;
 use sekisho_core::fleet::{FleetFeed, FleetSession};
 use sekisho_core::policy::Policy;
@@ -14,7 +14,7 @@ use sekisho_core::viewer::{ReplayOrder, ViewerSession, shutting_down};
 use tokio::sync::watch;
 
 use crate::drain::Drain;
-use crate::fleet::FleetHub;
+use crate::fleet::{FleetHub, now};
 use crate::hub::{Hub, Replica};
 use crate::metrics::{LoopMetrics, Sources};
 use crate::request_log::Asked;
@@ -69,8 +69,7 @@ impl Gateway {
             (ends, asked.attempts) = self.upstreams.drive_all(calls).await;
             asked.upstream = Some(started.elapsed());
         }
-        let now = Now { instant: Instant::now(), wall: SystemTime::now() };
-        exchange.response(&self.upstreams.registry(), policy, now, ends)
+        exchange.response(&self.upstreams.registry(), policy, now(), ends)
     }
 
     /// The feed of a replay stream that a viewer wants.

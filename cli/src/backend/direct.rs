@@ -132,6 +132,10 @@ impl Runtimes {
     }
 }
 
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: SystemTime::now() }
+}
+
 impl Backend for Direct {
     fn ask(&self, action: &Action) -> Result<Bytes, Box<Problem>> {
         let runtimes = &*self.runtimes;
@@ -139,8 +143,7 @@ impl Backend for Direct {
         let (exchange, calls) =
             Exchange::begin(&mut runtimes.registry(), &AllowAll, Instant::now(), false, action.clone());
         let ends = runtimes.drive_all(calls);
-        let now = Now { instant: Instant::now(), wall: SystemTime::now() };
-        let response = exchange.response(&runtimes.registry(), &AllowAll, now, ends);
+        let response = exchange.response(&runtimes.registry(), &AllowAll, now(), ends);
         let response = response.unwrap_or_else(|error| problem(&error));
         gateway_client::answer(action, Ok(response))
     }

@@ -20,7 +20,7 @@ use crate::args::SortKey;
 use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::show::{Show, Table};
-use crate::streaming::reader_is_gone;
+use crate::streaming::{CHECK_READER_EVERY, reader_is_gone};
 use crate::text::{BAD, FAINT, STRONG, WARNING, painted, safe_line};
 use follow::{Moment, follow};
 use lines::Lines;
@@ -40,9 +40,6 @@ const GOOD_NOTE_FOR: Duration = Duration::from_secs(10);
 
 /// How many runtimes that are not reached are named above a list; of others it is said how many there are.
 const MAX_UNREACHED: usize = 5;
-
-/// How often it is checked whether the output is still read.
-const CHECK_READER_EVERY: Duration = Duration::from_millis(500);
 
 /// Which workers are shown.
 struct Scope<'a> {

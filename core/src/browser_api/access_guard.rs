@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Response, StatusCode};
@@ -17,7 +17,7 @@ use super::request::Overview;
 use crate::error::{Error, ErrorKind, bounded};
 use crate::runtime_api::{IdempotencyKey, is_websocket_upgrade};
 use crate::secret::Token;
-use crate::trace::{HttpRequestId, TraceParent};
+use crate::trace::{HttpRequestId, TraceParent, only};
 
 /// A name under which the gateway may be spoken to: a host, on any port or on one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -271,12 +271,6 @@ fn shown(text: &str) -> String {
 fn knows_inside(token: &Token, head: &Parts) -> bool {
     let mut offered = subprotocols(&head.headers).filter_map(|it| it.strip_prefix(BEARER_SUBPROTOCOL));
     is_websocket_upgrade(&head.headers) && offered.any(|presented| token.equals(presented.as_bytes()))
-}
-
-/// The one value of a header; a header that stands twice has none.
-fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
 }
 
 fn is_preflight(head: &Parts) -> bool {

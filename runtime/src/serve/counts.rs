@@ -49,7 +49,7 @@ impl Counts {
         let path = head.uri.path();
         let route = if path == METRICS { Some(METRICS) } else { Operation::route_of_v1(&head.method, path) };
         let route = route.unwrap_or_default();
-        let trace = head.headers.get(TraceParent::HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let trace = TraceParent::of(&head.headers);
         Asked { route, method: head.method.clone(), trace, started: Instant::now() }
     }
 

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use sekisho_core::browser_api::Now;
 use sekisho_core::fleet::{Fleet, FleetFeed, FleetInput, FleetOutput, FleetSession, FleetSessionOutput};
 use sekisho_core::gateway_client::{
     FleetEvent, Gateway, GatewayEvent, GatewayStream, GatewayStreamInput, GatewayStreamOutput, TheFleet,
@@ -16,7 +15,7 @@ use sekisho_core::transport::{ConnId, Loss};
 use sekisho_core::viewer::{Closing, ViewerInput};
 use sekisho_transport_blocking::Ended;
 
-use super::{Runtimes, seed};
+use super::{Runtimes, now, seed};
 use crate::backend::Stream;
 
 /// What asks the runtimes, what keeps their answers, and the two ends of the stream.
@@ -150,8 +149,4 @@ impl Stream<FleetEvent> for DirectFleetStream {
             }
         }
     }
-}
-
-fn now() -> Now {
-    Now { instant: Instant::now(), wall: SystemTime::now() }
 }

@@ -19,7 +19,7 @@ use crate::commands::list::tell;
 use crate::failure::Failure;
 use crate::resolve;
 use crate::show::Show;
-use crate::streaming::reader_is_gone;
+use crate::streaming::{CHECK_READER_EVERY, reader_is_gone};
 use crate::text::{FAINT, GOOD, STRONG, WARNING, painted, safe_line};
 
 /// How long after an answer the open questions are asked for again.
@@ -28,9 +28,6 @@ const POLL_EVERY: Duration = Duration::from_secs(2);
 /// How long an answer may take before the outage is told. It is waited for all the same: there are never two polls at
 /// once, and an answer that comes late is used.
 const POLL_DEADLINE: Duration = Duration::from_secs(15);
-
-/// How often it is checked whether the output is still read.
-const CHECK_READER_EVERY: Duration = Duration::from_millis(500);
 
 /// Prints the open questions, and each as it opens and as it no longer waits, until the output is no longer read.
 pub(crate) fn watch(backend: &Arc<dyn Backend>, scope: Option<Watched>, show: Show) -> Result<(), Failure> {

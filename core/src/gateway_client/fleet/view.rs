@@ -15,14 +15,16 @@ use crate::registry::Reachability;
 /// How many runtimes, workers and open requests a [`FleetView`] has at most, together.
 pub const MAX_FLEET_ENTRIES: usize = 1 << 20;
 
+const TOO_LARGE: &str = "there are more workers than this client holds";
+
 /// There are more than [`MAX_FLEET_ENTRIES`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("there are more workers than this client holds")]
+#[error("{TOO_LARGE}")]
 pub struct FleetTooLarge;
 
 impl From<FleetTooLarge> for Malformed {
     fn from(_: FleetTooLarge) -> Self {
-        Self("there are more workers than this client holds")
+        Self(TOO_LARGE)
     }
 }
 
