@@ -3,12 +3,14 @@
 use std::env;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tungstenite::WebSocket;
 
@@ -67,7 +69,7 @@ impl Site {
     }
 }
 
-/// A browser with a profile of its own, which ends with the test.
+/// A browser with a profile of its own; its processes and its profile go with the test.
 struct Browser {
     child: Child,
     directory: tempfile::TempDir,
@@ -88,6 +90,7 @@ impl Browser {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", chromium.display()));
         Self { child, directory }
@@ -100,9 +103,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Its other processes end when they hear no more of this one.
-        let _ = self.child.kill();
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
+        // Processes that have left its group end when they hear no more of it, and may write until then.
+        let deadline = Instant::now() + PATIENCE;
+        while fs::remove_dir_all(self.directory.path()).is_err() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
