@@ -126,6 +126,13 @@ pub fn typed(status: u16, code: &str) -> Step {
     response(status, "content-type: application/json\r\n", &body)
 }
 
+/// A failure of the runtime, which says that nothing of the command has been done.
+pub fn nothing_done(status: u16, code: &str) -> Step {
+    let body =
+        format!(r#"{{"error":{{"code":"{code}","message":"the runtime's words","outcome":"not_applied"}}}}"#);
+    response(status, "content-type: application/json\r\n", &body)
+}
+
 /// These bytes.
 pub fn say(bytes: impl Into<Vec<u8>>) -> Step {
     Step::Say(bytes.into())

@@ -7,7 +7,7 @@ use http::{Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use super::reply::json;
-use crate::error::{ErrorKind, whole_seconds};
+use crate::error::{ErrorKind, Outcome, whole_seconds};
 
 /// The codes of v1 (`docs/runtime-api.md`), those that our own runtime adds included.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -170,6 +170,8 @@ pub struct Fault {
     pub message: String,
     /// How long to wait before another try, told in whole seconds, rounded up.
     pub retry_after: Option<Duration>,
+    /// Whether nothing of the command has been done, where the code by itself leaves that open.
+    pub not_applied: bool,
 }
 
 #[derive(Serialize)]
@@ -181,12 +183,14 @@ struct Body<'a> {
 struct Typed<'a> {
     code: &'a str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'a str>,
 }
 
 impl Fault {
     /// A fault with this code and message.
     pub fn new(code: FaultCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
+        Self { code, message: message.into(), retry_after: None, not_applied: false }
     }
 
     /// The same fault, with how long to wait before another try.
@@ -195,9 +199,16 @@ impl Fault {
         Self { retry_after: Some(retry_after), ..self }
     }
 
-    /// The response that carries it: `{"error":{"code","message"}}` under the code's status.
+    /// The same fault, of a command of which nothing has been done.
+    #[must_use]
+    pub fn with_nothing_done(self) -> Self {
+        Self { not_applied: true, ..self }
+    }
+
+    /// The response that carries it: `{"error":{"code","message","outcome"?}}` under the code's status.
     pub fn response(&self) -> Response<Bytes> {
-        let body = Body { error: Typed { code: self.code.code(), message: &self.message } };
+        let outcome = self.not_applied.then_some(Outcome::NotApplied.name());
+        let body = Body { error: Typed { code: self.code.code(), message: &self.message, outcome } };
         let mut response = json(self.code.status(), &body);
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait).into());

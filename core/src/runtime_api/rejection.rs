@@ -7,10 +7,11 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{Response, StatusCode};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::command::Command;
 use super::fault::FaultCode;
-use crate::error::{Error, ErrorKind, bounded, printable};
+use crate::error::{Error, ErrorKind, Outcome, bounded, printable};
 use crate::secret::Scrubber;
 
 /// The longest `Retry-After` that is believed.
@@ -43,6 +44,16 @@ struct FaultBody {
 struct TypedFault {
     code: String,
     message: String,
+    /// Whatever it is: a runtime that is not ours may mean anything by it.
+    outcome: Option<Box<RawValue>>,
+}
+
+impl TypedFault {
+    /// Whether the runtime says that nothing of the command has been done.
+    fn says_not_applied(&self) -> bool {
+        let outcome = self.outcome.as_ref().map(|outcome| outcome.get().trim_matches('"'));
+        outcome == Some(Outcome::NotApplied.name())
+    }
 }
 
 impl Rejection {
@@ -98,6 +109,7 @@ impl Rejection {
             (500..=599, _) => ErrorKind::RuntimeError,
             _ => ErrorKind::MalformedResponse,
         };
+        let says_not_applied = fault.as_ref().is_some_and(TypedFault::says_not_applied);
         let clean = |text: String| bounded(&scrubber.text(&printable(&text)));
         let (runtime_code, message) = fault.map(|fault| (clean(fault.code), clean(fault.message))).unzip();
         Self {
@@ -105,7 +117,7 @@ impl Rejection {
             // lost the runtime half-way.
             not_applied: kind.proves_not_applied()
                 || status == StatusCode::TOO_MANY_REQUESTS
-                || typed.is_some_and(FaultCode::proves_not_applied),
+                || typed.is_some_and(|code| code.proves_not_applied() || says_not_applied),
             runtime_code,
             // What a runtime says of its own failure speaks of its machine, the paths there included.
             message: message.filter(|_| !status.is_server_error()).map(Cow::Owned),

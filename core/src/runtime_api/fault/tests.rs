@@ -56,3 +56,12 @@ fn a_fault_says_how_long_to_wait() {
     assert_eq!(full.response().headers()["retry-after"], "2");
     assert!(!Fault::new(FaultCode::RuntimeFull, "x").response().headers().contains_key("retry-after"));
 }
+
+#[test]
+fn a_fault_says_where_nothing_was_done() {
+    let body = |fault: &Fault| String::from_utf8(fault.response().into_body().to_vec()).unwrap();
+    let fault = Fault::new(FaultCode::StoreIo, "x");
+    assert_eq!(body(&fault), r#"{"error":{"code":"store_io","message":"x"}}"#);
+    let refused = r#"{"error":{"code":"store_io","message":"x","outcome":"not_applied"}}"#;
+    assert_eq!(body(&fault.with_nothing_done()), refused);
+}

@@ -131,6 +131,9 @@ fn recorded_replies_are_read_and_written_again_byte_for_byte() {
 fn every_status_has_its_kind() {
     use ErrorKind::*;
     let typed = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+    let said = |code: &str, outcome: &str| {
+        format!(r#"{{"error":{{"code":"{code}","message":"m","outcome":{outcome}}}}}"#)
+    };
     let html = "<html>no</html>";
     for (status, body, kind, not_applied) in [
         (200, html.to_owned(), MalformedResponse, false),
@@ -170,6 +173,11 @@ fn every_status_has_its_kind() {
         (418, html.to_owned(), MalformedResponse, false),
         (429, html.to_owned(), RuntimeBusy, true),
         (500, typed("store_io"), RuntimeError, false),
+        (500, said("store_io", r#""not_applied""#), RuntimeError, true),
+        (500, said("store_io", r#""unknown""#), RuntimeError, false),
+        (500, said("store_io", "[7]"), RuntimeError, false),
+        (500, said("of_tomorrow", r#""not_applied""#), RuntimeError, false),
+        (503, said("store_io", r#""not_applied""#), RuntimeBusy, false),
         (500, html.to_owned(), RuntimeError, false),
         (501, String::new(), Unsupported, true),
         (502, html.to_owned(), RuntimeError, false),

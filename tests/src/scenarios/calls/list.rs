@@ -4,7 +4,8 @@ use super::Repeated::{Always, Never, WhereHarmless};
 use super::{Asked, Scenario, answered, scenario};
 use crate::scenarios::Step::{Answer as Answered, EndSession, Hear, HearHead, Pause, Reset, Stall};
 use crate::scenarios::{
-    ANSWER, Answer, EVERY_WAY, Framing, MAX_RESPONSE, PLAIN, Source, Step, Way, response, say, typed,
+    ANSWER, Answer, EVERY_WAY, Framing, MAX_RESPONSE, PLAIN, Source, Step, Way, nothing_done, response, say,
+    typed,
 };
 
 /// Every one, in the order of the documentation.
@@ -383,6 +384,8 @@ fn refusals() -> Vec<Scenario> {
             "unknown",
             Never,
         ),
+        answered("500 in the runtime's own words, of what it has not done", [nothing_done(500, "store_io")])
+            .fails("runtime_error", "not_applied", Never),
         answered("502 of a proxy's", [response(502, "", page)]).fails("runtime_error", "unknown", Never),
     ]
 }
