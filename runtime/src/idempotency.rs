@@ -57,13 +57,14 @@ pub struct KeptAnswer {
     pub at: Timestamp,
     /// The worker that it was about; `None` for a create.
     pub worker_id: Option<WorkerId>,
-    /// The JSON body of the answer, whose status is 200.
-    pub body: Bytes,
+    /// The JSON body of the answer, whose status is 200. `None` takes back the answer that was kept under the key:
+    /// what it said has turned out not to be so.
+    pub body: Option<Bytes>,
 }
 
 impl KeptAnswer {
     fn size(&self) -> usize {
-        ANSWER_COST + self.body.len() + IdempotencyKey::MAX_LENGTH
+        ANSWER_COST + self.body.as_ref().map_or(0, Bytes::len) + IdempotencyKey::MAX_LENGTH
     }
 }
 
@@ -102,15 +103,18 @@ impl Answers {
                 Ok(None)
             }
             None => Ok(None),
-            Some(answer) if answer.fingerprint == fingerprint => Ok(Some(answer.body.clone())),
+            Some(answer) if answer.fingerprint == fingerprint => Ok(answer.body.clone()),
             Some(_) => Err(Conflict),
         }
     }
 
-    /// Keeps the answer to a command whose key [`recall`](Self::recall) did not know.
+    /// Keeps the answer to a command in place of what was kept under its key, or takes that back.
     pub(crate) fn keep(&mut self, answer: KeptAnswer) {
         let (key, scope) = (answer.key.clone(), answer.worker_id.clone());
         self.remove(&key);
+        if answer.body.is_none() {
+            return;
+        }
         let bytes = self.shares.of(&scope) + answer.size();
         self.by_key.insert(key.clone(), answer);
         let keys = self.by_scope.entry(scope.clone()).or_default();
@@ -129,8 +133,7 @@ impl Answers {
         }
     }
 
-    /// Forgets an answer: what it said has turned out not to be so.
-    pub(crate) fn remove(&mut self, key: &IdempotencyKey) {
+    fn remove(&mut self, key: &IdempotencyKey) {
         let Some(answer) = self.by_key.remove(key) else { return };
         let scope = &answer.worker_id;
         self.shares.set(scope, self.shares.of(scope) - answer.size());

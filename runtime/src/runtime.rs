@@ -1,6 +1,7 @@
 //! The runtime itself: v1 as a function, over the workers that there are.
 
 mod agent;
+mod beginning;
 mod create;
 mod ending;
 mod figures;
@@ -233,6 +234,11 @@ pub(crate) fn unauthorized() -> Fault {
 
 fn store_fault(error: StoreError) -> Fault {
     Fault::new(error.code(), error.to_string())
+}
+
+/// The refusal of a command that the store has kept from being carried out.
+fn store_refusal(error: StoreError) -> Fault {
+    store_fault(error).with_nothing_done()
 }
 
 impl Shared {

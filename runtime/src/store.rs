@@ -227,6 +227,12 @@ pub trait Store: Send + Sync {
     /// anything is acknowledged.
     fn poll_durable(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<Result<(), StoreError>>;
 
+    /// Why nothing can be made durable at present, while that is so. Commands that have to be durable are refused
+    /// meanwhile, before anything is done; what workers say, and that they are to end, is appended all the same.
+    fn failing(&self) -> Option<StoreError> {
+        None
+    }
+
     /// Whether more output of a worker is welcome. Where it is not, the worker is read no further for a moment, so that
     /// one that writes faster than the store waits in its pipe and not in memory.
     fn has_room(&self, worker_id: &WorkerId) -> bool {

@@ -452,7 +452,7 @@ fn twenty_agents_at_once() {
     bench.runtime.shutdown();
 }
 
-/// A store that outlives its runtime, and can be made to lose what is told to it.
+/// A store that outlives its runtime, and can be made to lose what is told to it, or to say that it would.
 #[derive(Clone)]
 struct Kept(Arc<Inside>);
 
@@ -460,12 +460,14 @@ struct Inside {
     memory: MemoryStore,
     state: Mutex<Loaded>,
     loses: AtomicBool,
+    fails: AtomicBool,
 }
 
 impl Kept {
     fn new() -> Self {
         let memory = MemoryStore::new(&Limits::default());
-        Self(Arc::new(Inside { memory, state: Mutex::default(), loses: AtomicBool::new(false) }))
+        let (loses, fails) = Default::default();
+        Self(Arc::new(Inside { memory, state: Mutex::default(), loses, fails }))
     }
 }
 
@@ -505,7 +507,10 @@ impl Store for Kept {
     }
 
     fn poll_durable(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
-        self.0.memory.poll_durable(ticket, context)
+        match self.0.fails.load(Ordering::Relaxed) {
+            true => Poll::Ready(Err(StoreError::Io)),
+            false => self.0.memory.poll_durable(ticket, context),
+        }
     }
 
     fn page(&self, worker_id: &WorkerId, start: u64, limit: usize) -> Result<Page, StoreError> {
@@ -547,11 +552,19 @@ fn an_agent_is_taken_up_again_when_its_runtime_went_away() {
     drop((viewer, bench));
     store.0.loses.store(false, Ordering::Relaxed);
 
-    let bench = Bench::with_store(&[], AgentSettings::default(), store);
+    let bench = Bench::with_store(&[], AgentSettings::default(), store.clone());
     let facts = bench.worker(&worker_id).facts;
     assert_eq!(serde_json::to_value(&facts.end).unwrap()["reason"], "runtime_lost");
     assert!(facts.resumable && bench.requests(&worker_id).is_empty());
     let mut viewer = bench.watch(&worker_id);
+    // What the disk does not take is not begun, and leaves the agent as it was.
+    store.0.fails.store(true, Ordering::Relaxed);
+    let refused = bench.ask(&Command::Resume(worker_id.clone())).unwrap_err();
+    assert_eq!(refused.1, "store_io");
+    viewer.wait_for_item("resumed");
+    viewer.wait_for_item("ended");
+    assert_eq!(bench.worker(&worker_id).facts, facts);
+    store.0.fails.store(false, Ordering::Relaxed);
     bench.ask(&Command::Resume(worker_id.clone())).unwrap();
     viewer.wait_for_item("resumed");
     bench.prompt(&worker_id, "again ask").unwrap();

@@ -14,7 +14,7 @@ fn answer(name: &str, fingerprint: Fingerprint, age: Duration, worker: Option<&s
         fingerprint,
         at: at(age),
         worker_id: worker.map(|worker| worker.parse().unwrap()),
-        body: Bytes::from_static(b"{}"),
+        body: Some(Bytes::from_static(b"{}")),
     }
 }
 
@@ -64,7 +64,7 @@ fn all_answers_together_are_bounded() {
     answers.keep(answer("small", A, NOW, Some("w")));
     let large = Bytes::from(vec![b'x'; 100_000]);
     for number in 0..500 {
-        answers.keep(KeptAnswer { body: large.clone(), ..answer(&number.to_string(), A, NOW, None) });
+        answers.keep(KeptAnswer { body: Some(large.clone()), ..answer(&number.to_string(), A, NOW, None) });
     }
     assert!(answers.shares.bytes() <= MAX_BYTES);
     let mut knows = |name: &str| answers.recall(at(NOW), &key(name), A).unwrap().is_some();

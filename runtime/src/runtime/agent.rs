@@ -36,11 +36,11 @@ impl Shared {
     pub(super) fn begin_agent(&self, process: &NewProcess<'_>) -> Option<Arc<SharedAgent>> {
         let ProfileKind::Agent(program, settings) = &process.profile.kind else { return None };
         let mut locked = Locked::new(self.lock_anyway());
-        let known = locked.records.get(&process.worker_id).and_then(|record| record.agent.clone());
+        let known = locked.records.get(&process.begun.worker_id).and_then(|record| record.agent.clone());
         let config = self.agent_config(process, program, settings, &known.unwrap_or_default());
         let shared = Arc::new(SharedAgent::new(config));
         let slot = AgentSlot { shared: Arc::clone(&shared), state: AgentState::default() };
-        locked.agents.insert(process.worker_id.clone(), slot);
+        locked.agents.insert(process.begun.worker_id.clone(), slot);
         Some(shared)
     }
 
@@ -161,7 +161,10 @@ impl Shared {
             }
             self.refuse_when_stopped(&locked)?;
             self.record(&locked, worker_id)?;
-            locked.agents.get(worker_id).map(|slot| Arc::clone(&slot.shared)).ok_or_else(gone)?
+            let shared =
+                locked.agents.get(worker_id).map(|slot| Arc::clone(&slot.shared)).ok_or_else(gone)?;
+            self.refuse_while_failing()?;
+            shared
         };
         let option_id = match answer {
             Answer::Option(option_id) => Some(option_id.as_str()),
@@ -290,7 +293,7 @@ impl AgentSink for AgentThread {
     }
 
     fn told(&self, events: Vec<AgentEvent>) -> Result<(), StoreFailed> {
-        let ThreadSlot { shared, worker_id, .. } = &self.0;
+        let (shared, worker_id) = (&self.0.shared, self.0.worker_id());
         let told =
             shared.lock().and_then(|mut locked| shared.tell_agent(&mut locked, worker_id, events, None));
         told.map(drop).map_err(|_| StoreFailed)
@@ -301,7 +304,7 @@ impl AgentSink for AgentThread {
     }
 
     fn has_room(&self) -> bool {
-        let stream = self.0.shared.lock_anyway().streams.get(&self.0.worker_id).cloned();
+        let stream = self.0.shared.lock_anyway().streams.get(self.0.worker_id()).cloned();
         stream.is_none_or(|stream| stream.has_room(Instant::now()))
     }
 }

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use http::Request;
 use sekisho_core::runtime_api::{CreateWorker, Fault, FaultCode, IdempotencyKey, Profile, Reply};
 
+use super::beginning::{Beginning, Begun};
 use super::once::Keyed;
 use super::pending::Decided;
 use super::publish::{Happened, Publication};
 use super::slot::NewProcess;
 use super::state::{Locked, State};
-use super::{Shared, invalid, store_fault};
+use super::{Shared, invalid, store_refusal};
 use crate::event::{Activity, Event};
 use crate::profile::{BUILTIN_ECHO, ProfileKind, Program, WorkerProfile};
 use crate::record::WorkerRecord;
@@ -61,6 +62,7 @@ impl Shared {
         let profile = self.check_create(&spec, request.body().len())?;
         self.refuse_when_full(&locked)?;
         let program = profile.filter(|profile| profile.program().is_some());
+        self.refuse_while_failing()?;
         let program =
             program.map(|profile| handle_of(profile).map(|handle| (profile, handle))).transpose()?;
 
@@ -69,21 +71,23 @@ impl Shared {
         record.started_at = program.is_none().then_some(record.created_at);
         let worker_id = record.worker_id.clone();
         let reply = Reply::Worker(Box::new(self.worker_detail(&record)));
+        let response = reply.response();
         let publication = Publication {
             happened: vec![Happened::event(Event::Status { status: Activity::Idle })],
             record: Some(record),
             answer: keyed.answer(self, None, &reply),
             is_output: false,
         };
-        let ticket = self.publish(&mut locked, &worker_id, publication).map_err(store_fault)?;
+        let ticket = self.publish(&mut locked, &worker_id, publication).map_err(store_refusal)?;
         // Without room for those that have ended there is still room for this one.
         let _ = self.make_room(&mut locked);
-        let mut decided = Decided::changed(reply.response(), ticket);
-        if let Some((profile, handle)) = program {
-            let process = NewProcess::new(worker_id, profile, spec, handle, keyed.key().cloned());
-            decided.start = Some(self.start_process(locked, process));
-        }
-        Ok(decided)
+        let begun = Begun { worker_id, why: Beginning::Create(keyed), response, ticket };
+        Ok(match program {
+            None => Decided::Begun(Box::new(begun)),
+            Some((profile, handle)) => {
+                Decided::Starting(self.start_process(locked, NewProcess::new(begun, profile, spec, handle)))
+            }
+        })
     }
 
     /// Refuses a create that is not of the form, or that its profile does not allow. Gives back the profile.

@@ -14,7 +14,7 @@ use super::once::Keyed;
 use super::pending::Decided;
 use super::publish::{Happened, Publication};
 use super::state::State;
-use super::{Shared, invalid, store_fault};
+use super::{Shared, invalid, store_fault, store_refusal};
 use crate::event::Event;
 use crate::record::{Phase, WorkerRecord};
 use crate::store::Role;
@@ -52,11 +52,12 @@ impl Shared {
             let room = handle.room_for(input.content.len());
             room.map_err(|undeliverable| refusal(worker_id, undeliverable))?;
         }
+        self.refuse_while_failing()?;
         let happened = told(&input, handle.is_some());
         let reply = self.input_ack(&locked, record, happened.is_empty());
         let answer = keyed.answer(self, Some(worker_id), &reply);
         let publication = Publication { happened, record: None, answer, is_output: handle.is_none() };
-        let mut ticket = self.publish(&mut locked, worker_id, publication).map_err(store_fault)?;
+        let mut ticket = self.publish(&mut locked, worker_id, publication).map_err(store_refusal)?;
         match handle {
             // Only its own end can have come between, and that drops all that was not read.
             Some(handle) => drop(deliver(&handle, input)),

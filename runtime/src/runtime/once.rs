@@ -7,7 +7,7 @@ use sekisho_core::runtime_api::{Fault, FaultCode, IdempotencyKey, Reply};
 
 use super::pending::Decided;
 use super::state::Locked;
-use super::{Shared, store_fault};
+use super::{Shared, store_refusal};
 use crate::idempotency::{Conflict, Fingerprint, KeptAnswer};
 
 /// The key of a request, with what it stands for.
@@ -29,9 +29,14 @@ impl Keyed {
         worker_id: Option<&WorkerId>,
         reply: &Reply,
     ) -> Option<KeptAnswer> {
+        let body = Some(reply.response().into_body());
+        Some(KeptAnswer { worker_id: worker_id.cloned(), body, ..self.no_answer(shared)? })
+    }
+
+    /// That there is no answer any more.
+    pub(super) fn no_answer(&self, shared: &Shared) -> Option<KeptAnswer> {
         let (key, fingerprint) = self.0.clone()?;
-        let body = reply.response().into_body();
-        Some(KeptAnswer { key, fingerprint, at: shared.now(), worker_id: worker_id.cloned(), body })
+        Some(KeptAnswer { key, fingerprint, at: shared.now(), worker_id: None, body: None })
     }
 }
 
@@ -45,14 +50,16 @@ impl Shared {
             Fault::new(FaultCode::IdempotencyConflict, message)
         })?;
         let start = locked.starting.get(key).cloned();
-        // What was told first may still not be durable.
-        let ticket = Some(locked.last_ticket);
-        Ok(body.map(|body| Decided { response: json(body), start, ticket }))
+        Ok(body.map(|body| match start {
+            Some(start) => Decided::Starting(start),
+            // What was told first may still not be durable.
+            None => Decided::changed(json(body), locked.last_ticket),
+        }))
     }
 
     /// The state for a command that changes something.
     pub(super) fn lock_for_change(&self) -> Result<Locked<'_>, Fault> {
-        self.lock().map_err(store_fault)
+        self.lock().map_err(store_refusal)
     }
 }
 

@@ -11,7 +11,7 @@ use super::input::refuse_unless_running;
 use super::once::Keyed;
 use super::pending::Decided;
 use super::publish::Publication;
-use super::{Shared, store_fault};
+use super::{Shared, store_refusal};
 use crate::record::WorkerRecord;
 use crate::worker::TerminalSize;
 
@@ -33,17 +33,19 @@ impl Shared {
         let reply = self.ack(record);
         let handle = locked.threads.get(worker_id).cloned();
         let answer = keyed.answer(self, Some(worker_id), &reply);
+        // Without a key there is nothing to keep of it.
         let ticket = match answer {
-            None => locked.last_ticket,
+            None => None,
             Some(_) => {
+                self.refuse_while_failing()?;
                 let publication = Publication { answer, ..Publication::default() };
-                self.publish(&mut locked, worker_id, publication).map_err(store_fault)?
+                Some(self.publish(&mut locked, worker_id, publication).map_err(store_refusal)?)
             }
         };
         if let Some(handle) = handle {
             handle.interrupt();
         }
-        Ok(Decided::changed(reply.response(), ticket))
+        Ok(Decided::Answer(reply.response(), ticket))
     }
 
     /// Changes the size of a worker's terminal.
@@ -67,7 +69,8 @@ impl Shared {
             let message = format!("worker {worker_id} has not ended");
             return Err(Fault::new(FaultCode::WorkerRunning, message));
         }
-        let ticket = self.forget(&mut locked, worker_id).map_err(store_fault)?;
+        self.refuse_while_failing()?;
+        let ticket = self.forget(&mut locked, worker_id).map_err(store_refusal)?;
         Ok(Decided::changed(Reply::Removed.response(), ticket))
     }
 

@@ -1,70 +1,36 @@
 //! Answers that wait until they are certain.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, ready};
 use std::thread::{self, Thread};
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::runtime_api::Fault;
 
+use super::beginning::{Begun, Start};
 use super::{Shared, store_fault};
-use crate::store::Ticket;
+use crate::store::{StoreError, Ticket};
 
 /// What a request has come to.
-pub(super) struct Decided {
-    pub(super) response: Response<Bytes>,
-    /// The process that has to start before it is true.
-    pub(super) start: Option<Arc<Start>>,
-    /// What has to be durable before it is told.
-    pub(super) ticket: Option<Ticket>,
+pub(super) enum Decided {
+    /// An answer, and what has to be durable before it is told.
+    Answer(Response<Bytes>, Option<Ticket>),
+    /// A worker without a process, which is there when that is durable.
+    Begun(Box<Begun>),
+    /// A worker with a process. What comes of that is the answer.
+    Starting(Arc<Start>),
 }
 
 impl Decided {
-    /// The answer to what changes nothing.
+    /// The answer to what changes nothing that has to be durable.
     pub(super) fn read(response: Response<Bytes>) -> Self {
-        Self { response, start: None, ticket: None }
+        Self::Answer(response, None)
     }
 
     /// The answer to what has changed something.
     pub(super) fn changed(response: Response<Bytes>, ticket: Ticket) -> Self {
-        Self { response, start: None, ticket: Some(ticket) }
-    }
-}
-
-/// Whether a worker's process has started. Told once.
-#[derive(Default)]
-pub(super) struct Start(Mutex<StartState>);
-
-#[derive(Default)]
-struct StartState {
-    result: Option<Result<(), Fault>>,
-    waiting: Vec<Waker>,
-}
-
-impl Start {
-    /// Tells it. What is told later is not heard.
-    pub(super) fn tell(&self, result: Result<(), Fault>) {
-        // Nothing in here can fail half-way.
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.result.get_or_insert(result);
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        waiting.into_iter().for_each(Waker::wake);
-    }
-
-    fn poll(&self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &state.result {
-            Some(result) => Poll::Ready(result.clone()),
-            None => {
-                if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
-                    state.waiting.push(context.waker().clone());
-                }
-                Poll::Pending
-            }
-        }
+        Self::Answer(response, Some(ticket))
     }
 }
 
@@ -88,31 +54,7 @@ impl Pending {
 
     /// Blocks this thread until the response is there.
     pub fn wait(mut self) -> Response<Bytes> {
-        let waker = Arc::new(Unpark(thread::current())).into();
-        let mut context = Context::from_waker(&waker);
-        loop {
-            match Pin::new(&mut self).poll(&mut context) {
-                Poll::Ready(response) => return response,
-                Poll::Pending => thread::park(),
-            }
-        }
-    }
-
-    fn poll_certain(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let Some(decided) = &mut self.decided else { return Poll::Ready(Ok(())) };
-        if let Some(start) = &decided.start {
-            let result = ready!(start.poll(context));
-            decided.start = None;
-            if let Err(fault) = result {
-                return Poll::Ready(Err(fault));
-            }
-        }
-        if let (Some(shared), Some(ticket)) = (&self.shared, decided.ticket) {
-            let durable = ready!(shared.store.poll_durable(ticket, context));
-            decided.ticket = None;
-            return Poll::Ready(durable.map_err(store_fault));
-        }
-        Poll::Ready(Ok(()))
+        block_on(|context| Pin::new(&mut self).poll(context))
     }
 }
 
@@ -120,11 +62,30 @@ impl Future for Pending {
     type Output = Response<Bytes>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Bytes>> {
-        let certain = ready!(self.poll_certain(context));
+        let certain = match (&self.decided, &self.shared) {
+            (Some(Decided::Answer(_, Some(ticket))), Some(shared)) => {
+                ready!(shared.store.poll_durable(*ticket, context)).map_err(store_fault)
+            }
+            (Some(Decided::Begun(begun)), Some(shared)) => {
+                let durable = ready!(shared.store.poll_durable(begun.ticket, context));
+                durable.map_err(|error| match shared.lock() {
+                    Ok(mut locked) => shared.take_back(&mut locked, begun, error),
+                    Err(poisoned) => store_fault(poisoned),
+                })
+            }
+            (Some(Decided::Starting(start)), _) => {
+                let response = ready!(start.poll(context));
+                self.decided = None;
+                return Poll::Ready(response.unwrap_or_else(|fault| fault.response()));
+            }
+            _ => Ok(()),
+        };
         let decided = self.decided.take();
-        Poll::Ready(match certain {
-            Ok(()) => decided.map(|decided| decided.response).unwrap_or_default(),
-            Err(fault) => fault.response(),
+        Poll::Ready(match (certain, decided) {
+            (Err(fault), _) => fault.response(),
+            (Ok(()), Some(Decided::Answer(response, _))) => response,
+            (Ok(()), Some(Decided::Begun(begun))) => begun.response,
+            (Ok(()), Some(Decided::Starting(_)) | None) => Response::default(),
         })
     }
 }
@@ -132,6 +93,25 @@ impl Future for Pending {
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pending").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Blocks this thread until everything up to a ticket is durable, or is known not to be.
+    pub(super) fn wait_until_durable(&self, ticket: Ticket) -> Result<(), StoreError> {
+        block_on(|context| self.store.poll_durable(ticket, context))
+    }
+}
+
+/// Blocks this thread until something is ready.
+fn block_on<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match poll(&mut context) {
+            Poll::Ready(ready) => return ready,
+            Poll::Pending => thread::park(),
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{Ack, Fault, FaultCode, Reply};
 
+use super::beginning::{Beginning, Begun};
 use super::pending::Decided;
 use super::publish::{Happened, Publication};
 use super::slot::NewProcess;
-use super::{Shared, create, store_fault};
+use super::{Shared, create, store_refusal};
 use crate::event::{Activity, Event, SystemItem};
 use crate::profile::ProfileKind;
 use crate::record::Phase;
@@ -35,7 +36,9 @@ impl Shared {
             Fault::new(FaultCode::UnknownProfile, "the worker's profile is no agent any more")
         })?;
         self.refuse_when_full(&locked)?;
+        self.refuse_while_failing()?;
         let handle = create::handle_of(profile)?;
+        let why = Beginning::Resume(Box::new(record.clone()));
         if let Some(agent) = &mut record.agent {
             agent.starts_before += 1;
         }
@@ -49,11 +52,10 @@ impl Shared {
         ];
         let event_id = locked.next_event_id();
         let publication = Publication { happened, record: Some(record), ..Publication::default() };
-        let ticket = self.publish(&mut locked, worker_id, publication).map_err(store_fault)?;
+        let ticket = self.publish(&mut locked, worker_id, publication).map_err(store_refusal)?;
         let reply = Reply::Ack(Ack { worker_ref: self.wire_ref(worker_id), status, event_id });
-        let mut decided = Decided::changed(reply.response(), ticket);
-        let process = NewProcess::new(worker_id.clone(), profile, spec, handle, None);
-        decided.start = Some(self.start_process(locked, process));
-        Ok(decided)
+        let (worker_id, response) = (worker_id.clone(), reply.response());
+        let begun = Begun { worker_id, why, response, ticket };
+        Ok(Decided::Starting(self.start_process(locked, NewProcess::new(begun, profile, spec, handle))))
     }
 }

@@ -7,21 +7,21 @@ use std::thread;
 use std::time::Instant;
 
 use sekisho_core::id::WorkerId;
-use sekisho_core::runtime_api::{CreateWorker, EndReason, Fault, FaultCode, IdempotencyKey, WorkerEnd};
+use sekisho_core::runtime_api::{CreateWorker, EndReason, Fault, FaultCode, WorkerEnd};
 
-use super::Shared;
 use super::agent::AgentThread;
+use super::beginning::{Begun, Start};
 use super::ending::plain;
-use super::pending::Start;
 use super::publish::{Happened, Publication, Said};
-use super::state::Locked;
+use super::state::{Locked, State};
+use super::{Shared, store_fault};
 use crate::event::Event;
 use crate::profile::{ProfileKind, Program, WorkerProfile};
-use crate::store::Role;
+use crate::store::{Role, StoreError};
 use crate::user::User;
 use crate::worker::{
-    End, Fragment, Handle, Launch, NotStarted, OutputSink, ProgramSpec, Source, Step, StoreFailed,
-    TerminalSettings, TerminalSize, attend, attend_agent,
+    End, Fragment, Handle, Launch, NotStarted, OutputSink, ProgramSpec, SharedAgent, Source, Step,
+    StoreFailed, TerminalSettings, TerminalSize, attend, attend_agent,
 };
 
 /// The stack of a worker's thread, in bytes. The largest thing on it is one buffer for reading.
@@ -32,38 +32,37 @@ const TERM: &str = "xterm-256color";
 
 /// A process that is to be started.
 pub(super) struct NewProcess<'a> {
-    pub(super) worker_id: WorkerId,
+    /// The worker whose it is. It waits until that is durable.
+    pub(super) begun: Begun,
     pub(super) profile: &'a WorkerProfile,
     pub(super) spec: Arc<CreateWorker>,
     handle: Arc<Handle>,
     start: Arc<Start>,
-    /// Of the create that it is started for.
-    key: Option<IdempotencyKey>,
 }
 
 impl<'a> NewProcess<'a> {
     pub(super) fn new(
-        worker_id: WorkerId,
+        begun: Begun,
         profile: &'a WorkerProfile,
         spec: Arc<CreateWorker>,
         handle: Handle,
-        key: Option<IdempotencyKey>,
     ) -> Self {
-        Self { worker_id, profile, spec, handle: Arc::new(handle), start: Arc::default(), key }
+        Self { begun, profile, spec, handle: Arc::new(handle), start: Arc::default() }
     }
 }
 
 impl Shared {
-    /// Puts a process on the list of threads and starts it when the lock is released. What is given back tells whether
-    /// it has started.
+    /// Puts a process on the list of threads and starts it when the lock is released and its worker is durable. What is
+    /// given back tells what has come of it.
     pub(super) fn start_process(
         self: &Arc<Self>,
         mut locked: Locked<'_>,
         process: NewProcess<'_>,
     ) -> Arc<Start> {
         let start = Arc::clone(&process.start);
-        locked.threads.insert(process.worker_id.clone(), Arc::clone(&process.handle));
-        if let Some(key) = &process.key {
+        let worker_id = process.begun.worker_id.clone();
+        locked.threads.insert(worker_id, Arc::clone(&process.handle));
+        if let Some(key) = process.begun.why.key() {
             locked.starting.insert(key.clone(), Arc::clone(&start));
         }
         drop(locked);
@@ -75,26 +74,14 @@ impl Shared {
     fn launch(self: &Arc<Self>, process: NewProcess<'_>) {
         let program = self.program_spec(&process);
         let agent = self.begin_agent(&process);
-        let NewProcess { worker_id, handle, start, key, .. } = process;
-        let end = End::NotStarted(NotStarted { step: Step::Helper, errno: 0 });
-        let thread = thread::Builder::new().name(worker_id.to_string()).stack_size(STACK_SIZE);
-        let told = worker_end(end);
-        let slot = ThreadSlot { shared: Arc::clone(self), worker_id, start, key, end, told };
+        let NewProcess { begun, handle, start, .. } = process;
+        let thread = thread::Builder::new().name(begun.worker_id.to_string()).stack_size(STACK_SIZE);
+        let slot = ThreadSlot::new(Arc::clone(self), begun, start);
         match program {
             Ok(program) => {
                 let launch = Launch { program, supervisor: Arc::clone(&self.supervisor) };
                 // Where there is no thread the slot is dropped with what should have run in it, and that is its end.
-                let _ = thread.spawn(move || match agent {
-                    None => {
-                        let end = attend(&launch, &handle, &slot);
-                        slot.give_up(end, worker_end(end));
-                    }
-                    Some(agent) => {
-                        let thread = AgentThread(slot);
-                        let (end, agent) = attend_agent(&launch, &handle, &agent, &thread);
-                        thread.give_up(end, agent);
-                    }
-                });
+                let _ = thread.spawn(move || slot.run(&launch, &handle, agent.as_deref()));
             }
             Err(refusal) => {
                 let end = End::NotStarted(refusal);
@@ -104,7 +91,7 @@ impl Shared {
     }
 
     fn program_spec(&self, process: &NewProcess<'_>) -> Result<ProgramSpec, NotStarted> {
-        let NewProcess { worker_id, profile, spec, .. } = process;
+        let NewProcess { begun, profile, spec, .. } = process;
         let (program, terminal) = match &profile.kind {
             // Without a program there is nothing to start.
             ProfileKind::Echo => return Err(NotStarted { step: Step::Program, errno: 0 }),
@@ -126,7 +113,7 @@ impl Shared {
             user,
             clear_environment: program.clear_env,
             hidden_variables: hidden.cloned().collect(),
-            environment: self.variables(worker_id, program, spec),
+            environment: self.variables(&begun.worker_id, program, spec),
             terminal,
             ..ProgramSpec::new(program.command.clone().into())
         })
@@ -155,45 +142,100 @@ impl Shared {
 /// A worker's slot on the list of threads. Dropping it gives the slot up, however the thread came to its end.
 pub(super) struct ThreadSlot {
     pub(super) shared: Arc<Shared>,
-    pub(super) worker_id: WorkerId,
+    begun: Begun,
     start: Arc<Start>,
-    key: Option<IdempotencyKey>,
     /// How its process ended, and how that is told.
     end: End,
     told: WorkerEnd,
+    /// Why nothing was started.
+    not_durable: Option<StoreError>,
 }
 
 impl ThreadSlot {
+    fn new(shared: Arc<Shared>, begun: Begun, start: Arc<Start>) -> Self {
+        let end = End::NotStarted(NotStarted { step: Step::Helper, errno: 0 });
+        Self { shared, begun, start, end, told: worker_end(end), not_durable: None }
+    }
+
+    pub(super) fn worker_id(&self) -> &WorkerId {
+        &self.begun.worker_id
+    }
+
+    /// The life of the thread: of its process, once its worker is durable.
+    fn run(mut self, launch: &Launch, handle: &Handle, agent: Option<&SharedAgent>) {
+        if let Err(error) = self.shared.wait_until_durable(self.begun.ticket) {
+            self.not_durable = Some(error);
+            return;
+        }
+        match agent {
+            None => {
+                let end = attend(launch, handle, &self);
+                self.give_up(end, worker_end(end));
+            }
+            Some(agent) => {
+                let thread = AgentThread(self);
+                let (end, agent) = attend_agent(launch, handle, agent, &thread);
+                thread.give_up(end, agent);
+            }
+        }
+    }
+
     pub(super) fn give_up(mut self, end: End, told: WorkerEnd) {
         (self.end, self.told) = (end, told);
     }
 
-    /// Whether the process has started is known now.
-    fn tell_start(&self, result: Result<(), Fault>) {
-        let mut state = self.shared.lock_anyway();
-        if let Some(key) = &self.key {
-            state.starting.remove(key);
-            if result.is_err() {
-                state.answers.remove(key);
+    /// Why its process did not start, where it was not told to end before.
+    fn refusal(&self) -> Option<Fault> {
+        let code = match (&self.told.reason, self.end) {
+            (EndReason::NotStarted, End::NotStarted(refusal)) if refusal.is_for_want_of_room() => {
+                FaultCode::RuntimeFull
             }
+            (EndReason::NotStarted, _) => FaultCode::NotStarted,
+            _ => return None,
+        };
+        Some(Fault::new(code, self.told.message.clone().unwrap_or_default()))
+    }
+
+    /// Takes note of the end. Gives back why the worker did not begin, where it did not.
+    fn tell_end(&self, locked: &mut Locked<'_>) -> Option<Fault> {
+        self.take_off(locked);
+        if let Some(error) = self.not_durable {
+            return Some(self.shared.take_back(locked, &self.begun, error));
         }
-        drop(state);
-        self.start.tell(result);
+        let refusal = self.refusal();
+        if refusal.is_some() {
+            // A store that cannot take it now is asked again with the end.
+            let _ = self.shared.take_back_answer(locked, &self.begun);
+        }
+        let _ = self.shared.tell_end(locked, self.worker_id(), self.told.clone());
+        refusal
+    }
+
+    /// Takes it off the lists.
+    fn take_off(&self, state: &mut State) {
+        state.threads.remove(self.worker_id());
+        state.agents.remove(self.worker_id());
+        self.is_known(state);
+    }
+
+    /// What has come of the beginning is known, and with it the answer that is kept.
+    fn is_known(&self, state: &mut State) {
+        if let Some(key) = self.begun.why.key()
+            && state.starting.get(key).is_some_and(|start| Arc::ptr_eq(start, &self.start))
+        {
+            state.starting.remove(key);
+        }
     }
 }
 
 impl OutputSink for ThreadSlot {
     fn started(&self, _pid: i32) {
-        if let Ok(mut locked) = self.shared.lock()
-            && let Some(mut record) = locked.records.get(&self.worker_id).cloned()
-        {
-            record.started_at = Some(self.shared.now());
-            let publication = Publication { record: Some(record), ..Publication::default() };
-            // A store that cannot take it now says so again when the process writes.
-            let _ = self.shared.publish(&mut locked, &self.worker_id, publication);
-        }
-        tracing::info!(worker_id = %self.worker_id, "worker started");
-        self.tell_start(Ok(()));
+        let told = self.shared.lock().map(|mut locked| {
+            self.is_known(&mut locked);
+            self.shared.tell_started(&mut locked, &self.begun)
+        });
+        tracing::info!(worker_id = %self.worker_id(), "worker started");
+        self.start.tell(Ok(told.unwrap_or_else(|_| self.begun.response.clone())));
     }
 
     fn said(&self, source: Source, fragment: &Fragment) -> Result<(), StoreFailed> {
@@ -211,38 +253,27 @@ impl OutputSink for ThreadSlot {
         let kept = self
             .shared
             .lock()
-            .and_then(|mut locked| self.shared.publish(&mut locked, &self.worker_id, publication));
+            .and_then(|mut locked| self.shared.publish(&mut locked, self.worker_id(), publication));
         kept.map(drop).map_err(|_| StoreFailed)
     }
 
     fn has_room(&self) -> bool {
-        let stream = self.shared.lock_anyway().streams.get(&self.worker_id).cloned();
+        let stream = self.shared.lock_anyway().streams.get(self.worker_id()).cloned();
         let now = Instant::now();
-        stream.is_none_or(|stream| stream.has_room(now)) && self.shared.store.has_room(&self.worker_id)
+        stream.is_none_or(|stream| stream.has_room(now)) && self.shared.store.has_room(self.worker_id())
     }
 }
 
 impl Drop for ThreadSlot {
     fn drop(&mut self) {
-        let end = self.told.clone();
-        let start = match (&end.reason, self.end) {
-            (EndReason::NotStarted, End::NotStarted(refusal)) if refusal.is_for_want_of_room() => {
-                Err(Fault::new(FaultCode::RuntimeFull, end.message.clone().unwrap_or_default()))
+        let refusal = match self.shared.lock() {
+            Ok(mut locked) => self.tell_end(&mut locked),
+            Err(poisoned) => {
+                self.take_off(&mut self.shared.lock_anyway());
+                self.not_durable.map(|_| store_fault(poisoned)).or_else(|| self.refusal())
             }
-            (EndReason::NotStarted, _) => {
-                Err(Fault::new(FaultCode::NotStarted, end.message.clone().unwrap_or_default()))
-            }
-            _ => Ok(()),
         };
-        let told = self.shared.lock().and_then(|mut locked| {
-            locked.threads.remove(&self.worker_id);
-            locked.agents.remove(&self.worker_id);
-            self.shared.tell_end(&mut locked, &self.worker_id, end)
-        });
-        if told.is_err() {
-            self.shared.lock_anyway().threads.remove(&self.worker_id);
-        }
-        self.tell_start(start);
+        self.start.tell(refusal.map_or_else(|| Ok(self.begun.response.clone()), Err));
         self.shared.done.notify_all();
     }
 }

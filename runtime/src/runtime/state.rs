@@ -9,8 +9,8 @@ use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{Fault, FaultCode, IdempotencyKey};
 
 use super::agent::AgentSlot;
-use super::pending::Start;
-use super::{Shared, store_fault};
+use super::beginning::Start;
+use super::{Shared, store_refusal};
 use crate::config::RuntimeConfig;
 use crate::idempotency::Answers;
 use crate::record::WorkerRecord;
@@ -99,7 +99,7 @@ impl Shared {
         worker_id: &WorkerId,
     ) -> Result<&'a WorkerRecord, Fault> {
         if state.corrupt.contains(worker_id) {
-            return Err(store_fault(StoreError::Corrupt));
+            return Err(store_refusal(StoreError::Corrupt));
         }
         state.records.get(worker_id).ok_or_else(|| self.not_found(worker_id))
     }

@@ -1,4 +1,5 @@
 mod commands;
+mod failing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -520,6 +521,11 @@ fn of_two_at_once_one_is_done() {
     });
     assert_eq!(answers[0].0, 200);
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    // It is the worker as it is, the time of its start included.
+    let worker = &answers[0].1["worker"];
+    assert!(worker["started_at"].is_string(), "{worker}");
+    assert_eq!(get(&runtime, &format!("{WORKERS}/{}", worker["worker_id"].as_str().unwrap())), answers[0]);
+    assert_eq!(create(), answers[0]);
     assert_eq!(get(&runtime, "/v1/runtime").1["runtime"]["worker_count"], 1);
 }
 

@@ -22,7 +22,6 @@ use super::{
 };
 use crate::incarnation;
 use crate::limits::Limits;
-use crate::store::Role;
 use tail::Tail;
 
 pub use sekisho_store::journal::{Durability as StoreDurability, OpenError};
@@ -90,27 +89,6 @@ impl DurableStore {
         self.inside.lock().map_err(|_| StoreError::Poisoned)
     }
 
-    /// Refuses what a client has to be able to rely on while nothing can be made durable. What workers say, and that
-    /// they are to end, is taken in all the same.
-    fn refuse_while_failing(&self, is_new: bool, writes: &[Write]) -> Result<(), StoreError> {
-        let has_record = writes.iter().any(|write| matches!(write, Write::Record(_)));
-        let is_command = |write: &Write| match write {
-            Write::Answer(_) => true,
-            Write::Item(item) => match item.role {
-                Role::User => true,
-                // The last item of a worker tells of its end, and comes with its record.
-                Role::System => !has_record,
-                Role::Assistant | Role::Stderr | Role::Thinking => false,
-            },
-            Write::Record(_) => is_new,
-            Write::Event(_) | Write::Forgotten => false,
-        };
-        match self.journal.failing() {
-            Some(error) if writes.iter().any(is_command) => Err(write_error(error)),
-            _ => Ok(()),
-        }
-    }
-
     /// The number of a worker that is known.
     fn number(&self, worker_id: &WorkerId) -> Result<Option<WorkerNo>, StoreError> {
         Ok(self.lock()?.workers.get(worker_id).map(|tail| tail.no))
@@ -140,7 +118,6 @@ impl Store for DurableStore {
     fn append(&self, worker_id: &WorkerId, writes: Vec<Write>) -> Result<Ticket, StoreError> {
         let mut inside = self.lock()?;
         let known = inside.workers.get(worker_id).map(|tail| tail.no);
-        self.refuse_while_failing(known.is_none(), &writes)?;
         let no = match (known, writes.first()) {
             (Some(no), _) => no,
             (None, Some(Write::Record(record))) => convert::number_of(record),
@@ -164,13 +141,17 @@ impl Store for DurableStore {
         self.journal.poll_durable(journal::Ticket(ticket.0), context).map_err(write_error)
     }
 
+    fn failing(&self) -> Option<StoreError> {
+        self.journal.failing().map(write_error)
+    }
+
     fn has_room(&self, worker_id: &WorkerId) -> bool {
         let is_behind = || {
             let newest = self.lock().ok().and_then(|inside| inside.workers.get(worker_id)?.newest_ticket());
             newest.is_some_and(|newest| newest > self.journal.written())
         };
         match self.durability {
-            Durability::Commit if self.journal.failing().is_none() => !is_behind(),
+            Durability::Commit if self.failing().is_none() => !is_behind(),
             _ => self.journal.has_room(),
         }
     }

@@ -220,7 +220,7 @@ fn worker_of(record: &Record) -> Option<WorkerNo> {
         Record::Event(event) => Some(event.worker),
         Record::Item(item) => Some(item.worker),
         Record::Lost(lost) => Some(lost.worker),
-        Record::Answer(_) => None,
+        Record::Answer(_) | Record::Unanswered(_) => None,
     }
 }
 
@@ -291,6 +291,9 @@ impl Changes<'_> {
                 Record::Worker(worker) => self.worker(connection, worker)?,
                 Record::Forget(worker) => self.forget(connection, *worker)?,
                 Record::Answer(answer) => keep_answer(connection, answer)?,
+                Record::Unanswered(key) => {
+                    connection.prepare_cached("DELETE FROM answer WHERE key = ?1")?.execute([&**key])?;
+                }
                 Record::Lost(lost) => {
                     self.lose(connection, lost.worker, lost.items_gone, lost.events_after)?;
                 }

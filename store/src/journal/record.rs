@@ -29,6 +29,8 @@ pub enum Record {
     Item(ItemRow),
     /// What a command with an idempotency key was answered.
     Answer(AnswerRow),
+    /// That there is no answer under this idempotency key any more: what it said has turned out not to be so.
+    Unanswered(Arc<str>),
     /// What had to be given up because it could not be written for too long.
     #[doc(hidden)]
     Lost(LostRow),
@@ -55,6 +57,7 @@ impl Record {
                 Payload::Lines { .. } => 0,
             },
             Self::Item(item) => item.content.len(),
+            Self::Unanswered(key) => key.len(),
             Self::Answer(answer) => answer.reply.len() + answer.key.len(),
         }
     }

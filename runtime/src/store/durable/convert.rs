@@ -46,13 +46,16 @@ pub(super) fn records(
                 output: is_output,
                 payload: payload(event, &writes[position + 1..]),
             }),
-            Write::Answer(answer) => Record::Answer(AnswerRow {
-                key: answer.key.as_str().into(),
-                at: millis(answer.at),
-                worker: answer.worker_id.as_ref().and_then(&number),
-                fingerprint: answer.fingerprint.0,
-                reply: text(&answer.body),
-            }),
+            Write::Answer(KeptAnswer { key, body: None, .. }) => Record::Unanswered(key.as_str().into()),
+            Write::Answer(KeptAnswer { key, fingerprint, at, worker_id, body: Some(body) }) => {
+                Record::Answer(AnswerRow {
+                    key: key.as_str().into(),
+                    at: millis(*at),
+                    worker: worker_id.as_ref().and_then(&number),
+                    fingerprint: fingerprint.0,
+                    reply: text(body),
+                })
+            }
             Write::Forgotten => Record::Forget(no),
         });
     }
@@ -165,7 +168,7 @@ fn kept_answer(
         fingerprint: Fingerprint(answer.fingerprint),
         at: timestamp(answer.at),
         worker_id,
-        body: answer.reply.as_bytes().to_vec().into(),
+        body: Some(answer.reply.as_bytes().to_vec().into()),
     })
 }
 

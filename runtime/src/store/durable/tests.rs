@@ -7,7 +7,9 @@ use sekisho_core::runtime_api::{CreateWorker, Intent, Profile};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::profile::{ProfileKind, Program, WorkerProfile};
 use crate::record::{Phase, WorkerRecord};
+use crate::store::Role;
 use crate::store::StoredEvent;
 use crate::timestamp::Timestamp;
 use crate::{Runtime, RuntimeConfig};
@@ -131,6 +133,25 @@ fn a_key_is_for_one_command_over_restarts() {
 }
 
 #[test]
+fn a_key_of_what_could_not_start_is_free_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = || {
+        let program = Program { command: vec!["/no/such/program".into()], ..Program::default() };
+        let kind = ProfileKind::Lines(program);
+        let profiles = vec![WorkerProfile { name: "none".into(), kind, description: None }];
+        let config = RuntimeConfig { profiles, ..RuntimeConfig::new("r".parse().unwrap()) };
+        Runtime::with_store(config, Box::new(open(folder.path()))).unwrap()
+    };
+    let body = json!({"intent": {"kind": "assistant"}, "profile": {"kind": "runtime_default"}});
+    for tried in 1..=2 {
+        let runtime = runtime();
+        let answer = ask(&runtime, "POST", "/v1/workers", Some("k"), &body);
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR, "{answer:?}");
+        assert_eq!(get(&runtime, "/v1/workers")["workers"].as_array().unwrap().len(), tried);
+    }
+}
+
+#[test]
 fn an_orderly_end_is_no_loss() {
     let folder = tempfile::tempdir().unwrap();
     let before = runtime(folder.path());
@@ -231,5 +252,5 @@ fn memory_and_disk_are_one_transcript() {
         .collect();
     assert_eq!((told, backlog.before), (expected, Some(total)));
     store.close().unwrap();
-    assert_eq!(store.append(&worker_id, line(total + 1, Role::User, "late")), Err(StoreError::Io));
+    assert_eq!(store.failing(), Some(StoreError::Io));
 }
