@@ -125,19 +125,24 @@ impl ForeignStore {
             attempts += 1;
             let reading = Reading::begin();
             let manner = match reading.is_of_owner(&self.folder) {
-                true => Manner::AsOwner,
-                false => manner_of(&self.folder)?,
+                true => Ok(Manner::AsOwner),
+                false => manner_of(&self.folder),
             };
-            let result = open(&self.folder, manner).and_then(|connection| {
+            let result = manner.and_then(|manner| {
+                let connection = open(&self.folder, manner)?;
                 // All of a reading is of one moment.
                 let moment = connection.unchecked_transaction().map_err(problem)?;
                 check(&moment, &self.runtime_id)?;
                 read(&moment)
             });
-            let is_settled =
-                manner == Manner::AsOwner || manner_of(&self.folder).is_ok_and(|now| now == manner);
-            if is_settled && !matches!(result, Err(Problem::Busy)) || attempts == ATTEMPTS {
-                return result;
+            let is_settled = manner == Ok(Manner::AsOwner) || manner_of(&self.folder) == manner;
+            let may_pass = matches!(result, Err(Problem::Busy | Problem::NeedsOwner));
+            if is_settled && !may_pass || attempts == ATTEMPTS {
+                return result.map_err(|problem| match problem {
+                    // What an owner has to do the one that is there is about to do.
+                    Problem::NeedsOwner if lock::may_have_owner(&self.folder) => Problem::Busy,
+                    problem => problem,
+                });
             }
         }
     }
@@ -298,12 +303,12 @@ fn open(folder: &Path, manner: Manner) -> Result<Connection, Problem> {
 fn check(connection: &Connection, runtime_id: &RuntimeId) -> Result<(), Problem> {
     match schema::version(connection) {
         Ok(Found::Version(_)) => {}
-        // An owner that has only just begun.
-        Ok(Found::Empty) => return Err(Problem::Busy),
+        // Its owner has only just begun.
+        Ok(Found::Empty) => return Err(Problem::NeedsOwner),
         Err(OpenError::OtherVersion { found, known }) => return Err(Problem::OtherVersion { found, known }),
         Err(OpenError::InUse) => return Err(Problem::Busy),
-        // A reader would have to write: the index over the log is not complete, and its owner is about to make it so.
-        Err(OpenError::Io(io::ErrorKind::ReadOnlyFilesystem)) => return Err(Problem::Busy),
+        // A reader would have to write: the index over the log is not complete.
+        Err(OpenError::Io(io::ErrorKind::ReadOnlyFilesystem)) => return Err(Problem::NeedsOwner),
         Err(OpenError::Io(kind)) => return Err(Problem::Unreadable(kind)),
         Err(_) => return Err(Problem::Damaged),
     }
@@ -314,14 +319,15 @@ fn check(connection: &Connection, runtime_id: &RuntimeId) -> Result<(), Problem>
     match found {
         Some(found) if found == runtime_id.as_str() => Ok(()),
         Some(_) => Err(Problem::OtherRuntime),
-        None => Err(Problem::Busy),
+        None => Err(Problem::NeedsOwner),
     }
 }
 
 fn problem(error: rusqlite::Error) -> Problem {
     match error.sqlite_error_code() {
-        // As in `check`: that the reader would have to write is for the owner to mend.
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::ReadOnly) => Problem::Busy,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Problem::Busy,
+        // As in `check`: the reader would have to write.
+        Some(ErrorCode::ReadOnly) => Problem::NeedsOwner,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => Problem::Damaged,
         Some(ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             Problem::Unreadable(io::ErrorKind::PermissionDenied)

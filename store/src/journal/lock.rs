@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -16,6 +16,9 @@ pub(crate) const DATABASE: &str = "store.db";
 
 /// The name of the file that the owner holds a lock on.
 const LOCK: &str = "lock";
+
+/// Where Linux lists the locks that processes of this system hold.
+const LOCKS: &str = "/proc/locks";
 
 /// The databases of which this process is the owner, by device and number.
 ///
@@ -48,6 +51,28 @@ impl Reading {
         fs::metadata(folder.join(DATABASE))
             .is_ok_and(|metadata| self.0.contains(&(metadata.dev(), metadata.ino())))
     }
+}
+
+/// Whether a process may be the owner of the store in a folder: where the system does not list its locks, one may be.
+///
+/// The lock is not tried: who tries one holds it for a moment, in which an owner that comes would be refused.
+pub(crate) fn may_have_owner(folder: &Path) -> bool {
+    match (fs::metadata(folder.join(LOCK)), File::open(LOCKS)) {
+        (Err(_), _) => false,
+        (Ok(_), Err(_)) => true,
+        (Ok(lock), Ok(list)) => is_locked(BufReader::new(list), lock.ino()),
+    }
+}
+
+/// Whether a list of the form of `/proc/locks` has an exclusive lock of a file with this number, on whatever device: file
+/// systems that are made of others give each file a device of its own.
+fn is_locked(list: impl BufRead, number: u64) -> bool {
+    let is_of_file = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", _, file, ..] = fields[..] else { return false };
+        file.rsplit(':').next().and_then(|text| text.parse().ok()) == Some(number)
+    };
+    list.lines().map_while(Result::ok).any(|line| is_of_file(&line))
 }
 
 /// Takes a folder ([`take`]) and opens the database in it, while nothing in this process reads one.
@@ -90,3 +115,6 @@ fn take(folder: &Path) -> Result<File, OpenError> {
     }
     Ok(lock)
 }
+
+#[cfg(test)]
+mod tests;

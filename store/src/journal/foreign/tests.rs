@@ -99,6 +99,37 @@ fn what_an_end_at_once_has_left_is_read_without_being_put_in_order() {
     assert_eq!(reader(copy.path()).workers(), Err(Problem::NeedsOwner));
 }
 
+/// What only an owner can put in order waits for one, or for what the one that is there is about to do.
+#[test]
+fn what_is_left_unfinished_needs_an_owner() {
+    let whole = tempfile::tempdir().unwrap();
+    let (journal, _) = open(whole.path());
+    journal.note([worker(1)]);
+    flush(&journal);
+    let left = |names: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files(whole.path()) {
+            let bytes = if names.contains(&&*name) { bytes } else { Vec::new() };
+            if name != "store.db-shm" {
+                fs::write(folder.path().join(name), bytes).unwrap();
+            }
+        }
+        folder
+    };
+    // A log without its index; a database in which nothing was written.
+    for folder in [left(&["store.db", "store.db-wal"]), left(&[])] {
+        assert_eq!(reader(folder.path()).workers(), Err(Problem::NeedsOwner));
+        let lock = fs::File::open(folder.path().join("lock")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        assert_eq!(reader(folder.path()).workers(), Err(Problem::Busy));
+        drop(lock);
+        assert_eq!(reader(folder.path()).workers(), Err(Problem::NeedsOwner));
+        // An owner does mend it.
+        drop(open(folder.path()));
+        assert!(reader(folder.path()).workers().is_ok());
+    }
+}
+
 #[test]
 fn problems_are_told() {
     let folder = tempfile::tempdir().unwrap();
