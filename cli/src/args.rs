@@ -13,7 +13,7 @@ use sekisho_core::secret::BaseUrl;
 
 pub(crate) use literal::with_literal_message;
 use values::searchable;
-pub(crate) use values::{Pair, Since, SortKey, Status, Variable, Watched};
+pub(crate) use values::{Pair, SortKey, Status, Time, Variable, Watched};
 
 /// What stands below the help: what cannot be seen from the arguments.
 const AFTER_HELP: &str = "\
@@ -248,7 +248,7 @@ pub(crate) enum Command {
         tail: Option<u64>,
         /// Only what was said since then: how long ago, as in 10m, or a time, as in 2026-01-31T12:00:00Z
         #[arg(long, value_name = "TIME")]
-        since: Option<Since>,
+        since: Option<Time>,
         /// With the time of each item, where the runtime tells it
         #[arg(long)]
         times: bool,
@@ -270,6 +270,15 @@ pub(crate) enum Command {
         /// Of which runtime or worker [default: of all, on all runtimes]
         #[arg(value_name = "RUNTIME[/WORKER]")]
         scope: Option<Watched>,
+        /// Capital and small letters are the same, in all scripts that have them; `ß` is found by `SS`, accents count
+        #[arg(long, short)]
+        ignore_case: bool,
+        /// Only what was said since then: how long ago, as in 10m, or a time, as in 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME")]
+        since: Option<Time>,
+        /// Only what was said until then
+        #[arg(long, value_name = "TIME")]
+        until: Option<Time>,
         /// Stop after so many items
         #[arg(long, short, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
         max_count: Option<u64>,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use sekisho_core::browser_api::Action;
 use sekisho_core::id::WorkerRef;
-use sekisho_core::runtime_api::WorkerFilter;
+use sekisho_core::runtime_api::{Contains, WorkerFilter};
 
 use crate::args::{Command, Filter, Named, Pair, Status};
 use crate::attach;
@@ -24,6 +24,7 @@ use crate::requests::{self, acknowledgement, cancel, stop};
 use crate::resolve::{self, with_runtime, with_worker};
 use crate::show::Show;
 use crate::text::safe_line;
+use grep::GrepOptions;
 use remove::Pruned;
 use transcript::TranscriptOptions;
 use watch::WatchOptions;
@@ -59,7 +60,10 @@ pub(crate) fn run(backend: &Arc<dyn Backend>, command: Command, show: Show) -> R
         }
         Command::Requests { scope, watch: false } => questions::list(backend, scope, show),
         Command::Requests { scope, watch: true } => questions::watch(shared, scope, show),
-        Command::Grep { text, scope, max_count } => grep::grep(backend, &text, scope, max_count, show),
+        Command::Grep { text, scope, ignore_case, since, until, max_count } => {
+            let options = GrepOptions { contains: Contains { text, ignore_case }, since, until, max_count };
+            grep::grep(backend, &options, scope, show)
+        }
         Command::Remove { workers } => remove::remove(backend, &workers, show),
         Command::Prune { runtime_id, older_than, status, filter, yes, dry_run } => {
             let status = status.map(|Status(status)| status);

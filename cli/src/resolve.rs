@@ -74,8 +74,10 @@ fn found_runtime(backend: &dyn Backend, runtime_id: &RuntimeId) -> Result<Option
 fn found(backend: &dyn Backend, worker: &WorkerRef) -> Result<Option<WorkerRef>, Failure> {
     let Some(runtime_id) = found_runtime(backend, &worker.runtime_id)? else { return Ok(None) };
     let workers = worker_list::workers(backend, Some(&runtime_id), &WorkerFilter::default())?;
-    let ids: Vec<String> = workers.items.into_iter().map(|worker| worker.worker_id.to_string()).collect();
+    let ids: Vec<String> = workers.items.iter().map(|worker| worker.worker_id.to_string()).collect();
     let worker_id = only(worker.worker_id.as_str(), &ids)?;
+    // Another one that is not listed might begin like this, too.
+    workers.extent.whole("give the whole id")?;
     Ok(worker_id.and_then(|id| Some(WorkerRef { runtime_id, worker_id: id.parse().ok()? })))
 }
 

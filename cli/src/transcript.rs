@@ -1,11 +1,11 @@
 //! Transcripts, read page by page.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use sekisho_core::error::ErrorKind;
 use sekisho_core::gateway_client::Problem;
 use sekisho_core::id::WorkerRef;
-use sekisho_core::runtime_api::Command;
+use sekisho_core::runtime_api::{Command, Contains};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -72,12 +72,29 @@ pub(crate) fn total(backend: &dyn Backend, worker: &WorkerRef) -> Result<u64, Fa
     Ok(page(backend, worker, 0, 1, None)?.total_items)
 }
 
-/// When the item at an offset was said, if the runtime tells.
-pub(crate) fn said_at(
+/// Why items cannot be chosen by their times.
+pub(crate) const TIMES_UNKNOWN: &str = "the runtime does not tell when items were said";
+
+/// The offset of the first of `total` items that was not said `before`, which is asked of their times; `None` where the
+/// runtime does not tell them.
+pub(crate) fn first_after(
     backend: &dyn Backend,
     worker: &WorkerRef,
-    offset: u64,
-) -> Result<Option<String>, Failure> {
+    total: u64,
+    before: impl Fn(&str) -> bool,
+) -> Result<Option<u64>, Failure> {
+    // Times do not go back: it is found by halving.
+    let (mut low, mut high) = (0, total);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let Some(at) = said_at(backend, worker, middle)? else { return Ok(None) };
+        if before(&at) { low = middle + 1 } else { high = middle }
+    }
+    Ok(Some(low))
+}
+
+/// When the item at an offset was said, if the runtime tells.
+fn said_at(backend: &dyn Backend, worker: &WorkerRef, offset: u64) -> Result<Option<String>, Failure> {
     let items = page(backend, worker, offset, 1, None)?.items;
     Ok(items.first().and_then(|item| serde_json::from_str::<Item>(item.get()).ok()?.at))
 }
@@ -88,11 +105,11 @@ fn page(
     worker: &WorkerRef,
     start: u64,
     limit: u64,
-    contains: Option<&str>,
+    contains: Option<&Contains>,
 ) -> Result<Page, Failure> {
     let mut limit = limit;
     loop {
-        let (worker_id, contains) = (worker.worker_id.clone(), contains.map(str::to_owned));
+        let (worker_id, contains) = (worker.worker_id.clone(), contains.cloned());
         let command = Command::Transcript { worker_id, start: Some(start), limit: Some(limit), contains };
         match backend.ask(&of(worker, command)) {
             Ok(body) => return Ok(read::<Reply>(&body)?.transcript),
@@ -156,18 +173,18 @@ pub(crate) fn pages(
     }
 }
 
-/// Passes on those of the first `total` items that hold a text, newest first, until `pass_on` wants no more. The items of a
+/// Passes on those items at these offsets that hold a text, newest first, until `pass_on` wants no more. The items of a
 /// page that is too large to be read are passed over, and counted.
 pub(crate) fn search(
     backend: &dyn Backend,
     worker: &WorkerRef,
-    total: u64,
-    contains: &str,
+    offsets: Range<u64>,
+    contains: &Contains,
     mut pass_on: impl FnMut(Item, &str) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<u64, Failure> {
-    let (mut end, mut size, mut unread) = (total, PAGE, 0);
-    while end > 0 {
-        let start = end.saturating_sub(size);
+    let (mut end, mut size, mut unread) = (offsets.end, PAGE, 0);
+    while end > offsets.start {
+        let start = end.saturating_sub(size).max(offsets.start);
         let found = match page(backend, worker, start, end - start, Some(contains)) {
             Ok(found) => found,
             Err(Failure::Problem { problem, .. }) if is_too_large(&problem) => {
@@ -189,7 +206,7 @@ pub(crate) fn search(
                 return Ok(unread);
             }
         }
-        end = if found.dropped > 0 { 0 } else { start };
+        end = if found.dropped > 0 { offsets.start } else { start };
     }
     Ok(unread)
 }

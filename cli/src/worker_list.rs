@@ -18,6 +18,29 @@ const MAX_PAGES: usize = 1000;
 pub(crate) struct Workers {
     pub(crate) items: Vec<WorkerView>,
     pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) extent: Extent,
+}
+
+/// How much of the list was read.
+#[must_use = "what was not read is to be told"]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Extent {
+    #[default]
+    Whole,
+    /// The first [`MAX_PAGES`] pages: there are more.
+    Cut,
+}
+
+impl Extent {
+    /// A failure where there is more, with how it is got at.
+    pub(crate) fn whole(self, how: &'static str) -> Result<(), Failure> {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Cut => Err(Failure::Usage(format!(
+                "there are more workers than on the {MAX_PAGES} pages that were read: {how}"
+            ))),
+        }
+    }
 }
 
 /// The workers of one runtime or of all, in the order of the API: oldest first.
@@ -27,7 +50,7 @@ pub(crate) fn workers(
     filter: &WorkerFilter,
 ) -> Result<Workers, Failure> {
     let mut workers = Workers::default();
-    pages(backend, runtime_id, filter, |body| {
+    workers.extent = pages(backend, runtime_id, filter, |body| {
         let Items { items, diagnostics, next_after } = read::<Items<WorkerView>>(body)?;
         workers.items.extend(items);
         for diagnostic in diagnostics {
@@ -47,16 +70,16 @@ pub(crate) fn pages(
     runtime_id: Option<&RuntimeId>,
     filter: &WorkerFilter,
     mut pass_on: impl FnMut(&Bytes) -> Result<Option<String>, Failure>,
-) -> Result<(), Failure> {
+) -> Result<Extent, Failure> {
     let mut after = None;
     for _ in 0..MAX_PAGES {
         let body = backend.ask(&action(runtime_id, filter, after.as_deref())?)?;
         match pass_on(&body)? {
             Some(next) => after = Some(next),
-            None => return Ok(()),
+            None => return Ok(Extent::Whole),
         }
     }
-    Ok(())
+    Ok(Extent::Cut)
 }
 
 fn action(
@@ -77,3 +100,6 @@ fn action(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -239,11 +239,25 @@ fn transcripts_are_searched() {
     let of_newer = line(&newer, 2, "the 123 of the newer") + &line(&newer, 1, "echo the 123 of the newer");
     let of_older = line(&older, 124, "123");
     assert_eq!(grep(&["grep", "123"]), (of_newer.clone() + &of_older, 0));
-    assert_eq!(grep(&["grep", "123", "build-box", "--max-count", "2"]), (of_newer, 0));
-    assert_eq!(grep(&["grep", "123", &older]), (of_older, 0));
+    assert_eq!(grep(&["grep", "123", "build-box", "--max-count", "2"]), (of_newer.clone(), 0));
+    assert_eq!(grep(&["grep", "123", &older]), (of_older.clone(), 0));
     let newest_first = line(&older, 701, "700") + &line(&older, 1, "seq 1 700");
     assert_eq!(grep(&["grep", "700", &older]), (newest_first, 0));
     assert_eq!(grep(&["grep", "no such text"]), (String::new(), 1));
+    assert_eq!(grep(&["grep", "OF the Newer"]), (String::new(), 1));
+    assert_eq!(grep(&["grep", "--ignore-case", "OF the Newer"]), (of_newer.clone(), 0));
+    let said_at = |worker: &str, from: &str| {
+        let said = run(&mut scene.direct(&["transcript", worker, "--from", from, "--json"])).out;
+        let item: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+        item["at"].as_str().unwrap().to_owned()
+    };
+    let (end, start) = (said_at(&older, "701"), said_at(&newer, "1"));
+    assert_eq!(grep(&["grep", "123", "--since", &start]), (of_newer.clone(), 0));
+    assert_eq!(grep(&["grep", "123", "--until", &end]), (of_older.clone(), 0));
+    assert_eq!(grep(&["grep", "123", "--since", "1h", "--until", &end, "-m1"]), (of_older.clone(), 0));
+    assert_eq!(grep(&["grep", "700", &older, "--since", &end]), (line(&older, 701, "700"), 0));
+    assert_eq!(grep(&["grep", "123", "--since", &start, "--until", &end]), (String::new(), 1));
+    assert_eq!(grep(&["grep", "123", "--until", "2000-01-01T00:00:00Z"]), (String::new(), 1));
     let json: Value = serde_json::from_str(&grep(&["grep", "123", &older, "--json"]).0).unwrap();
     assert_eq!((&json["runtime_id"], &json["item"]["sequence"]), (&"build-box".into(), &124.into()));
     assert_eq!(run(&mut scene.through(&["grep", ""])).status, 2);

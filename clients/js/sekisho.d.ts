@@ -115,7 +115,7 @@ export interface Worker extends WorkerName {
     resize(size: TerminalSize, options?: AskOptions): Promise<AckView>;
     resume(options?: AskOptions): Promise<AckView>;
     remove(options?: AskOptions): Promise<void>;
-    transcript(options?: { start?: number; limit?: number; contains?: string } & AskOptions): Promise<TranscriptView>;
+    transcript(options?: { start?: number; limit?: number; contains?: string; ignoreCase?: boolean } & AskOptions): Promise<TranscriptView>;
     requests(options?: AskOptions): Promise<RequestsReply>;
     answer(requestId: string, optionId: NonNullable<Answer["option_id"]>, options?: KeyedOptions): Promise<AckView>;
     dismiss(requestId: string, options?: KeyedOptions): Promise<AckView>;

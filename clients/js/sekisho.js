@@ -175,8 +175,9 @@ class Worker {
         await this.#ask("DELETE", "", options);
     }
 
-    async transcript({ start, limit, contains, ...options } = {}) {
-        return (await this.#ask("GET", "/transcript", { ...options, query: { start, limit, contains } })).transcript;
+    async transcript({ start, limit, contains, ignoreCase, ...options } = {}) {
+        const query = { start, limit, contains, ignore_case: ignoreCase };
+        return (await this.#ask("GET", "/transcript", { ...options, query })).transcript;
     }
 
     requests(options) {

@@ -62,6 +62,12 @@ pub(crate) fn number(name: &'static str, value: Option<&str>) -> Result<Option<u
     value.parse().ok().filter(|_| digits).map(Some).ok_or(QueryError::NotANumber(name))
 }
 
+/// Either `true` or `false`.
+pub(crate) fn flag(name: &'static str, value: Option<&str>) -> Result<Option<bool>, QueryError> {
+    let expected = "true or false";
+    value.map(|value| value.parse().map_err(|_| QueryError::Other { name, expected })).transpose()
+}
+
 /// A path with these parameters as its query.
 pub(crate) fn with_parameters<'a>(
     path: String,

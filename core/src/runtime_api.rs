@@ -14,6 +14,7 @@
 //! is read and written again byte for byte.
 
 mod command;
+mod contains;
 mod fault;
 mod feature;
 mod filter;
@@ -30,6 +31,7 @@ mod wire;
 pub(crate) use command::parameters;
 pub use command::{Command, CommandError, MAX_CONTAINS};
 pub(crate) use command::{Head, HeadError, ReadBody, to_json};
+pub use contains::Contains;
 pub use fault::{Fault, FaultCode};
 pub use feature::Feature;
 #[cfg(feature = "pages")]

@@ -168,7 +168,7 @@ impl Runtime {
             Command::Stop { worker_id, reason } => shared.end(&worker_id, Order::Stop, reason),
             Command::Cancel { worker_id, reason } => shared.end(&worker_id, Order::Cancel, reason),
             Command::Transcript { worker_id, start, limit, contains } => {
-                read(shared.transcript(&worker_id, start, limit, contains.as_deref()))
+                read(shared.transcript(&worker_id, start, limit, contains.as_ref()))
             }
             Command::Interrupt { worker_id, key } => shared.interrupt(request, &worker_id, key),
             Command::Resize { worker_id, size } => shared.resize(&worker_id, size),

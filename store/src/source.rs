@@ -14,8 +14,9 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
 use sekisho_core::id::{RuntimeId, WorkerId};
 use sekisho_core::runtime_api::{
-    Command, CommandError, Fault, FaultCode, Observe, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary,
-    StoreDiagnostic, Transcript, WireRef, WorkerDetail, WorkerList, WorkerStatus, WorkerSummary,
+    Command, CommandError, Contains, Fault, FaultCode, Observe, Reply, RuntimeLimits, RuntimeStatus,
+    RuntimeSummary, StoreDiagnostic, Transcript, WireRef, WorkerDetail, WorkerList, WorkerStatus,
+    WorkerSummary,
 };
 use sekisho_core::transport::{Frames, InProcess, PendingResponse};
 
@@ -129,7 +130,7 @@ impl Inside {
             }
             Command::Worker(worker_id) => Reply::Worker(Box::new(self.worker(&worker_id)?)),
             Command::Transcript { worker_id, start, limit, contains } => {
-                return Ok(self.transcript(&worker_id, start, limit, contains.as_deref())?);
+                return Ok(self.transcript(&worker_id, start, limit, contains.as_ref())?);
             }
             _ => return Err(Refusal::Unsupported),
         };
@@ -195,7 +196,7 @@ impl Inside {
         worker_id: &WorkerId,
         start: Option<u64>,
         limit: Option<u64>,
-        contains: Option<&str>,
+        contains: Option<&Contains>,
     ) -> Result<Answer, Fault> {
         let (start, limit) = (start.unwrap_or(0), limit.unwrap_or(MAX_ITEMS));
         if limit > MAX_ITEMS {
@@ -206,7 +207,7 @@ impl Inside {
         let found = self.archive().and_then(|archive| archive.transcript(worker_id, window));
         let page = found.map_err(fault)?.ok_or_else(|| self.not_found(worker_id))?;
         let StoredPage { total, mut items, next, problems } = page;
-        items.retain(|item| contains.is_none_or(|text| item.content.contains(text)));
+        items.retain(|item| Contains::admits(contains, &item.content));
         let transcript = Transcript {
             worker_ref: self.wire_ref(worker_id),
             start,

@@ -39,6 +39,7 @@ fn expected() -> Value {
             "waited": 1,
             "last_state": "closed",
             "listed": true,
+            "found": ["echo two", "echo three"],
             "said": ["echo one", "echo two", "echo three"],
             "stopped": true,
         },

@@ -90,7 +90,7 @@ fn of_clients() -> Vec<Row> {
             "",
             "400 `invalid_request`",
         ),
-        ("`contains` of a transcript", bytes(MAX_CONTAINS), "", "400 `invalid_request`"),
+        ("`contains` of a transcript", format!("{MAX_CONTAINS} characters"), "", "400 `invalid_request`"),
         ("a text in a list", format!("{MAX_LISTED_TEXT} characters"), "", "cut, and marked `truncated`"),
         ("viewers", config.max_viewers.to_string(), "max_viewers", "`too_many_viewers`"),
         ("a message of a viewer", bytes(MAX_VIEWER_MESSAGE), "", "`observation_only`"),

@@ -29,16 +29,21 @@ impl FromStr for Watched {
 
 /// A moment in the past.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Since(SystemTime);
+pub(crate) struct Time(SystemTime);
 
-impl Since {
+impl Time {
     /// Whether it is after this time, which is RFC 3339.
     pub(crate) fn is_after(&self, at: &str) -> bool {
         humantime::parse_rfc3339_weak(at).is_ok_and(|at| self.0 > at)
     }
+
+    /// Whether it is before this time, which is RFC 3339.
+    pub(crate) fn is_before(&self, at: &str) -> bool {
+        humantime::parse_rfc3339_weak(at).is_ok_and(|at| self.0 < at)
+    }
 }
 
-impl FromStr for Since {
+impl FromStr for Time {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
@@ -132,12 +137,13 @@ mod tests {
 
     #[test]
     fn times_are_given_as_how_long_ago_or_when() {
-        let since: Since = "2026-01-31T12:00:00Z".parse().unwrap();
-        assert!(since.is_after("2026-01-31T11:59:59.999Z"));
-        assert!(!since.is_after("2026-01-31T12:00:00Z"));
-        assert!(!"10m".parse::<Since>().unwrap().is_after("2999-01-01T00:00:00Z"));
+        let time: Time = "2026-01-31T12:00:00Z".parse().unwrap();
+        assert!(time.is_after("2026-01-31T11:59:59.999Z"));
+        assert!(!time.is_after("2026-01-31T12:00:00Z") && !time.is_before("2026-01-31T12:00:00Z"));
+        assert!(time.is_before("2026-01-31T12:00:00.001Z") && !time.is_before("soon"));
+        assert!(!"10m".parse::<Time>().unwrap().is_after("2999-01-01T00:00:00Z"));
         for text in ["", "yesterday", "10", "999999999999999y"] {
-            assert!(text.parse::<Since>().is_err(), "{text}");
+            assert!(text.parse::<Time>().is_err(), "{text}");
         }
     }
 }

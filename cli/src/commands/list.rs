@@ -23,6 +23,9 @@ use crate::worker_list;
 
 const PLAIN: Style = Style::new();
 
+/// How one gets at what is beyond the end of a list.
+pub(super) const CHOOSE_FEWER: &str = "name a runtime, or choose by --name, --label or --status";
+
 pub(crate) fn runtimes(backend: &dyn Backend, show: Show) -> Result<(), Failure> {
     let body = backend.ask(&Action::Runtimes)?;
     if show.json {
@@ -98,16 +101,17 @@ pub(crate) fn workers(
     show: Show,
 ) -> Result<(), Failure> {
     if show.json {
-        return worker_list::pages(backend, runtime_id, filter, |body| {
+        let extent = worker_list::pages(backend, runtime_id, filter, |body| {
             show.json_text(body)?;
             Ok(read::<Items<serde::de::IgnoredAny>>(body)?.next_after)
-        });
+        })?;
+        return extent.whole(CHOOSE_FEWER);
     }
     let mut workers = worker_list::workers(backend, runtime_id, filter)?;
     sorted(&mut workers.items, sort.unwrap_or(SortKey::Created));
     show.table(&table(&workers.items, SystemTime::now()))?;
     workers.diagnostics.iter().for_each(|diagnostic| tell(show, diagnostic.runtime_id.as_ref(), diagnostic));
-    Ok(())
+    workers.extent.whole(CHOOSE_FEWER)
 }
 
 pub(super) fn sorted(workers: &mut [WorkerView], key: SortKey) {

@@ -7,6 +7,7 @@ use sekisho_core::id::{RuntimeId, WorkerRef};
 use sekisho_core::runtime_api::{Command, WorkerFilter, WorkerStatus};
 use serde::Serialize;
 
+use super::list::CHOOSE_FEWER;
 use crate::age::since;
 use crate::backend::Backend;
 use crate::failure::Failure;
@@ -14,7 +15,7 @@ use crate::requests::of;
 use crate::resolve::with_worker;
 use crate::show::Show;
 use crate::text::{BAD, safe_line};
-use crate::worker_list;
+use crate::worker_list::{self, Workers};
 
 /// Which workers to forget.
 #[derive(Clone, Debug)]
@@ -62,8 +63,8 @@ pub(crate) fn prune(
     show: Show,
 ) -> Result<(), Failure> {
     let now = SystemTime::now();
-    let ended: Vec<WorkerRef> = worker_list::workers(backend, runtime_id, &pruned.filter)?
-        .items
+    let Workers { items, extent, .. } = worker_list::workers(backend, runtime_id, &pruned.filter)?;
+    let ended: Vec<WorkerRef> = items
         .into_iter()
         .filter(|worker| matches!(worker.status, WorkerStatus::Stopped | WorkerStatus::Cancelled))
         .filter(|worker| pruned.status.as_ref().is_none_or(|status| worker.status == *status))
@@ -75,7 +76,8 @@ pub(crate) fn prune(
         .map(|worker| WorkerRef { runtime_id: worker.runtime_id, worker_id: worker.worker_id })
         .collect();
     if pruned.dry_run || ended.is_empty() {
-        return ended.iter().try_for_each(|worker| print(worker, show));
+        ended.iter().try_for_each(|worker| print(worker, show))?;
+        return extent.whole(CHOOSE_FEWER);
     }
     if !pruned.yes && !confirmed(ended.len())? {
         return Ok(());
@@ -91,7 +93,8 @@ pub(crate) fn prune(
             failed = Some(failure.status());
         }
     }
-    failed.map_or(Ok(()), Failure::of_status)
+    failed.map_or(Ok(()), Failure::of_status)?;
+    extent.whole("do it again for those that are left")
 }
 
 fn confirmed(count: usize) -> Result<bool, Failure> {

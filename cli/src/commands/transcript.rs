@@ -7,13 +7,13 @@ use sekisho_core::gateway_client::end_detector::QUIET;
 use sekisho_core::id::WorkerRef;
 use sekisho_core::runtime_api::WorkerEnd;
 
-use crate::args::Since;
+use crate::args::Time;
 use crate::backend::Backend;
 use crate::failure::Failure;
 use crate::show::Show;
 use crate::streaming::{Moment, reader_is_gone, until_the_end};
 use crate::text::{FAINT, WARNING, painted, safe, safe_line};
-use crate::transcript::{Found, Item, pages, said_at, total};
+use crate::transcript::{Found, Item, TIMES_UNKNOWN, first_after, pages, total};
 
 /// Which part of a transcript, and how to show it.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct TranscriptOptions {
     /// So many items at the end.
     pub(crate) tail: Option<u64>,
     /// What was said since then.
-    pub(crate) since: Option<Since>,
+    pub(crate) since: Option<Time>,
     /// With the time of each item.
     pub(crate) times: bool,
     /// The contents alone.
@@ -83,17 +83,9 @@ fn start(backend: &dyn Backend, worker: &WorkerRef, options: &TranscriptOptions)
     let Some(since) = &options.since else {
         return Ok(options.from.map_or(0, |from| from.saturating_sub(1)));
     };
-    // Times do not go back: the first item that is not before it is found by halving.
-    let (mut low, mut high) = (0, total(backend, worker)?);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let Some(at) = said_at(backend, worker, middle)? else {
-            let reason = "--since: the runtime does not tell when items were said";
-            return Err(Failure::Usage(reason.into()));
-        };
-        if since.is_after(&at) { low = middle + 1 } else { high = middle }
-    }
-    Ok(low)
+    let total = total(backend, worker)?;
+    let start = first_after(backend, worker, total, |at| since.is_after(at))?;
+    start.ok_or_else(|| Failure::Usage(format!("--since: {TIMES_UNKNOWN}")))
 }
 
 /// Prints items one after the other.

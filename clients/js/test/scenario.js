@@ -55,6 +55,7 @@ async function shell(gateway, sockets, isSnapshot) {
     const ids = first.seen.events.concat(second.seen.events).map(({ event_id }) => event_id);
     const listed = await gateway.workers({ runtime_id: "embedded", labels: { of: "clients-js" }, limit: 10 });
     const { items } = await worker.transcript({ limit: 100 });
+    const found = await worker.transcript({ limit: 100, contains: "ECHO T", ignoreCase: true });
     const stopped = await worker.stop("no longer needed");
     return {
         first: first.text(),
@@ -64,6 +65,7 @@ async function shell(gateway, sockets, isSnapshot) {
         waited: first.seen.states.filter(state => state === "waiting").length,
         last_state: first.seen.states.at(-1),
         listed: listed.items.some(({ worker_id }) => worker_id === worker.worker_id),
+        found: found.items.map(({ content }) => content),
         said: items.filter(({ role }) => role === "user").map(({ content }) => content),
         stopped: stopped.worker_id === worker.worker_id,
     };

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Misuse, Outcome};
 use crate::id::RuntimeId;
 use crate::policy::Policy;
 use crate::registry::{OVERVIEW_TIMEOUT, Registry};
-use crate::runtime_api::{Command, Feature, Operation, Reply};
+use crate::runtime_api::{Command, Contains, Feature, Operation, Reply};
 
 /// The time, for reckoning and for showing.
 #[derive(Clone, Copy, Debug)]
@@ -251,7 +251,7 @@ fn reply(
         (Reply::Transcript(page), Command::Transcript { worker_id, contains, .. }, _) => {
             let diagnostics = left_out(&runtime_id, page.left_out).into_iter().collect();
             let mut transcript = presenter.transcript(worker_id, page);
-            transcript.items.retain(|item| contains.as_ref().is_none_or(|text| item.content.contains(text)));
+            transcript.items.retain(|item| Contains::admits(contains.as_ref(), &item.content));
             json(StatusCode::OK, JSON, &TranscriptReply { transcript, diagnostics })
         }
         (Reply::Requests(list), _, asked) => json(StatusCode::OK, JSON, &requests(&presenter, asked, list)),

@@ -16,6 +16,7 @@ pub use head::MAX_CONTAINS;
 pub(crate) use head::parameters;
 pub(crate) use head::{Head, HeadError, ReadBody};
 
+use super::contains::Contains;
 use super::fault::{Fault, FaultCode};
 use super::feature::Feature;
 use super::filter::WorkerFilter;
@@ -75,8 +76,8 @@ pub enum Command {
         start: Option<u64>,
         /// How many items to read; the runtime's default is 256.
         limit: Option<u64>,
-        /// Only those of these items that hold this text, of 1 to [`MAX_CONTAINS`] characters.
-        contains: Option<String>,
+        /// Only those of these items that hold this text.
+        contains: Option<Contains>,
     },
     /// What a worker is doing ends, and the worker does not.
     Interrupt {
@@ -281,8 +282,14 @@ impl Command {
         match self {
             Self::Transcript { start, limit, contains, .. } => {
                 let number = |number: &Option<u64>| number.map(|number| Cow::Owned(number.to_string()));
-                let contains = contains.as_deref().map(Cow::Borrowed);
-                let given = [("start", number(start)), ("limit", number(limit)), ("contains", contains)];
+                let text = contains.as_ref().map(|contains| Cow::Borrowed(&*contains.text));
+                let ignores = contains.as_ref().filter(|contains| contains.ignore_case);
+                let given = [
+                    ("start", number(start)),
+                    ("limit", number(limit)),
+                    ("contains", text),
+                    ("ignore_case", ignores.map(|_| Cow::Borrowed("true"))),
+                ];
                 query::with_parameters(
                     path,
                     given.into_iter().filter_map(|(name, value)| Some((name, value?))),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use sekisho_core::browser_api::{AccessGuard, Action, Decision, Observation, Route, problem};
 use sekisho_core::error::{Error, ErrorKind, MAX_RUNTIME_TEXT, Outcome};
-use sekisho_core::runtime_api::{Command, IdempotencyKey, WorkerFilter};
+use sekisho_core::runtime_api::{Command, Contains, IdempotencyKey, WorkerFilter};
 use sekisho_core::secret::Access;
 use serde_json::{Value, json};
 
@@ -112,8 +112,9 @@ fn good() -> impl Strategy<Value = (Ask, Action)> {
         }),
         reason().prop_map(|reason| Command::Stop { worker_id: "w".parse().unwrap(), reason }),
         reason().prop_map(|reason| Command::Cancel { worker_id: "w".parse().unwrap(), reason }),
-        (any::<(Option<u64>, Option<u64>)>(), prop::option::of(".{1,40}")).prop_map(
-            |((start, limit), contains)| {
+        (any::<(Option<u64>, Option<u64>, bool)>(), prop::option::of(".{1,40}")).prop_map(
+            |((start, limit, ignore_case), text)| {
+                let contains = text.map(|text| Contains { text, ignore_case });
                 Command::Transcript { worker_id: "w".parse().unwrap(), start, limit, contains }
             }
         ),
@@ -144,9 +145,10 @@ fn good() -> impl Strategy<Value = (Ask, Action)> {
                 Command::Cancel { reason, .. } => ("POST", of_worker("/cancel"), Some(json!(reason))),
                 Command::Transcript { start, limit, contains, .. } => {
                     let mut query = query([("start", *start), ("limit", *limit)], turned);
-                    if let Some(text) = contains {
+                    if let Some(Contains { text, ignore_case }) = contains {
                         query += if query.is_empty() { "?" } else { "&" };
                         query += &format!("contains={}", encoded(text, &[true]));
+                        query += if *ignore_case { "&ignore_case=true" } else { "" };
                     }
                     ("GET", of_worker("/transcript") + &query, None)
                 }

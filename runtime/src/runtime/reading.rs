@@ -2,8 +2,8 @@
 
 use sekisho_core::id::WorkerId;
 use sekisho_core::runtime_api::{
-    CreateWorker, Fault, FaultCode, Feature, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary, Transcript,
-    WorkerDetail,
+    Contains, CreateWorker, Fault, FaultCode, Feature, Reply, RuntimeLimits, RuntimeStatus, RuntimeSummary,
+    Transcript, WorkerDetail,
 };
 
 use super::{Shared, store_fault};
@@ -70,7 +70,7 @@ impl Shared {
         worker_id: &WorkerId,
         start: Option<u64>,
         limit: Option<u64>,
-        contains: Option<&str>,
+        contains: Option<&Contains>,
     ) -> Result<Reply, Fault> {
         let (start, limit) = (start.unwrap_or(0), limit.unwrap_or(MAX_TRANSCRIPT_ITEMS));
         if limit > MAX_TRANSCRIPT_ITEMS {
@@ -88,7 +88,7 @@ impl Shared {
         let worker_ref = self.wire_ref(worker_id);
         // Sequences count from one, offsets from nought: one item's sequence is the offset of the next.
         let next = items.last().map_or(start, |item| item.sequence);
-        items.retain(|item| contains.is_none_or(|text| item.content.contains(text)));
+        items.retain(|item| Contains::admits(contains, &item.content));
         Ok(Reply::Transcript(Transcript {
             items: items.iter().map(|item| item.to_wire(&worker_ref)).collect(),
             worker_ref,

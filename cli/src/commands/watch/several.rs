@@ -179,7 +179,10 @@ impl Output for Prefixed {
 fn running(backend: &dyn Backend, runtimes: &[RuntimeId]) -> Result<Vec<WorkerRef>, Failure> {
     let filter = WorkerFilter { status: Some(WorkerStatus::Running), ..WorkerFilter::default() };
     let workers = match worker_list::workers(backend, None, &filter) {
-        Ok(workers) => workers.items,
+        Ok(workers) => {
+            workers.extent.whole("name those to watch")?;
+            workers.items
+        }
         // The streams tell of the outage.
         Err(Failure::Problem { problem, .. }) if problem.retryable => return Ok(Vec::new()),
         Err(failure) => return Err(failure),

@@ -10,7 +10,8 @@ use crate::error::{Misuse, NetworkPhase};
 use crate::policy::AllowAll;
 use crate::registry::{RuntimeKind, RuntimeSpec};
 use crate::runtime_api::{
-    Answer, CreateWorker, Input, InputKind, Intent, Profile, TerminalSize, WorkerFilter, WorkerStatus,
+    Answer, Contains, CreateWorker, Input, InputKind, Intent, Profile, TerminalSize, WorkerFilter,
+    WorkerStatus,
 };
 use crate::secret::Access;
 use crate::transport::{Attempt, Failure, FailureCause};
@@ -257,13 +258,14 @@ fn a_transcript_is_searched_page_by_page() {
             "total_items": 9, "items": items, "next_start": 6}})
         .to_string()
     };
-    let read = |first, contents: &[&str], contains: Option<&str>| {
+    let read_with = |first, contents: &[&str], contains: Option<&str>, ignore_case| {
         let worker_id = "W".parse().unwrap();
-        let contains = contains.map(str::to_owned);
+        let contains = contains.map(|text| Contains { text: text.to_owned(), ignore_case });
         let command = Command::Transcript { worker_id, start: Some(2), limit: Some(4), contains };
         let transcript = page(first, contents);
         body(&carry_out(&AllowAll, to_one(command), &[Some((200, &transcript))]))["transcript"].clone()
     };
+    let read = |first, contents: &[&str], contains| read_with(first, contents, contains, false);
     let found = |transcript: &Value| -> Vec<u64> {
         transcript["items"]
             .as_array()
@@ -277,8 +279,11 @@ fn a_transcript_is_searched_page_by_page() {
     assert_eq!((found(&all), all.get("dropped")), (vec![3, 4, 5, 6], None));
     let some = read(3, &contents, Some("needle"));
     assert_eq!((found(&some), &some["next_start"]), (vec![3, 5], &json!(6)));
+    assert!(found(&read(3, &contents, Some("NEEDLE"))).is_empty());
+    assert_eq!(found(&read_with(3, &contents, Some("NEEDLE"), true)), [3, 5]);
     // What is hidden cannot be searched for.
     assert!(found(&read(3, &contents, Some("127.0"))).is_empty());
+    assert!(found(&read_with(3, &contents, Some("HTTP"), true)).is_empty());
     assert_eq!(found(&read(3, &contents, Some("at "))), [6]);
     assert_eq!(read(5, &contents[..2], None)["dropped"], 2, "items 3 and 4 are no longer kept");
 }

@@ -73,6 +73,10 @@ pub(super) fn of_query(name: &str, part: Part) -> Value {
             json!({ "type": "string", "minLength": 1, "maxLength": MAX_CONTAINS }),
             "Only those items of the page that hold this text. It takes no part in how pages are counted.",
         ),
+        ("ignore_case", _) => (
+            json!({ "type": "boolean" }),
+            "With `contains`: capital and small letters are the same, by Unicode's mappings that depend on no language.",
+        ),
         ("after", Part::AllWorkers) => (
             worker_ref(),
             "Only what comes after this worker, `RUNTIME_ID/WORKER_ID`: the `next_after` of a page.",

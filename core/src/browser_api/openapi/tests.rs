@@ -38,6 +38,7 @@ fn admitted(parameter: &Value) -> &'static str {
         "status" => "running",
         "label" => "a=b",
         "limit" | "start" => "1",
+        "ignore_case" => "true",
         "after" if parameter["description"].as_str().unwrap().contains("RUNTIME_ID/") => "r/w",
         _ => "some-id",
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::error::Outcome;
 use crate::runtime_api::{
-    Capability, CreateWorker, Input, InputKind, Intent, Profile, Reason, Reference, WorkerStatus,
+    Capability, Contains, CreateWorker, Input, InputKind, Intent, Profile, Reason, Reference, WorkerStatus,
 };
 
 fn ask(method: &str, uri: &str, headers: &[(&str, &str)], body: &str) -> Result<Action, Error> {
@@ -312,4 +312,21 @@ fn a_text_to_search_for_is_counted_in_characters() {
         assert_eq!(search(&long.repeat(257)), Err(ErrorKind::InvalidRequest), "{long}");
     }
     assert_eq!(search(""), Err(ErrorKind::InvalidRequest));
+}
+
+#[test]
+fn a_search_may_ignore_case() {
+    let search = |query: &str| {
+        let asked = get(&format!("/api/runtimes/r/workers/w/transcript?{query}"))?;
+        let Action::Command { command: Command::Transcript { contains, .. }, .. } = asked else { panic!() };
+        Ok::<_, ErrorKind>(contains)
+    };
+    let contains = |ignore_case| Ok(Some(Contains { text: "x".into(), ignore_case }));
+    assert_eq!(search("contains=x"), contains(false));
+    assert_eq!(search("contains=x&ignore_case=false"), contains(false));
+    assert_eq!(search("ignore_case=true&contains=x"), contains(true));
+    assert_eq!(search("ignore_case=true"), Ok(None));
+    for query in ["contains=x&ignore_case=1", "contains=x&ignore_case=", "contains=x&ignore_case=True"] {
+        assert_eq!(search(query), Err(ErrorKind::InvalidRequest), "{query}");
+    }
 }

@@ -1,6 +1,5 @@
 //! How a command is read from a request, the same on both wires: first the head, then the body.
 
-use std::borrow::Cow;
 use std::str::FromStr;
 
 use http::HeaderMap;
@@ -10,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::Command;
 use crate::id::{IdError, RequestId, WorkerId};
 use crate::query::{self, QueryError};
+use crate::runtime_api::contains::Contains;
 #[cfg(feature = "pages")]
 use crate::runtime_api::filter::FILTER;
 use crate::runtime_api::filter::WorkerFilter;
@@ -32,7 +32,7 @@ pub(crate) struct Head {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Query {
     None,
-    Page { start: Option<u64>, limit: Option<u64>, contains: Option<String> },
+    Page { start: Option<u64>, limit: Option<u64>, contains: Option<Contains> },
     Filter(WorkerFilter),
 }
 
@@ -46,20 +46,22 @@ pub(crate) enum HeadError {
 }
 
 /// The parameters of a page of a transcript.
-const PAGE: [&str; 3] = ["start", "limit", "contains"];
+const PAGE: [&str; 4] = ["start", "limit", "contains", "ignore_case"];
 
 /// The longest text that a transcript is searched for, in characters.
 pub const MAX_CONTAINS: usize = 256;
 
 fn page(query: Option<&str>) -> Result<Query, QueryError> {
-    let [start, limit, contains] = query::parameters(query, PAGE)?;
+    let [start, limit, contains, ignore_case] = query::parameters(query, PAGE)?;
     if contains.as_ref().is_some_and(|text| !(1..=MAX_CONTAINS).contains(&text.chars().count())) {
         return Err(QueryError::Other { name: "contains", expected: "a text of 1 to 256 characters" });
     }
+    let ignore_case = query::flag("ignore_case", ignore_case.as_deref())?.unwrap_or_default();
+    let contains = contains.map(|text| Contains { text: text.into_owned(), ignore_case });
     Ok(Query::Page {
         start: query::number("start", start.as_deref())?,
         limit: query::number("limit", limit.as_deref())?,
-        contains: contains.map(Cow::into_owned),
+        contains,
     })
 }
 
