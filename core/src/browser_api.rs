@@ -9,6 +9,8 @@
 //! 5. [`Exchange::begin`] says which calls to drive; drive them all at once.
 //! 6. [`Exchange::response`] says what to answer.
 //!
+//! Between 4 and 5, a server with many clients asks a [`Coalescer`] whether a [`Read`] is to share its exchange with equal ones.
+//!
 //! A request that [`Observation::parse`] makes something of wants a stream instead: [`viewer`](super::viewer) says how.
 //!
 //! With the feature `pages`, a route may be an `Asset`: the OpenAPI document of this API, or a page. It
@@ -81,6 +83,7 @@
 mod access_guard;
 #[cfg(feature = "pages")]
 mod asset;
+mod coalescer;
 mod exchange;
 mod fleet;
 mod limits;
@@ -95,6 +98,7 @@ mod view;
 pub use access_guard::{AccessGuard, Admission, AllowedHost, AllowedOrigin, Decision, InvalidAllowance};
 #[cfg(feature = "pages")]
 pub use asset::Asset;
+pub use coalescer::{Coalescer, MAX_EQUAL_READS, Read, Turn};
 pub use exchange::{Exchange, KEY_NOT_HONOURED, Now};
 pub use fleet::{FleetChange, FleetFrame, FleetRuntime};
 pub(crate) use fleet::{Lens, lens, shown_requests, shown_workers};

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
-use sekisho_core::browser_api::{Action, Exchange, StreamRequest};
+use sekisho_core::browser_api::{Action, Exchange, Read, StreamRequest};
 use sekisho_core::error::Error;
 use sekisho_core::fleet::{FleetFeed, FleetSession};
 use sekisho_core::policy::Policy;
+use sekisho_core::trace::TraceParent;
 use sekisho_core::viewer::{ReplayOrder, ViewerSession, shutting_down};
 use tokio::sync::watch;
 
@@ -18,6 +19,7 @@ use crate::fleet::{FleetHub, now};
 use crate::hub::{Hub, Replica};
 use crate::metrics::{LoopMetrics, Sources};
 use crate::request_log::Asked;
+use crate::shared_reads::{Exchanged, SharedReads};
 use crate::upstreams::Upstreams;
 
 /// One loop's share of the gateway.
@@ -25,6 +27,7 @@ pub(crate) struct Gateway {
     upstreams: Rc<Upstreams>,
     hub: Rc<Hub>,
     fleet: FleetHub,
+    reads: SharedReads,
     policy: Arc<dyn Policy>,
     drain: Drain,
     /// What metrics are taken from beside.
@@ -36,11 +39,12 @@ impl Gateway {
         upstreams: Rc<Upstreams>,
         hub: Rc<Hub>,
         fleet: FleetHub,
+        reads: SharedReads,
         policy: Arc<dyn Policy>,
         drain: Drain,
         sources: Arc<Sources>,
     ) -> Self {
-        Self { upstreams, hub, fleet, policy, drain, sources }
+        Self { upstreams, hub, fleet, reads, policy, drain, sources }
     }
 
     pub(crate) fn drain(&self) -> &Drain {
@@ -57,19 +61,37 @@ impl Gateway {
             let registry = self.upstreams.registry();
             return Ok(self.metrics().shared().response(&registry, self.hub.context(), &self.sources));
         }
+        let trace = asked.trace.sent_on;
+        let exchanged = match Read::of(action) {
+            Err(action) => self.exchange(action, trace).await,
+            Ok(read) => match self.reads.ask(read, trace) {
+                Ok(under_way) => self.exchange(under_way.read().action().clone(), trace).await,
+                Err(shared) => {
+                    self.metrics().shared_read();
+                    shared.end().await
+                }
+            },
+        };
+        (asked.attempts, asked.upstream) = (exchanged.attempts, exchanged.upstream);
+        exchanged.result
+    }
+
+    /// Asks the runtimes that an action is about.
+    pub(crate) async fn exchange(&self, action: Action, trace: TraceParent) -> Exchanged {
         let policy = &*self.policy;
         let (exchange, calls) = {
             let mut registry = self.upstreams.registry_mut();
             Exchange::begin(&mut registry, policy, Instant::now(), !self.drain.is_ready(), action)
         };
-        let mut ends = Vec::new();
+        let (mut ends, mut attempts, mut upstream) = (Vec::new(), 0, None);
         if !calls.is_empty() {
-            let calls = calls.into_iter().map(|call| call.traced(asked.trace.sent_on)).collect();
+            let calls = calls.into_iter().map(|call| call.traced(trace)).collect();
             let started = Instant::now();
-            (ends, asked.attempts) = self.upstreams.drive_all(calls).await;
-            asked.upstream = Some(started.elapsed());
+            (ends, attempts) = self.upstreams.drive_all(calls).await;
+            upstream = Some(started.elapsed());
         }
-        exchange.response(&self.upstreams.registry(), policy, now(), ends)
+        let result = exchange.response(&self.upstreams.registry(), policy, now(), ends);
+        Exchanged { result, attempts, upstream }
     }
 
     /// The feed of a replay stream that a viewer wants.

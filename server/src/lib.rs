@@ -32,6 +32,7 @@ mod request_log;
 mod respond;
 mod server;
 mod setup;
+mod shared_reads;
 mod threads;
 mod upstreams;
 mod viewer;

@@ -160,6 +160,11 @@ impl LoopMetrics {
         }
     }
 
+    /// Counts a read that shares its exchange.
+    pub(crate) fn shared_read(&self) {
+        self.families().shared_reads.inc();
+    }
+
     /// Counts what happened on a stream from a runtime.
     pub(crate) fn watched(&self, runtime_id: &RuntimeId, event: &WatchEvent) {
         let event = match event {

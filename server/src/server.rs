@@ -25,6 +25,7 @@ use crate::fleet::FleetHub;
 use crate::hub::MAX_SUBSCRIBING;
 use crate::metrics::{Metrics, Sources};
 use crate::setup::{Addresses, Connections, ForTransports, Setup};
+use crate::shared_reads::Waiting;
 use crate::threads::Shared;
 
 /// How many changes a loop may lag behind the others before it misses some.
@@ -128,6 +129,7 @@ impl Server {
             streams: Arc::new(streams),
             subscribe: subscribe.into(),
             fleet: FleetHub::default(),
+            reads: Waiting::default(),
             changes: broadcast::Sender::new(MAX_CHANGES),
             drain: Drain::new(phase.subscribe()),
             beats: beats.clone(),

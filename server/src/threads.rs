@@ -24,6 +24,7 @@ use crate::metrics::{Metrics, Sources};
 use crate::refusals::Refusals;
 use crate::respond::Service;
 use crate::setup::{ForTransports, Setup};
+use crate::shared_reads::{SharedReads, Waiting, carry_on};
 use crate::upstreams::{Changes, Upstreams};
 
 /// What all event loops are made with.
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) streams: Arc<StreamContext>,
     pub(crate) subscribe: Arc<[mpsc::Sender<Subscribe>]>,
     pub(crate) fleet: FleetHub,
+    pub(crate) reads: Waiting,
     pub(crate) changes: Changes,
     pub(crate) drain: Drain,
     pub(crate) beats: Arc<[AtomicU64]>,
@@ -128,7 +130,10 @@ impl Shared {
         }
         let (fleet, policy) = (self.fleet.clone(), self.policy.clone());
         let (drain, sources) = (self.drain.clone(), self.sources.clone());
-        Rc::new(Gateway::new(upstreams, hub, fleet, policy, drain, sources))
+        let (reads, due) = SharedReads::new(self.reads.clone());
+        let gateway = Rc::new(Gateway::new(upstreams, hub, fleet, reads, policy, drain, sources));
+        spawn_local(carry_on(gateway.clone(), due));
+        gateway
     }
 
     fn service(&self, gateway: &Rc<Gateway>, serves: Serves) -> Rc<Service> {

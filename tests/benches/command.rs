@@ -21,8 +21,22 @@ use nginx::Nginx;
 
 const ROUNDS: usize = 5;
 
-/// Connections, and requests in each round.
-const LOADS: [(usize, usize); 2] = [(1, 5_000), (32, 20_000)];
+/// What is asked for, and what it may cost of nginx's CPU.
+const LOADS: [Kind; 3] = [
+    Kind { name: "one connection", connections: 1, workers: 1, requests: 5_000, bar: 1.0 },
+    Kind { name: "32 connections", connections: 32, workers: 32, requests: 20_000, bar: 1.12 },
+    Kind { name: "32 connections, equal reads", connections: 32, workers: 1, requests: 20_000, bar: 0.5 },
+];
+
+struct Kind {
+    name: &'static str,
+    connections: usize,
+    /// How many different workers they ask for.
+    workers: usize,
+    /// In each round.
+    requests: usize,
+    bar: f64,
+}
 
 /// How long one load of one round may take.
 const TIME: Duration = Duration::from_secs(2);
@@ -33,6 +47,7 @@ const WARM_UP: usize = 10;
 struct Contestant {
     name: &'static str,
     address: SocketAddr,
+    /// What stands before the id of a worker.
     path: &'static str,
     /// Of the processes in between.
     ids: Vec<u32>,
@@ -54,9 +69,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let gateway = gateway::start(directory.path(), &gateway::remote("rt", runtime))?;
     let nginx = Nginx::start(directory.path(), runtime, gateway::TOKEN)?;
 
-    let path = "/api/runtimes/rt/workers/w";
+    let path = "/api/runtimes/rt/workers/";
     let mut contestants = vec![
-        Contestant { name: "direct", address: runtime, path: "/v1/workers/w", ids: Vec::new() },
+        Contestant { name: "direct", address: runtime, path: "/v1/workers/", ids: Vec::new() },
         Contestant { name: "sekisho", address: gateway.address(), path, ids: vec![gateway.id()] },
     ];
     match &nginx {
@@ -65,14 +80,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         }
         None => println!("skipped: nginx is not installed"),
     }
-    for (connections, requests) in LOADS {
-        let rounds = rounds(&contestants, connections, requests)?;
-        print(&contestants, &rounds, connections, requests);
+    for kind in LOADS {
+        let rounds = rounds(&contestants, &kind)?;
+        print(&contestants, &rounds, &kind);
         let ratios = |figure: fn(&Round) -> f64, of: usize, to: usize| -> Vec<f64> {
             rounds.iter().map(|round| figure(&round[of]) / figure(&round[to])).collect()
         };
         if nginx.is_some() {
-            bars.hold("CPU, sekisho / nginx", &ratios(|round| round.cpu, 1, 2), 1.0);
+            bars.hold("CPU, sekisho / nginx", &ratios(|round| round.cpu, 1, 2), kind.bar);
             println!("{:<44} {:>8.2}", "p50, nginx / direct", median(ratios(|round| round.p50, 2, 0)));
         }
         println!("{:<44} {:>8.2}", "p50, sekisho / direct", median(ratios(|round| round.p50, 1, 0)));
@@ -80,25 +95,22 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(bars.verdict())
 }
 
-fn rounds(
-    contestants: &[Contestant],
-    connections: usize,
-    requests: usize,
-) -> Result<Vec<Vec<Round>>, Box<dyn Error>> {
+fn rounds(contestants: &[Contestant], kind: &Kind) -> Result<Vec<Vec<Round>>, Box<dyn Error>> {
     let mut rounds = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         let round: Result<Vec<Round>, _> =
-            contestants.iter().map(|contestant| contestant.round(connections, requests)).collect();
+            contestants.iter().map(|contestant| contestant.round(kind)).collect();
         rounds.push(round?);
     }
     Ok(rounds)
 }
 
 impl Contestant {
-    fn round(&self, connections: usize, requests: usize) -> Result<Round, Box<dyn Error>> {
+    fn round(&self, kind: &Kind) -> Result<Round, Box<dyn Error>> {
+        let Kind { connections, workers, requests, .. } = *kind;
         let load = Load {
             address: self.address,
-            path: self.path.into(),
+            paths: (0..workers).map(|worker| format!("{}w{worker}", self.path)).collect(),
             connections,
             pause: Duration::ZERO,
             requests,
@@ -135,8 +147,8 @@ fn cpu_time(ids: &[u32]) -> io::Result<Duration> {
     Ok(total)
 }
 
-fn print(contestants: &[Contestant], rounds: &[Vec<Round>], connections: usize, requests: usize) {
-    println!("\n{connections} connections, {requests} requests a round, medians of {ROUNDS} rounds");
+fn print(contestants: &[Contestant], rounds: &[Vec<Round>], kind: &Kind) {
+    println!("\n{}, {} requests a round, medians of {ROUNDS} rounds", kind.name, kind.requests);
     println!("{:<12} {:>10} {:>10} {:>10} {:>18}", "", "requests/s", "p50 µs", "p99 µs", "CPU µs/request");
     for (index, contestant) in contestants.iter().enumerate() {
         let middle = |figure: fn(&Round) -> f64| median(rounds.iter().map(|round| figure(&round[index])));

@@ -46,7 +46,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let gone = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     gone.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     let refusing = gone.local_addr()?.as_socket().ok_or("no address")?;
-    let remotes = [("rt", load::prompt_runtime()?), ("hangs", load::runtime(None)?), ("gone", refusing)];
+    let remotes = [("rt", load::prompt_runtime()?), ("hangs", load::runtime(false)?), ("gone", refusing)];
     let remotes: String = remotes.map(|(runtime_id, address)| gateway::remote(runtime_id, address)).concat();
     let gateway = gateway::start(directory.path(), &remotes)?;
 
@@ -88,7 +88,10 @@ struct Part {
 fn part(gateway: SocketAddr, others: &[&str]) -> Result<Part, Box<dyn Error>> {
     let load = |runtime_id: &str, connections, pause| Load {
         address: gateway,
-        path: format!("/api/runtimes/{runtime_id}/workers/w"),
+        // Equal reads would share what they ask the runtime.
+        paths: (0..connections)
+            .map(|worker| format!("/api/runtimes/{runtime_id}/workers/w{worker}"))
+            .collect(),
         connections,
         pause,
         requests: usize::MAX,

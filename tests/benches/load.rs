@@ -14,8 +14,12 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
-/// What a runtime answers to `GET /v1/workers/w`.
-pub(crate) const DETAIL: &str = r#"{"worker":{"worker_ref":{"runtime_id":"rt","worker_id":"w"},"runtime_id":"rt","worker_id":"w","status":"running","intent":{"kind":"assistant"},"profile":{"kind":"runtime_default"},"transcript_len":0,"last_event_id":2}}"#;
+/// What a runtime answers to `GET /v1/workers/` and this id.
+pub(crate) fn detail(worker_id: &str) -> String {
+    format!(
+        r#"{{"worker":{{"worker_ref":{{"runtime_id":"rt","worker_id":"{worker_id}"}},"runtime_id":"rt","worker_id":"{worker_id}","status":"running","intent":{{"kind":"assistant"}},"profile":{{"kind":"runtime_default"}},"transcript_len":0,"last_event_id":2}}}}"#
+    )
+}
 
 /// The largest message that is understood.
 const MAX_MESSAGE: usize = 16 << 10;
@@ -25,8 +29,8 @@ const MAX_MESSAGE: usize = 16 << 10;
 pub(crate) struct Load {
     /// Whom.
     pub(crate) address: SocketAddr,
-    /// For what.
-    pub(crate) path: String,
+    /// For what: each connection for one of these, in turn.
+    pub(crate) paths: Vec<String>,
     /// By how many clients, each on a connection of its own and one request after the other.
     pub(crate) connections: usize,
     /// How long each of them waits between an answer and its next request.
@@ -52,15 +56,14 @@ impl Load {
     /// Runs it on this thread.
     pub(crate) fn run(&self) -> io::Result<Outcome> {
         event_loop()?.block_on(async {
-            let request = format!("GET {} HTTP/1.1\r\nhost: {}\r\n\r\n", self.path, self.address);
-            let request: Rc<[u8]> = request.into_bytes().into();
             let remaining = Rc::new(Cell::new(self.requests));
             let mut clients = JoinSet::new();
             let (started, deadline) = (Instant::now(), Instant::now() + self.time);
-            for _ in 0..self.connections {
+            for path in self.paths.iter().cycle().take(self.connections) {
+                let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address).into_bytes();
                 let mut stream = TcpStream::connect(self.address).await?;
                 stream.set_nodelay(true)?;
-                let (request, remaining, pause) = (request.clone(), remaining.clone(), self.pause);
+                let (remaining, pause) = (remaining.clone(), self.pause);
                 clients.spawn_local(async move {
                     let mut outcome = Outcome::default();
                     let client = client(&mut stream, &request, &remaining, pause, &mut outcome);
@@ -141,49 +144,54 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// A runtime that gives [`DETAIL`] for an answer to everything, until the process ends.
+/// A runtime that has every worker that it is asked for, until the process ends.
 pub(crate) fn prompt_runtime() -> io::Result<SocketAddr> {
-    let length = DETAIL.len();
-    let head =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
-    runtime(Some(head + DETAIL))
+    runtime(true)
 }
 
-/// Starts a runtime that gives this answer, or none at all, on a thread of its own.
-pub(crate) fn runtime(answer: Option<String>) -> io::Result<SocketAddr> {
+/// Starts a runtime that answers everything at once, or nothing at all, on a thread of its own.
+pub(crate) fn runtime(answers: bool) -> io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
-        let Err(error) = event_loop().and_then(|event_loop| event_loop.block_on(accept(listener, answer)));
+        let Err(error) = event_loop().and_then(|event_loop| event_loop.block_on(accept(listener, answers)));
         eprintln!("the runtime has ended: {error}");
     });
     Ok(address)
 }
 
-async fn accept(listener: std::net::TcpListener, answer: Option<String>) -> io::Result<Infallible> {
-    let answer: Option<Rc<[u8]>> = answer.map(|answer| answer.into_bytes().into());
+async fn accept(listener: std::net::TcpListener, answers: bool) -> io::Result<Infallible> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::task::spawn_local(serve(stream, answer.clone()));
+        tokio::task::spawn_local(serve(stream, answers));
     }
 }
 
 /// A gateway sends one request after the other and none with a body, so that each ends with its head.
-async fn serve(mut stream: TcpStream, answer: Option<Rc<[u8]>>) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, answers: bool) -> io::Result<()> {
     let mut buffer = vec![0; MAX_MESSAGE];
     let mut filled = 0;
     loop {
         filled += read_some(&mut stream, &mut buffer[filled..]).await?;
         if buffer[..filled].ends_with(b"\r\n\r\n") {
-            filled = 0;
-            if let Some(answer) = &answer {
-                stream.write_all(answer).await?;
+            if answers {
+                stream.write_all(answer(&buffer[..filled]).as_bytes()).await?;
             }
+            filled = 0;
         }
     }
+}
+
+/// A response with the worker that the head of a request names, or one by the name of `w`.
+fn answer(head: &[u8]) -> String {
+    let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let path = std::str::from_utf8(path).unwrap_or_default();
+    let body = detail(path.strip_prefix("/v1/workers/").unwrap_or("w"));
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
 fn event_loop() -> io::Result<LocalRuntime> {

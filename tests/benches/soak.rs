@@ -263,7 +263,8 @@ impl Others<'_> {
     fn flood(&self, time: Duration) {
         let path = "/api/runtimes/rt".to_owned();
         let (connections, pause) = (FLOODERS, FLOOD_PAUSE);
-        let load = Load { address: self.gateway, path, connections, pause, requests: usize::MAX, time };
+        let load =
+            Load { address: self.gateway, paths: vec![path], connections, pause, requests: usize::MAX, time };
         if let Err(error) = load.run() {
             println!("the flood ended: {error}");
         }
@@ -300,7 +301,14 @@ fn reloads(others: &Others<'_>, server: &Process, directory: &Path, remotes: &st
 /// How long the healthy client's commands take, in µs.
 fn healthy(gateway: SocketAddr, worker: &str, time: Duration) -> Result<Vec<f64>, Box<dyn Error>> {
     let path = format!("/api/runtimes/rt/workers/{worker}");
-    let load = Load { address: gateway, path, connections: 1, pause: PAUSE, requests: usize::MAX, time };
+    let load = Load {
+        address: gateway,
+        paths: vec![path],
+        connections: 1,
+        pause: PAUSE,
+        requests: usize::MAX,
+        time,
+    };
     let outcome = load.run()?;
     match outcome.refused {
         0 => Ok(outcome.latencies),

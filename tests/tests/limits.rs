@@ -7,8 +7,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use sekisho_core::browser_api::{
-    BODY_TIMEOUT, HEAD_TIMEOUT, MAX_LISTED_TEXT, MAX_REPLIES, MAX_REQUEST_BODIES, MAX_REQUEST_HEAD,
-    WRITE_TIMEOUT,
+    BODY_TIMEOUT, HEAD_TIMEOUT, MAX_EQUAL_READS, MAX_LISTED_TEXT, MAX_REPLIES, MAX_REQUEST_BODIES,
+    MAX_REQUEST_HEAD, WRITE_TIMEOUT,
 };
 use sekisho_core::call::{self, CallLimits, MAX_ATTEMPTS, MAX_QUESTIONS};
 use sekisho_core::feed::FeedLimits;
@@ -163,6 +163,12 @@ fn of_clients() -> Vec<Row> {
 fn of_runtimes() -> Vec<Row> {
     let limits = CallLimits::default();
     vec![
+        (
+            "equal reads of a runtime under way",
+            MAX_EQUAL_READS.to_string(),
+            "",
+            "further ones wait for the next, together",
+        ),
         (
             "commands to a runtime at once",
             MAX_IN_FLIGHT.to_string(),

@@ -21,6 +21,7 @@ pub(super) struct Families {
     pub(super) stream_events: IntCounterVec,
     pub(super) viewers_came: IntCounterVec,
     pub(super) viewers_left: IntCounterVec,
+    pub(super) shared_reads: IntCounter,
     pub(super) frames: IntCounter,
     pub(super) feeds: IntGauge,
     pub(super) connections: IntGauge,
@@ -87,6 +88,10 @@ impl Families {
             stream_events: make.counters("sekisho_runtime_stream_events_total", "What happened to the streams from a runtime.", &["runtime", "event"]),
             viewers_came: make.counters("sekisho_viewers_total", "Viewers that were let in.", &["of", "form", "start"]),
             viewers_left: make.counters("sekisho_viewers_left_total", "Viewers that are gone, by the error that ended their stream; client where it left by itself.", &["reason"]),
+            shared_reads: make.counter(
+                "sekisho_shared_reads_total",
+                "Reads that were answered by an exchange which they shared with equal ones.",
+            ),
             frames: make.counter("sekisho_frames_total", "Frames that were written to viewers."),
             feeds: make.gauge("sekisho_feeds", "Streams of workers that are kept for viewers."),
             connections: make.gauge("sekisho_connections", "Connections of clients."),

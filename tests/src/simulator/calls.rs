@@ -1,6 +1,8 @@
 //! The loop around calls, as `sekisho_core::call` and `sekisho_core::browser_api` want it.
 
-use sekisho_core::browser_api::{Action, Exchange, Now, problem};
+use std::sync::Arc;
+
+use sekisho_core::browser_api::{Action, Exchange, MAX_EQUAL_READS, Now, Read, Turn, problem};
 use sekisho_core::call::{Call, CallInput, CallOutput, MAX_ATTEMPTS};
 use sekisho_core::error::Error;
 use sekisho_core::policy::AllowAll;
@@ -8,9 +10,11 @@ use sekisho_core::registry::OVERVIEW_TIMEOUT;
 use sekisho_core::runtime_api::Reply;
 use sekisho_core::transport::{AttemptId, REPORT_GRACE};
 
+use super::clients::Told;
 use super::clock::{Time, instant, time, wall};
 use super::exchanges::{Asker, Reported};
 use super::invariants::Invariant;
+use super::ledger::CommandId;
 use super::planted::Planted;
 use super::world::{Event, World};
 
@@ -41,13 +45,23 @@ pub(super) struct CallRun {
     refreshed: bool,
 }
 
-/// A client's request, until it has been answered.
+/// What one or several clients ask for, until they have been answered.
 pub(super) struct Asking {
-    pub(super) command: usize,
+    pub(super) commands: Vec<CommandId>,
     pub(super) gateway: usize,
     of_loop: usize,
+    /// The read that it is, which others may wait for the end of.
+    read: Option<Arc<Read>>,
+    began: Time,
     exchange: Exchange,
     ends: Vec<Option<Result<Reply, Error>>>,
+}
+
+/// A client's read that waits for an exchange.
+#[derive(Clone, Copy)]
+pub(super) struct Waiter {
+    command: CommandId,
+    of_loop: usize,
 }
 
 impl World<'_> {
@@ -56,13 +70,50 @@ impl World<'_> {
         if self.is_planted(Planted::ProbesWithRequests) {
             self.probe(gateway, of_loop);
         }
+        let of = (gateway, of_loop);
+        match Read::of(action) {
+            Err(action) => self.begin_asking(of, vec![command], None, action),
+            Ok(read) if self.joins_under_way(gateway, &read, command) => {}
+            Ok(read) => match self.gateways[gateway].reads.ask(read, || (Waiter { command, of_loop }, ())) {
+                Turn::Begins(read) => {
+                    let action = read.action().clone();
+                    self.begin_asking(of, vec![command], Some(read), action);
+                }
+                Turn::Waits(()) => self.census.count("command", "waited for an exchange of equal reads"),
+            },
+        }
+    }
+
+    /// Whether a read is told what was asked before it came, where that fault is planted.
+    fn joins_under_way(&mut self, gateway: usize, read: &Read, command: CommandId) -> bool {
+        let is_equal =
+            |asking: &&mut Asking| asking.gateway == gateway && asking.read.as_deref() == Some(read);
+        let is_planted = self.is_planted(Planted::JoinsUnderWay);
+        let equal = self.askings.iter_mut().flatten().find(is_equal).filter(|_| is_planted);
+        equal.map(|asking| asking.commands.push(command)).is_some()
+    }
+
+    /// Begins to ask what these clients want.
+    fn begin_asking(
+        &mut self,
+        (gateway, of_loop): (usize, usize),
+        commands: Vec<CommandId>,
+        read: Option<Arc<Read>>,
+        action: Action,
+    ) {
+        if let Some(read) = &read {
+            let is_equal = |asking: &&Asking| asking.gateway == gateway && asking.read.as_ref() == Some(read);
+            if self.askings.iter().flatten().filter(is_equal).count() >= MAX_EQUAL_READS {
+                self.violate(Invariant::Bounded, || "too many equal reads are under way".to_owned());
+            }
+        }
         let is_overview = !matches!(action, Action::Command { .. });
-        let now = self.instant();
+        let (now, began) = (self.instant(), self.now());
         let registry = &mut self.gateways[gateway].loops[of_loop];
         let (exchange, calls) = Exchange::begin(registry, &AllowAll, now, false, action);
         let ends = calls.iter().map(|_| None).collect();
         let asking = self.askings.len();
-        self.askings.push(Some(Asking { command, gateway, of_loop, exchange, ends }));
+        self.askings.push(Some(Asking { commands, gateway, of_loop, read, began, exchange, ends }));
         let first = self.calls.len();
         for (slot, call) in calls.into_iter().enumerate() {
             self.begin_call((gateway, of_loop), call, Some((asking, slot)), is_overview);
@@ -71,6 +122,38 @@ impl World<'_> {
             self.drive_call(call);
         }
         self.answer_if_done(asking);
+    }
+
+    /// Lets those have their exchange who waited for the end of another.
+    fn begin_next(&mut self, gateway: usize, read: &Arc<Read>) {
+        if self.is_planted(Planted::ForgetsWaiters) {
+            return;
+        }
+        let Self { gateways, commands, .. } = self;
+        let is_there = |waiter: &Waiter| commands[waiter.command].waits();
+        let Some(waiters) = gateways[gateway].reads.ended(read, is_there) else { return };
+        self.census.count("command", "asked for equal reads at once");
+        let of_loop = waiters[0].of_loop;
+        let commands = waiters.iter().map(|waiter| waiter.command).collect();
+        self.begin_asking((gateway, of_loop), commands, Some(read.clone()), read.action().clone());
+    }
+
+    /// A client no longer waits for what it asked.
+    pub(super) fn leave_asking(&mut self, command: CommandId) {
+        if !self.commands[command].waits() {
+            return;
+        }
+        self.abandon(command);
+        let alone = |asking: &Option<Asking>| asking.as_ref().is_some_and(|it| it.commands == [command]);
+        let Some(number) = self.askings.iter().position(alone) else { return };
+        let Some(Asking { gateway, read: Some(read), .. }) = self.askings[number].take() else { return };
+        for call in 0..self.calls.len() {
+            let of_it = |run: &mut CallRun| run.asking.is_some_and(|(asking, _)| asking == number);
+            if let Some(run) = self.calls[call].take_if(of_it) {
+                self.gateways[gateway].ways[run.runtime].in_flight -= 1;
+            }
+        }
+        self.begin_next(gateway, &read);
     }
 
     /// The time has come to look which runtimes are back.
@@ -241,16 +324,35 @@ impl World<'_> {
             assert_eq!(error.misuse(), None, "one result for each call");
             problem(&error)
         });
-        self.show_response(asking.command, &response);
+        let waits = |command: &CommandId| self.commands[*command].waits();
+        let there: Vec<_> = asking.commands.into_iter().filter(waits).collect();
+        for command in there {
+            if asking.began < self.commands[command].at {
+                self.violate(Invariant::Fresh, || format!("command {command} is older than its answer"));
+            }
+            self.show_response(command, &response);
+        }
+        if let Some(read) = asking.read {
+            self.begin_next(asking.gateway, &read);
+        }
+    }
+
+    /// Checks that nobody waits for ever.
+    pub(super) fn check_answered(&mut self) {
+        if let Some(command) = self.commands.iter().position(Told::waits) {
+            self.violate(Invariant::CallEnds, || format!("command {command} is not answered"));
+        }
     }
 
     /// Drops all calls of a gateway: those who asked hear nothing more.
     pub(super) fn drop_calls(&mut self, gateway: usize) {
         let gone = |run: &mut CallRun| run.gateway == gateway;
         self.calls.iter_mut().for_each(|run| drop(run.take_if(gone)));
-        for asking in 0..self.askings.len() {
-            if let Some(asking) = self.askings[asking].take_if(|asking| asking.gateway == gateway) {
-                self.abandon(asking.command);
+        let gone = |asking: &mut Asking| asking.gateway == gateway;
+        self.askings.iter_mut().for_each(|asking| drop(asking.take_if(gone)));
+        for command in 0..self.commands.len() {
+            if self.commands[command].gateway == gateway && self.commands[command].waits() {
+                self.abandon(command);
             }
         }
     }

@@ -9,7 +9,19 @@ pub struct Census(BTreeMap<(&'static str, &'static str), u64>);
 
 /// Everything that is counted and has to happen now and then.
 const EXPECTED: &[(&str, &[&str])] = &[
-    ("command", &["succeeded", "not_applied", "unknown", "read", "abandoned", "repeated under its key"]),
+    (
+        "command",
+        &[
+            "succeeded",
+            "not_applied",
+            "unknown",
+            "read",
+            "abandoned",
+            "repeated under its key",
+            "waited for an exchange of equal reads",
+            "asked for equal reads at once",
+        ],
+    ),
     ("effect", &["applied", "undone by a loss of state"]),
     (
         "error",

@@ -5,18 +5,28 @@ use http::{Request, Response};
 use sekisho_core::browser_api::{Route, problem};
 use serde::Deserialize;
 
+use super::clock::Time;
 use super::invariants::Invariant;
 use super::ledger::{CommandId, name};
 use super::plan::Ask;
 use super::scripted::worker_name;
 use super::trace::{Shown, To};
-use super::world::{World, runtime_name};
+use super::world::{Event, World, runtime_name};
+
+/// One client of so many waits no longer than this for what it reads.
+const IMPATIENT: usize = 3;
+const PATIENCE: Time = Time::from_millis(200);
 
 /// A command of a client's, and what it was told.
 pub(super) struct Told {
     /// The runtime, where it is about one.
     runtime: Option<usize>,
     ask: Ask,
+    pub(super) gateway: usize,
+    /// When it was asked.
+    pub(super) at: Time,
+    /// Whether the client has been answered, or waits for no answer.
+    is_over: bool,
     /// What it calls itself in what it says: its own number, or that of the command that it repeats.
     says: CommandId,
     outcome: Option<Outcome>,
@@ -40,6 +50,11 @@ struct Problem<'a> {
 }
 
 impl Told {
+    /// Whether its client waits for the answer.
+    pub(super) fn waits(&self) -> bool {
+        !self.is_over
+    }
+
     /// Whether doing it twice is the same as doing it once.
     fn is_idempotent(&self) -> bool {
         matches!(self.ask, Ask::Stop(_) | Ask::Cancel(_))
@@ -66,6 +81,9 @@ impl World<'_> {
         self.commands.push(Told {
             runtime: ask.is_about_one().then_some(runtime),
             ask,
+            gateway,
+            at: self.now(),
+            is_over: false,
             says: repeats.unwrap_or(command),
             outcome: None,
             is_repeated: repeats.is_some(),
@@ -75,6 +93,9 @@ impl World<'_> {
             let body = if route.takes_body() { body } else { Bytes::new() };
             route.action(&body)
         });
+        if command.is_multiple_of(IMPATIENT) && ask.is_about_one() && !ask.changes_something() {
+            self.clock.at(self.now() + PATIENCE, Event::StopWaiting(command));
+        }
         let of_loop = command % self.gateways[gateway].loops.len();
         match action {
             Ok(action) => self.perform(gateway, of_loop, command, action),
@@ -86,7 +107,18 @@ impl World<'_> {
     pub(super) fn leave_out(&mut self, runtime: usize, ask: Ask) {
         let says = self.commands.len();
         let runtime = ask.is_about_one().then_some(runtime);
-        self.commands.push(Told { runtime, ask, says, outcome: None, is_repeated: false });
+        let (gateway, at) = (0, self.now());
+        let is_over = true;
+        self.commands.push(Told {
+            runtime,
+            ask,
+            gateway,
+            at,
+            is_over,
+            says,
+            outcome: None,
+            is_repeated: false,
+        });
     }
 
     fn request(
@@ -147,12 +179,14 @@ impl World<'_> {
 
     /// A client's request is not going to be answered.
     pub(super) fn abandon(&mut self, command: CommandId) {
+        self.commands[command].is_over = true;
         self.census.count("command", "abandoned");
         self.note(format_args!("command {command} is abandoned"));
     }
 
     /// A client is shown the response.
     pub(super) fn show_response(&mut self, command: CommandId, response: &Response<Bytes>) {
+        self.commands[command].is_over = true;
         let runtime = self.commands[command].runtime;
         let status = response.status();
         let mut bytes = format!("{status}").into_bytes();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sekisho_core::browser_api::Coalescer;
 use sekisho_core::cursor::CursorKey;
 use sekisho_core::feed::FeedLimits;
 use sekisho_core::policy::AllowAll;
@@ -11,6 +12,7 @@ use sekisho_core::secret::{Access, Token};
 use sekisho_core::transport::IdlePool;
 use sekisho_core::viewer::{ReplayLimits, StreamContext};
 
+use super::calls::Waiter;
 use super::chance::Chance;
 use super::clock::Time;
 use super::exchanges::Lead;
@@ -37,6 +39,8 @@ pub(super) struct Gateway {
     pub(super) limits: FeedLimits,
     /// One registry for each event loop.
     pub(super) loops: Vec<Registry>,
+    /// The reads that may share exchanges, of all loops.
+    pub(super) reads: Coalescer<Waiter>,
     /// What its streams are made with.
     pub(super) streams_of: Arc<StreamContext>,
     /// Its streams, by the numbers of runtime and worker.
@@ -77,6 +81,7 @@ impl Gateway {
             key,
             limits,
             loops: Vec::new(),
+            reads: Coalescer::default(),
             streams_of: context(key, limits),
             streams: BTreeMap::new(),
             replays: BTreeMap::new(),
@@ -93,6 +98,7 @@ impl Gateway {
         let specs = sites.iter().map(Site::spec).collect();
         let registry = Registry::new(specs, plan.seed ^ (self.starts << 8) ^ number as u64);
         self.loops = vec![registry.expect("names of their own"); plan.gateways[number].loops];
+        self.reads = Coalescer::default();
         self.streams_of = self.context(self.limits);
         self.streams.clear();
         self.replays.clear();

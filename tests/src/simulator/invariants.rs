@@ -31,6 +31,8 @@ pub enum Invariant {
     RightMachine,
     /// A call ends within its bounds.
     CallEnds,
+    /// What a client is told was asked after it asked.
+    Fresh,
     /// A watch makes progress or ends within its bounds.
     WatchProgresses,
     /// Once the network is well, everybody comes to see everything.
@@ -58,7 +60,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::FramesInOrder,
         Self::SnapshotFirst,
         Self::ResynchronizedBeforeJump,
@@ -71,6 +73,7 @@ impl Invariant {
         Self::ExactlyOnce,
         Self::RightMachine,
         Self::CallEnds,
+        Self::Fresh,
         Self::WatchProgresses,
         Self::ComesToRest,
         Self::NoPastDeadline,

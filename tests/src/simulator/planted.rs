@@ -73,6 +73,10 @@ pub enum Planted {
     HidesReplayEnd,
     /// A shared stream's driver does not wake it.
     KeepsStream,
+    /// A read is told what an equal one asked before it.
+    JoinsUnderWay,
+    /// Those who wait for an exchange of equal reads never have it.
+    ForgetsWaiters,
     /// A disk says that it has kept what it has not.
     LosesWrites,
     /// A store takes what was torn for whole.
@@ -83,7 +87,7 @@ pub enum Planted {
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::FalselyUnsent,
         Self::SendsTwice,
         Self::MakesUpSuccess,
@@ -118,6 +122,8 @@ impl Planted {
         Self::HidesEnd,
         Self::HidesReplayEnd,
         Self::KeepsStream,
+        Self::JoinsUnderWay,
+        Self::ForgetsWaiters,
         Self::LosesWrites,
         Self::KeepsTornWrites,
         Self::DoublesWrites,
@@ -136,7 +142,8 @@ impl Planted {
             Self::ShowsDifferently => &[Invariant::SameForEverybody],
             Self::EndsSilently | Self::LosesPongs => &[Invariant::TypedEnd],
             Self::ForgetsKey => &[Invariant::CursorsHold],
-            Self::OversleepsCall => &[Invariant::CallEnds],
+            Self::OversleepsCall | Self::ForgetsWaiters => &[Invariant::CallEnds],
+            Self::JoinsUnderWay => &[Invariant::Fresh],
             Self::OversleepsWatch => &[Invariant::WatchProgresses],
             Self::DeafAfterReconnect | Self::ForgetsWritten | Self::HidesEnd | Self::HidesReplayEnd => {
                 &[Invariant::ComesToRest]

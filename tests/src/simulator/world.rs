@@ -96,6 +96,7 @@ pub(super) enum Event {
     Step(usize),
     Peace,
     Probe,
+    StopWaiting(usize),
     WakeCall(usize, u64),
     Arrive(Box<Parcel>),
     Report(Box<Report>),
@@ -227,6 +228,7 @@ impl<'p> World<'p> {
             Event::Step(number) => self.step(self.plan.steps[number].what),
             Event::Peace => self.make_peace(),
             Event::Probe => self.probe_all(),
+            Event::StopWaiting(command) => self.leave_asking(command),
             Event::WakeCall(call, wake) => self.wake_call(call, wake),
             Event::Arrive(parcel) => self.arrive(*parcel),
             Event::Report(report) => self.report(*report),
@@ -343,6 +345,7 @@ impl<'p> World<'p> {
         if let Some(number) = self.calls.iter().position(Option::is_some) {
             self.violate(Invariant::CallEnds, || format!("call {number} has not ended"));
         }
+        self.check_answered();
         for viewer in 0..self.viewers.len() {
             self.check_rest(viewer);
         }
