@@ -23,12 +23,28 @@ const CACHE_KIB: i64 = 8 * 1024;
 /// How long a connection waits for another one of the same store to let go of it.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many places a start leaves behind the one before it for each millisecond between them. A store takes fewer events
+/// than that, so that no two starts give out the same place, from whatever copy of the store they began.
+const PLACES_A_MILLISECOND: u64 = 128;
+
+/// What the clock is reckoned from: the beginning of 2025. It keeps places short.
+const FIRST_MILLIS: Millis = 1_735_689_600_000;
+
+/// A place that no clock which is right comes to. Clients read places as JSON numbers, which are exact up to twice that.
+const LAST_PLACE: u64 = 1 << 52;
+
+/// The place behind which a start at this time goes on.
+fn place_at(now: Millis) -> u64 {
+    let since = unsigned(now.saturating_sub(FIRST_MILLIS));
+    since.checked_mul(PLACES_A_MILLISECOND).filter(|place| *place < LAST_PLACE).unwrap_or(0)
+}
+
 /// What a store remembered, as far as it is small.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Recovered {
     /// The incarnation of the state: that of the store's first start.
     pub incarnation: String,
-    /// No event had a larger place than this.
+    /// No event had a larger place than this, not even one that an earlier start from a copy of the store gave out.
     pub last_place: u64,
     /// Whether its last owner ended without closing it.
     pub interrupted: bool,
@@ -81,6 +97,9 @@ pub(super) fn load(
     let kept = workers(&connection, &mut recovered)?;
     let events = kept.values().map(|kept| kept.extent.last_event_id).max().unwrap_or(0);
     recovered.last_place = recovered.last_place.max(events);
+    if found != Found::Empty {
+        recovered.last_place = recovered.last_place.max(place_at(millis()));
+    }
     recovered.answers = answers(&connection, millis()).map_err(open_error)?;
     let forgotten = forgotten(&connection).map_err(open_error)?;
     let mut engine = Sqlite::new(connection, retention, kept, forgotten, recovered.last_place);
@@ -275,3 +294,6 @@ fn forgotten(connection: &Connection) -> Result<BTreeSet<WorkerNo>, rusqlite::Er
 pub(super) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,8 @@ fn what_was_noted_is_there_at_the_next_start() {
 
     let (journal, recovered) = open(folder.path());
     assert_eq!(recovered.incarnation, identity().incarnation);
-    assert_eq!((recovered.last_place, recovered.interrupted, recovered.cut_bytes), (7, false, 0));
+    assert_eq!((recovered.interrupted, recovered.cut_bytes), (false, 0));
+    assert!(recovered.last_place >= 7);
     assert_eq!(recovered.workers.iter().map(|worker| &worker.row).collect::<Vec<_>>(), [&ended, &row(2)]);
     let extent = Extent { last_event_id: 7, items: 1, last_output_at: Some(5), ..Extent::default() };
     assert_eq!((recovered.workers[0].extent, recovered.workers[1].extent), (extent, Extent::default()));
@@ -145,11 +146,32 @@ fn an_end_at_once_goes_on_behind_every_place_that_was_given_out() {
     flush(&journal);
     copy_files(folder.path(), copy.path());
     journal.close();
-    assert_eq!(open(folder.path()).1.last_place, 5);
+    assert!(open(folder.path()).1.last_place >= 5);
     let (_, recovered) = open(copy.path());
     assert!(recovered.interrupted && recovered.last_place >= 1 << 30, "{recovered:?}");
     // Clients read places as JSON numbers: a few million such ends are well.
-    assert!(recovered.last_place < 1 << 31);
+    assert!(recovered.last_place < 1 << 52);
+}
+
+#[test]
+fn a_copy_that_is_put_back_goes_on_behind_every_place_that_was_given_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let (journal, _) = open(folder.path());
+    journal.note([worker(1)]);
+    journal.close();
+    copy_files(folder.path(), copy.path());
+    let (journal, recovered) = open(folder.path());
+    let later = recovered.last_place + 1;
+    journal.note(line(1, 1, later, "one"));
+    journal.close();
+    // Nobody copies files back within a millisecond.
+    let now = writer::millis();
+    while writer::millis() <= now {
+        std::thread::yield_now();
+    }
+    let (_, recovered) = open(copy.path());
+    assert!(!recovered.interrupted && recovered.last_place > later, "{recovered:?} {later}");
 }
 
 fn copy_files(from: &Path, to: &Path) {
@@ -452,7 +474,7 @@ fn a_store_of_the_first_version_is_opened_for_ever() {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-version-1");
     copy_files(&kept, folder.path());
     let (journal, recovered) = open(folder.path());
-    assert_eq!((recovered.last_place, recovered.interrupted), (9, false));
+    assert!(recovered.last_place >= 9 && !recovered.interrupted);
     let ids: Vec<_> = recovered.workers.iter().map(|worker| worker.row.worker_id.as_str()).collect();
     assert_eq!(ids, ["w-1", "w-2"]);
     let first = &recovered.workers[0];
