@@ -60,11 +60,11 @@ fn part(raw: &RawValue, depth: usize) -> Value {
 /// Programs that count in UTF-16 cut texts within a pair. Rust's strings have no such halves, so JSON with one of them
 /// cannot be read at all.
 pub(crate) fn with_whole_characters(text: &str) -> Cow<'_, str> {
-    let mut halves = text.match_indices("\\u").peekable();
-    if halves.peek().is_none() {
+    let bytes = text.as_bytes();
+    // Most texts have no escape at all, and what looks for a single byte is the fastest to see it.
+    if memchr::memchr(b'\\', bytes).is_none() || !text.contains("\\u") {
         return Cow::Borrowed(text);
     }
-    let bytes = text.as_bytes();
     let mut whole = String::new();
     let (mut copied, mut at) = (0, 0);
     while at < bytes.len() {

@@ -38,14 +38,18 @@ impl Template {
             return None;
         }
         let mut captures = Captures::default();
-        for (expected, found) in self.text.split('/').zip(path.split('/')) {
-            match expected {
-                "{runtime_id}" => captures.runtime_id = Some(found),
-                "{worker_id}" => captures.worker_id = Some(found),
-                "{request_id}" => captures.request_id = Some(found),
-                _ if expected == found => {}
+        let mut end = 0;
+        for (expected, found) in segments(self.text).zip(segments(path)) {
+            let start = end;
+            end = start + found.len() + 1;
+            let id = match expected {
+                b"{runtime_id}" => &mut captures.runtime_id,
+                b"{worker_id}" => &mut captures.worker_id,
+                b"{request_id}" => &mut captures.request_id,
+                _ if expected == found => continue,
                 _ => return None,
-            }
+            };
+            *id = path.get(start..start + found.len());
         }
         Some(captures)
     }
@@ -66,6 +70,12 @@ impl Template {
         }
         path
     }
+}
+
+/// What stands between slashes. Segments are short: what goes through them byte by byte is done before a search for the
+/// next slash has begun.
+fn segments(path: &str) -> impl Iterator<Item = &[u8]> {
+    path.as_bytes().split(|byte| *byte == b'/')
 }
 
 #[cfg(test)]
