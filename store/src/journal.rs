@@ -35,9 +35,11 @@ mod maintained;
 mod query;
 mod record;
 mod schema;
+mod shared;
 mod tidy;
 mod wal;
-mod writer;
+pub mod writer;
+mod writing;
 
 use std::fmt;
 use std::io;
@@ -54,12 +56,13 @@ pub(crate) use engine::status_word;
 pub use foreign::ForeignStore;
 pub use load::{DamagedWorker, KeptWorker, Recovered};
 pub(crate) use maintained::Maintained;
-pub use query::{ItemWindow, Reader, SEARCH_BYTES, SearchPage};
+pub use query::{ItemWindow, ReadBack, Reader, SEARCH_BYTES, SearchPage};
 pub use record::{
     AnswerRow, EventRow, Extent, ItemRow, Millis, Payload, Record, Stopping, StoredEvent, StoredEvents,
     WorkerNo, WorkerRow,
 };
 pub use schema::VERSION;
+pub use writing::{Clock, Writing};
 
 /// How much noted and not yet written output is well, in bytes. Beyond it [`Journal::has_room`] says no.
 pub const MAX_PENDING_BYTES: usize = 8 * 1024 * 1024;
@@ -207,12 +210,12 @@ pub struct Ticket(pub u64);
 
 /// An open store of which this process is the owner. See the [module](self).
 pub struct Journal {
-    shared: Arc<writer::Shared>,
+    shared: Arc<shared::Shared>,
     commits: Arc<commits::Counts>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    reader: Reader,
+    reader: Box<dyn ReadBack>,
     /// Let go of after everything else.
-    _ownership: lock::Ownership,
+    _ownership: Option<lock::Ownership>,
 }
 
 impl fmt::Debug for Journal {
@@ -230,14 +233,23 @@ impl Journal {
     ) -> Result<(Self, Recovered), OpenError> {
         let (ownership, (engine, recovered)) =
             lock::own(folder, || load::load(folder, identity, options.retention))?;
-        let reader = Reader::of_owner(folder.join(lock::DATABASE));
-        let shared = writer::Shared::new(options);
+        let reader = Box::new(Reader::of_owner(folder.join(lock::DATABASE)));
+        let shared = shared::Shared::new(&options, Box::new(shared::now));
         let of_thread = Arc::clone(&shared);
         let commits: Arc<commits::Counts> = Arc::default();
         let engine = commits::Counted { engine, counts: Arc::clone(&commits) };
         let thread = thread::Builder::new().name("store".into()).spawn(move || of_thread.run(engine));
         let thread = Mutex::new(Some(thread.map_err(|error| OpenError::Io(error.kind()))?));
-        Ok((Self { shared, commits, thread, reader, _ownership: ownership }, recovered))
+        Ok((Self { shared, commits, thread, reader, _ownership: Some(ownership) }, recovered))
+    }
+
+    /// A journal that is kept by its caller, who drives its [writer](Writing) and reads back what that has written: on
+    /// another engine, or at another time than that of this machine.
+    pub fn driven(options: &Options, clock: Clock, reader: Box<dyn ReadBack>) -> (Self, Writing) {
+        let shared = shared::Shared::new(options, clock);
+        let writing = Writing::new(Arc::clone(&shared));
+        let (commits, thread) = (Arc::default(), Mutex::new(None));
+        (Self { shared, commits, thread, reader, _ownership: None }, writing)
     }
 
     /// Takes note of something that happened, as a whole.
@@ -259,12 +271,12 @@ impl Journal {
 
     /// Everything that was noted so far.
     pub fn noted(&self) -> Ticket {
-        self.shared.noted()
+        self.shared.ask(writer::Writer::noted)
     }
 
     /// Everything that is durable, and so can be read back.
     pub fn written(&self) -> Ticket {
-        self.shared.written()
+        self.shared.ask(writer::Writer::written)
     }
 
     /// How many commits there were, and how long they took.
@@ -274,22 +286,22 @@ impl Journal {
 
     /// Whether more output is welcome: the disk keeps up, or has failed, so that waiting for it would not end.
     pub fn has_room(&self) -> bool {
-        self.shared.has_room()
+        self.shared.ask(writer::Writer::has_room)
     }
 
     /// Why nothing can be written at present, while that is so.
     pub fn failing(&self) -> Option<WriteError> {
-        self.shared.failing()
+        self.shared.ask(writer::Writer::failing)
     }
 
     /// Whether what is stored of a worker was found to be damaged when more of it was to be written.
     pub fn is_damaged(&self, worker: WorkerNo) -> bool {
-        self.shared.is_damaged(worker)
+        self.shared.ask(|writer| writer.is_damaged(worker))
     }
 
     /// Reads what is durable.
-    pub fn reader(&self) -> &Reader {
-        &self.reader
+    pub fn reader(&self) -> &dyn ReadBack {
+        &*self.reader
     }
 
     /// Writes what is left. What is noted later is never written; reading goes on.
@@ -300,8 +312,7 @@ impl Journal {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A writer that panicked has nothing left to say.
         let _ = thread.map(JoinHandle::join);
-        let (noted, written) = (self.shared.noted(), self.shared.written());
-        if written >= noted { Ok(()) } else { Err(self.shared.failing().unwrap_or(WriteError::Io)) }
+        if self.written() >= self.noted() { Ok(()) } else { Err(self.failing().unwrap_or(WriteError::Io)) }
     }
 
     /// Writes what is left and lets go of the folder.

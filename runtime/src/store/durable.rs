@@ -81,8 +81,14 @@ impl DurableStore {
         let durability = options.durability;
         let (journal, recovered) =
             Journal::open(folder, &identity, Options { durability, retention, ..Options::default() })?;
+        Ok(Self::over(journal, recovered, durability))
+    }
+
+    /// The store over a journal that is open already, with what was recovered of it: over one that its caller
+    /// [drives](Journal::driven), for example.
+    pub fn over(journal: Journal, recovered: Recovered, durability: Durability) -> Self {
         let inside = Inside { recovered: Some(recovered), workers: BTreeMap::new(), ended: VecDeque::new() };
-        Ok(Self { journal, durability, inside: Mutex::new(inside) })
+        Self { journal, durability, inside: Mutex::new(inside) }
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Inside>, StoreError> {

@@ -11,7 +11,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::engine::{Kept, Sqlite};
 use super::record::{AnswerRow, Extent, Millis, WorkerNo, WorkerRow};
 use super::schema::{self, Found, open_error};
-use super::writer::millis;
+use super::shared::millis;
 use super::{ANSWER_AGE, Identity, OpenError, Retention, lock, wal};
 
 /// The log keeps its file between rounds, but no more of it than this many bytes.

@@ -1,6 +1,7 @@
 //! Reading back what is durable.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -38,6 +39,46 @@ pub struct SearchPage {
     pub next_before: Option<u64>,
 }
 
+/// What reads back what a journal has made durable, while more is written.
+pub trait ReadBack: fmt::Debug + Send + Sync {
+    /// The oldest items of a worker's transcript in a window, oldest first. The first is given whatever its size.
+    fn items(&self, worker: WorkerNo, window: ItemWindow) -> Result<Vec<ItemRow>, ReadError>;
+
+    /// The newest of those items of a worker's transcript that the event `until` or an earlier one told, and whose
+    /// sequence is smaller than `before`, oldest first: at most `limit`, and no more than `max_bytes` of text, be it
+    /// that there are none.
+    fn newest_items(
+        &self,
+        worker: WorkerNo,
+        before: u64,
+        until: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<ItemRow>, ReadError>;
+
+    /// The newest events of a worker that came after the place `after`, oldest first: at most `limit`, and no more
+    /// than `max_bytes` of payloads, but not none for that.
+    fn newest_events(
+        &self,
+        worker: WorkerNo,
+        after: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<StoredEvents, ReadError>;
+
+    /// The newest items of a worker's transcript that hold a text, and whose sequence is smaller than `before`.
+    fn search(
+        &self,
+        worker: WorkerNo,
+        text: &str,
+        before: u64,
+        limit: usize,
+    ) -> Result<SearchPage, ReadError>;
+
+    /// Lets go of what only waits for its next use.
+    fn rest(&self) {}
+}
+
 /// Reads what is durable, each time as it is at that moment. It may be used by many threads at once, and does not keep
 /// the writer from writing.
 pub struct Reader {
@@ -45,8 +86,8 @@ pub struct Reader {
     idle: Mutex<Vec<Connection>>,
 }
 
-impl std::fmt::Debug for Reader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").finish_non_exhaustive()
     }
 }
@@ -55,11 +96,6 @@ impl Reader {
     /// A reader beside the writer of the same process.
     pub(super) fn of_owner(database: PathBuf) -> Self {
         Self { database, idle: Mutex::default() }
-    }
-
-    /// Lets go of what waits for its next use.
-    pub(super) fn rest(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>) -> Result<T, ReadError> {
@@ -80,16 +116,14 @@ impl Reader {
         }
         result
     }
+}
 
-    /// The oldest items of a worker's transcript in a window, oldest first. The first is given whatever its size.
-    pub fn items(&self, worker: WorkerNo, window: ItemWindow) -> Result<Vec<ItemRow>, ReadError> {
+impl ReadBack for Reader {
+    fn items(&self, worker: WorkerNo, window: ItemWindow) -> Result<Vec<ItemRow>, ReadError> {
         self.with(|connection| items(connection, worker, window))
     }
 
-    /// The newest of those items of a worker's transcript that the event `until` or an earlier one told, and whose
-    /// sequence is smaller than `before`, oldest first: at most `limit`, and no more than `max_bytes` of text, be it
-    /// that there are none.
-    pub fn newest_items(
+    fn newest_items(
         &self,
         worker: WorkerNo,
         before: u64,
@@ -100,9 +134,7 @@ impl Reader {
         self.with(|connection| newest_items(connection, worker, before, until, limit, max_bytes))
     }
 
-    /// The newest events of a worker that came after the place `after`, oldest first: at most `limit`, and no more
-    /// than `max_bytes` of payloads, but not none for that.
-    pub fn newest_events(
+    fn newest_events(
         &self,
         worker: WorkerNo,
         after: u64,
@@ -112,8 +144,7 @@ impl Reader {
         self.with(|connection| newest_events(connection, worker, after, limit, max_bytes))
     }
 
-    /// The newest items of a worker's transcript that hold a text, and whose sequence is smaller than `before`.
-    pub fn search(
+    fn search(
         &self,
         worker: WorkerNo,
         text: &str,
@@ -121,6 +152,10 @@ impl Reader {
         limit: usize,
     ) -> Result<SearchPage, ReadError> {
         self.with(|connection| search(connection, worker, text, before, limit))
+    }
+
+    fn rest(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

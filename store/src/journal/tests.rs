@@ -102,7 +102,7 @@ fn what_was_noted_is_there_at_the_next_start() {
     journal.note([Record::Event(status)]);
     let answer = AnswerRow {
         key: "k".into(),
-        at: writer::millis(),
+        at: shared::millis(),
         worker: Some(1),
         fingerprint: [3; 32],
         reply: "\"x\"".into(),
@@ -166,8 +166,8 @@ fn a_copy_that_is_put_back_goes_on_behind_every_place_that_was_given_out() {
     journal.note(line(1, 1, later, "one"));
     journal.close();
     // Nobody copies files back within a millisecond.
-    let now = writer::millis();
-    while writer::millis() <= now {
+    let now = shared::millis();
+    while shared::millis() <= now {
         std::thread::yield_now();
     }
     let (_, recovered) = open(copy.path());
@@ -327,7 +327,7 @@ fn what_is_too_old_goes() {
     for sequence in 1..=3 {
         let [event, item] = line(1, sequence, sequence, "x");
         let Record::Item(item) = item else { panic!() };
-        let at = if sequence == 3 { writer::millis() } else { item.at };
+        let at = if sequence == 3 { shared::millis() } else { item.at };
         journal.note([event, Record::Item(ItemRow { at, ..item })]);
     }
     journal.close();

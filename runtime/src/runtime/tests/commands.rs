@@ -51,6 +51,24 @@ fn an_interrupt_is_not_the_end() {
     assert_eq!(refused(post(&runtime, "/v1/workers/none/interrupt", "")), (404, "worker_not_found".into()));
 }
 
+#[cfg(feature = "durable")]
+#[test]
+fn the_end_of_input_is_acknowledged_to_a_program_that_goes_on() {
+    use crate::store::DurableStore;
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = RuntimeConfig { profiles: quiet().handle.shared.config.profiles.clone(), ..config() };
+    let options = Default::default();
+    let store =
+        DurableStore::open(folder.path(), &config.runtime_id, None, &config.limits, &options).unwrap();
+    let runtime = Runtime::with_store(config, Box::new(store)).unwrap();
+    let worker = make(&runtime);
+    // When this is durable, nothing is left to be written.
+    assert_eq!(input(&runtime, &worker, HELLO).0, 200);
+    assert_eq!(input(&runtime, &worker, r#"{"kind":"eof"}"#).0, 200);
+    assert_eq!(get(&runtime, &worker).1["worker"]["status"], "running");
+}
+
 #[test]
 fn the_end_of_input_is_an_input() {
     let runtime = with_program(shell("cat; echo over"));

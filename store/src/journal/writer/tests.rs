@@ -1,46 +1,13 @@
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
+use std::time::Instant;
 
-use super::super::Retention;
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_oneof, proptest};
+use proptest::test_runner::TestCaseResult;
+use proptest::{collection, prop_assert, prop_assert_eq};
+
 use super::super::record::{AnswerRow, EventRow, ItemRow, Payload};
 use super::*;
 
-/// A database that fails as long as it is told to, and keeps what it is given otherwise.
-#[derive(Clone, Default)]
-struct Faulty {
-    /// How many batches are still to fail.
-    faults: Arc<AtomicU32>,
-    batches: Arc<Mutex<Vec<Vec<Record>>>>,
-    tidied: Arc<AtomicU32>,
-}
-
-impl Engine for Faulty {
-    fn apply(&mut self, batch: &[Record]) -> Result<BTreeSet<WorkerNo>, WriteError> {
-        let fails = |faults: u32| faults.checked_sub(1);
-        if self.faults.fetch_update(Ordering::AcqRel, Ordering::Acquire, fails).is_ok() {
-            return Err(WriteError::Full);
-        }
-        self.batches.lock().unwrap().push(batch.to_vec());
-        Ok(BTreeSet::new())
-    }
-
-    fn tidy(&mut self, _: Millis) -> Result<bool, WriteError> {
-        self.tidied.fetch_add(1, Ordering::AcqRel);
-        Ok(false)
-    }
-
-    fn close(&mut self) -> Result<(), WriteError> {
-        Ok(())
-    }
-}
-
-impl Faulty {
-    fn written(&self) -> Vec<Record> {
-        self.batches.lock().unwrap().concat()
-    }
-}
-
-fn item(worker: WorkerNo, sequence: u64, length: usize) -> Record {
+pub(in crate::journal) fn item(worker: WorkerNo, sequence: u64, length: usize) -> Record {
     Record::Item(ItemRow {
         worker,
         sequence,
@@ -66,101 +33,172 @@ fn answer() -> Record {
     })
 }
 
-/// Runs a writer around what is done with it.
-fn with_writer(engine: &Faulty, options: Options, work: impl FnOnce(&Shared)) {
-    let shared = Shared::new(options);
-    thread::scope(|scope| {
-        scope.spawn(|| shared.run(engine.clone()));
-        work(&shared);
-        shared.close();
-    });
+fn options() -> Options {
+    Options { output_delay: DELAY, ..Options::default() }
 }
 
-fn patient() -> Options {
-    // A delay that no test waits for: what is written is written because it was waited for.
-    Options { output_delay: Duration::from_secs(3600), ..Options::default() }
+const DELAY: Duration = Duration::from_millis(50);
+const MILLI: Duration = Duration::from_millis(1);
+
+/// A writer that has nothing to do but what is noted, and the moment.
+fn tidy_writer() -> (Writer, Instant) {
+    let (mut writer, now) = (Writer::new(&options()), Instant::now());
+    assert_eq!(writer.step(now), Order::Tidy);
+    writer.tidied(now, false);
+    (writer, now)
 }
 
-#[test]
-fn one_wait_for_the_disk_is_enough_for_many_notes() {
-    let engine = Faulty::default();
-    with_writer(&engine, patient(), |shared| {
-        for sequence in 1..=100 {
-            shared.note([item(1, sequence, 1)]);
-        }
-        assert_eq!(shared.written(), Ticket(0));
-        shared.wait(Ticket(100)).unwrap();
-        assert_eq!(shared.written(), Ticket(100));
-    });
-    let batches = engine.batches.lock().unwrap();
-    assert!(batches.len() <= 2, "{}", batches.len());
-    assert_eq!(batches.concat(), (1..=100).map(|sequence| item(1, sequence, 1)).collect::<Vec<_>>());
-}
-
-#[test]
-fn output_is_written_without_being_waited_for() {
-    for options in [
-        Options { output_delay: Duration::from_millis(1), ..Options::default() },
-        Options { durability: Durability::Commit, ..patient() },
-    ] {
-        let engine = Faulty::default();
-        with_writer(&engine, options, |shared| {
-            let ticket = shared.note([item(1, 1, 1)]);
-            while shared.written() < ticket {
-                thread::yield_now();
-            }
-        });
+fn batch(writer: &mut Writer, now: Instant) -> Vec<Record> {
+    match writer.step(now) {
+        Order::Apply(batch) => batch,
+        other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn what_is_left_is_written_at_the_end() {
-    let engine = Faulty::default();
-    with_writer(&engine, patient(), |shared| {
-        shared.note([item(1, 1, 1)]);
-    });
-    assert_eq!(engine.written(), [item(1, 1, 1)]);
+fn output_waits_for_more_and_what_is_wanted_does_not() {
+    let (mut writer, now) = tidy_writer();
+    let first = writer.note(now, [item(1, 1, 1)]);
+    let second = writer.note(now + MILLI, [item(1, 2, 1), event(1, 2)]);
+    assert_eq!(writer.step(now + MILLI), Order::Wait(now + DELAY));
+    assert_eq!(batch(&mut writer, now + DELAY), [item(1, 1, 1), item(1, 2, 1), event(1, 2)]);
+    assert_eq!((writer.outcome(first), writer.written()), (None, Ticket(0)));
+    // What is noted meanwhile waits from then on, and is wanted.
+    let third = writer.note(now + DELAY, [item(1, 3, 1)]);
+    writer.applied(now + DELAY, vec![], Ok(BTreeSet::from([7])));
+    assert_eq!((writer.outcome(second), writer.outcome(third)), (Some(Ok(())), None));
+    assert!(writer.is_damaged(7) && !writer.is_damaged(1));
+    writer.tidied(now + DELAY, false);
+    assert_eq!(writer.step(now + DELAY), Order::Wait(now + DELAY * 2));
+    writer.want(third);
+    assert_eq!(batch(&mut writer, now + DELAY), [item(1, 3, 1)]);
 }
 
 #[test]
-fn a_disk_that_fails_is_told_and_tried_again() {
-    let engine = Faulty::default();
-    engine.faults.store(2, Ordering::Release);
-    with_writer(&engine, patient(), |shared| {
-        let ticket = shared.note([item(1, 1, 1)]);
-        assert_eq!(shared.wait(ticket), Err(WriteError::Full));
-        assert_eq!(shared.failing(), Some(WriteError::Full));
-        shared.note([item(1, 2, 1)]);
-        while shared.failing().is_some() {
-            thread::yield_now();
-        }
-        shared.wait(Ticket(2)).unwrap();
-    });
-    assert_eq!(engine.written(), [item(1, 1, 1), item(1, 2, 1)]);
+fn what_is_to_be_durable_at_once_waits_for_nothing() {
+    let now = Instant::now();
+    let mut writer = Writer::new(&Options { durability: Durability::Commit, ..options() });
+    writer.note(now, [item(1, 1, 1)]);
+    assert_eq!(batch(&mut writer, now), [item(1, 1, 1)]);
+    let (mut writer, now) = tidy_writer();
+    writer.note(now, [item(1, 1, BATCH_BYTES)]);
+    assert_eq!(batch(&mut writer, now), [item(1, 1, BATCH_BYTES)]);
+}
+
+#[test]
+fn who_sleeps_is_woken_by_what_is_new_alone() {
+    let (mut writer, now) = tidy_writer();
+    assert!(!writer.has_news());
+    let ticket = writer.note(now, [item(1, 1, 1)]);
+    assert!(writer.has_news() && !writer.has_news());
+    writer.note(now, [item(1, 2, 1)]);
+    assert!(!writer.has_news(), "it wakes for the first by itself");
+    writer.want(ticket);
+    assert!(writer.has_news());
+    writer.want(ticket);
+    assert!(!writer.has_news());
+    writer.note(now, [item(1, 3, BATCH_BYTES)]);
+    assert!(writer.has_news());
+    writer.close();
+    assert!(writer.has_news());
+}
+
+#[test]
+fn a_note_of_nothing_waits_for_nothing_of_its_own() {
+    let (mut writer, now) = tidy_writer();
+    assert_eq!(writer.outcome(writer.noted()), Some(Ok(())));
+    assert_eq!(writer.note(now, []), Ticket(0));
+    assert!(matches!(writer.step(now), Order::Wait(_)));
+}
+
+#[test]
+fn attempts_are_further_and_further_apart_until_one_succeeds() {
+    let (mut writer, mut now) = tidy_writer();
+    let ticket = writer.note(now, [item(1, 1, 1)]);
+    let mut waits = Vec::new();
+    writer.want(ticket);
+    for _ in 0..7 {
+        let taken = batch(&mut writer, now);
+        writer.applied(now, taken, Err(WriteError::Io));
+        assert_eq!(writer.outcome(ticket), Some(Err(WriteError::Io)));
+        let Order::Wait(until) = writer.step(now) else { panic!("it goes on") };
+        waits.push(until - now);
+        now = until;
+    }
+    assert_eq!(waits, [100, 200, 400, 800, 1600, 2000, 2000].map(Duration::from_millis));
+    writer.note(now, [item(1, 2, 1)]);
+    let taken = batch(&mut writer, now);
+    assert_eq!(taken, [item(1, 1, 1), item(1, 2, 1)]);
+    writer.applied(now, taken, Ok(BTreeSet::new()));
+    assert_eq!((writer.outcome(Ticket(2)), writer.failing()), (Some(Ok(())), None));
+    // The next failure is the first again.
+    writer.note(now, [item(1, 3, 1)]);
+    writer.want(Ticket(3));
+    let taken = batch(&mut writer, now);
+    writer.applied(now, taken, Err(WriteError::Full));
+    assert_eq!(writer.step(now), Order::Wait(now + RETRY_AFTER));
+}
+
+#[test]
+fn a_writer_that_is_closed_writes_what_it_can_and_ends() {
+    let (mut writer, now) = tidy_writer();
+    writer.note(now, [item(1, 1, 1)]);
+    writer.close();
+    let taken = batch(&mut writer, now);
+    writer.applied(now, taken, Ok(BTreeSet::new()));
+    assert_eq!((writer.step(now), writer.written()), (Order::Ended, Ticket(1)));
+
+    let (mut writer, now) = tidy_writer();
+    let ticket = writer.note(now, [item(1, 1, 1)]);
+    writer.close();
+    let taken = batch(&mut writer, now);
+    writer.applied(now, taken, Err(WriteError::Full));
+    assert_eq!(writer.step(now), Order::Ended);
+    writer.leave();
+    assert_eq!(writer.outcome(ticket), Some(Err(WriteError::Full)));
+}
+
+#[test]
+fn who_waits_for_a_writer_that_has_left_is_told() {
+    let (mut writer, now) = tidy_writer();
+    let ticket = writer.note(now, [item(1, 1, 1)]);
+    writer.leave();
+    assert_eq!(writer.outcome(ticket), Some(Err(WriteError::Io)));
+}
+
+#[test]
+fn other_work_is_done_after_each_batch_until_there_is_none_and_then_now_and_then() {
+    let mut writer = Writer::new(&options());
+    let now = Instant::now();
+    for has_more in [true, true, false] {
+        assert_eq!(writer.step(now), Order::Tidy);
+        writer.tidied(now, has_more);
+    }
+    assert_eq!(writer.step(now), Order::Wait(now + TIDY_EVERY));
+    assert_eq!(writer.step(now + TIDY_EVERY), Order::Tidy);
+    writer.tidied(now + TIDY_EVERY, false);
+    let now = now + TIDY_EVERY;
+    writer.note(now, [item(1, 1, 1)]);
+    let taken = batch(&mut writer, now + DELAY);
+    writer.applied(now + DELAY, taken, Ok(BTreeSet::new()));
+    assert_eq!(writer.step(now + DELAY), Order::Tidy);
 }
 
 #[test]
 fn output_beyond_the_bound_is_given_up_without_a_hole() {
     const MANY: u64 = 5;
-    let engine = Faulty::default();
-    engine.faults.store(u32::MAX, Ordering::Release);
-    with_writer(&engine, patient(), |shared| {
-        let ticket = shared.note([item(1, 1, 1), event(1, 1)]);
-        assert_eq!(shared.wait(ticket), Err(WriteError::Full));
-        for sequence in 2..=MANY + 1 {
-            shared.note([event(2, sequence), item(2, sequence, MAX_UNWRITTEN_BYTES / 4)]);
-        }
-        assert!(shared.has_room(), "workers are not held up by a disk that fails");
-        shared.note([answer()]);
-        engine.faults.store(0, Ordering::Release);
-        let last = shared.note([event(2, 100), item(2, 100, 1)]);
-        while shared.wait(last).is_err() {
-            thread::yield_now();
-        }
-    });
-    let written = engine.written();
-    let held: usize = written.iter().map(Record::size).sum();
-    assert!(held <= MAX_UNWRITTEN_BYTES, "{held}");
+    let (mut writer, now) = tidy_writer();
+    writer.note(now, [item(1, 1, 1), event(1, 1)]);
+    let taken = batch(&mut writer, now + DELAY);
+    writer.applied(now, taken, Err(WriteError::Full));
+    for sequence in 2..=MANY + 1 {
+        writer.note(now, [event(2, sequence), item(2, sequence, MAX_UNWRITTEN_BYTES / 4)]);
+        assert!(writer.unwritten_bytes() <= MAX_UNWRITTEN_BYTES);
+    }
+    assert!(writer.has_room(), "workers are not held up by a disk that fails");
+    writer.note(now, [answer()]);
+    writer.note(now, [event(2, 100), item(2, 100, 1)]);
+    let written = batch(&mut writer, now + RETRY_AFTER + DELAY);
     assert!(written.contains(&answer()));
     // What is left of each worker comes after what was given up, and follows on it.
     let lost = |worker| {
@@ -182,36 +220,133 @@ fn output_beyond_the_bound_is_given_up_without_a_hole() {
     assert_eq!(items_gone, events_after);
 }
 
-#[test]
-fn a_writer_that_falls_behind_is_waited_for() {
-    let engine = Faulty::default();
-    with_writer(&engine, Options { retention: Retention::default(), ..patient() }, |shared| {
-        assert!(shared.has_room());
-        // The engine cannot be given this while its batches are held.
-        let held = engine.batches.lock().unwrap();
-        for sequence in 1..=10 {
-            shared.note([item(1, sequence, MAX_PENDING_BYTES / 8)]);
-        }
-        assert!(!shared.has_room());
-        drop(held);
-        shared.wait(Ticket(10)).unwrap();
-        assert!(shared.has_room());
-    });
+/// What befalls a writer.
+#[derive(Clone, Copy, Debug)]
+enum Happens {
+    /// So much is noted.
+    Note(usize),
+    /// The last note is waited for.
+    Want,
+    /// Time passes, and the writer is obeyed.
+    Pass(u64),
+    /// The disk is done with what it has, or fails.
+    Done(bool),
 }
 
-#[test]
-fn who_waits_for_a_writer_that_ends_is_told() {
-    let engine = Faulty::default();
-    engine.faults.store(u32::MAX, Ordering::Release);
-    let shared = Shared::new(patient());
-    thread::scope(|scope| {
-        let ticket = shared.note([item(1, 1, 1)]);
-        let shared = &shared;
-        let waiting = scope.spawn(move || while shared.wait(ticket) != Err(WriteError::Full) {});
-        scope.spawn(move || shared.run(engine));
-        waiting.join().unwrap();
-        shared.close();
-    });
-    assert_eq!(shared.failing(), Some(WriteError::Full));
-    assert!(shared.wait(Ticket(1)).is_err());
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        4 => (0..3usize).prop_map(Happens::Note),
+        1 => Just(Happens::Note(BATCH_BYTES / 4)),
+        2 => Just(Happens::Want),
+        3 => (0..300u64).prop_map(Happens::Pass),
+        3 => proptest::bool::weighted(0.6).prop_map(Happens::Done),
+    ]
+}
+
+/// A writer, a disk and what is known of both without asking the writer.
+struct World {
+    writer: Writer,
+    now: Instant,
+    noted: Vec<Record>,
+    kept: Vec<Record>,
+    under_way: Option<Vec<Record>>,
+    wanted: u64,
+    failed_at: Option<Instant>,
+}
+
+impl World {
+    fn obey(&mut self) -> TestCaseResult {
+        loop {
+            match self.writer.step(self.now) {
+                Order::Apply(batch) => {
+                    prop_assert!(!batch.is_empty());
+                    // It goes on where the last one ended, whatever failed between.
+                    let from = self.kept.len();
+                    prop_assert_eq!(&self.noted[from..from + batch.len()], &batch[..]);
+                    self.under_way = Some(batch);
+                    return Ok(());
+                }
+                Order::Tidy => self.writer.tidied(self.now, false),
+                Order::Wait(until) => {
+                    prop_assert!(until > self.now);
+                    let unwritten = self.noted.len() > self.kept.len();
+                    let bound = match self.failed_at {
+                        Some(failed_at) if failed_at + LONGEST_RETRY > self.now => LONGEST_RETRY,
+                        _ => DELAY,
+                    };
+                    prop_assert!(!unwritten || until <= self.now + bound, "{:?}", until - self.now);
+                    let is_wanted = self.wanted > self.kept.len() as u64;
+                    prop_assert!(!is_wanted || self.failed_at.is_some(), "what is wanted waits");
+                    return Ok(());
+                }
+                Order::Ended => panic!("nobody closed it"),
+            }
+        }
+    }
+
+    fn happen(&mut self, what: Happens) -> TestCaseResult {
+        match what {
+            Happens::Note(length) => {
+                let record = item(1, self.noted.len() as u64 + 1, length);
+                self.noted.push(record.clone());
+                // Each note is one record here: tickets count both.
+                prop_assert_eq!(self.writer.note(self.now, [record]), Ticket(self.noted.len() as u64));
+            }
+            Happens::Want => {
+                self.wanted = self.noted.len() as u64;
+                self.writer.want(Ticket(self.wanted));
+            }
+            Happens::Pass(millis) => {
+                self.now += Duration::from_millis(millis);
+                if self.under_way.is_none() {
+                    self.obey()?;
+                }
+            }
+            Happens::Done(well) => {
+                if let Some(batch) = self.under_way.take() {
+                    match well {
+                        true => self.kept.extend(batch.iter().cloned()),
+                        false => self.failed_at = Some(self.now),
+                    }
+                    let result = if well { Ok(BTreeSet::new()) } else { Err(WriteError::Io) };
+                    if well {
+                        self.failed_at = None;
+                    }
+                    self.writer.applied(self.now, batch, result);
+                }
+            }
+        }
+        // Nobody is told that something is durable which is not on the disk.
+        prop_assert_eq!(self.writer.written(), Ticket(self.kept.len() as u64));
+        let outcome = self.writer.outcome(self.writer.noted());
+        prop_assert_eq!(outcome == Some(Ok(())), self.kept.len() == self.noted.len());
+        prop_assert_eq!(self.writer.failing().is_some(), self.failed_at.is_some());
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever fails, all that was noted comes to the disk in its order and once, and nobody is told so before.
+    #[test]
+    fn all_that_is_noted_is_written_in_order_and_once(schedule in collection::vec(happens(), 1..60)) {
+        let mut world = World {
+            writer: Writer::new(&options()),
+            now: Instant::now(),
+            noted: Vec::new(),
+            kept: Vec::new(),
+            under_way: None,
+            wanted: 0,
+            failed_at: None,
+        };
+        for what in schedule {
+            world.happen(what)?;
+        }
+        for _ in 0..3 {
+            world.happen(Happens::Done(true))?;
+            world.happen(Happens::Pass(2_000))?;
+        }
+        prop_assert!(world.kept == world.noted);
+    }
 }
