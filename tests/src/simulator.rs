@@ -56,7 +56,10 @@ use std::fmt;
 pub use census::Census;
 pub use guise::Guise;
 pub use invariants::{Invariant, Violation};
-pub use plan::{Ask, Breakage, GatewayPlan, Kind, Plan, RuntimePlan, Step, ViewerPlan, Weather, What, With};
+pub use plan::{
+    Ask, Breakage, Disk, GatewayPlan, Kind, Plan, RuntimePlan, Step, SyncTime, ViewerPlan, Weather, What,
+    With,
+};
 pub use planted::Planted;
 pub use trace::Detail;
 pub use world::{Options, Spared};

@@ -132,6 +132,21 @@ const EXPECTED: &[(&str, &[&str])] = &[
         &["restart", "lost its state", "came back from its disk", "overran a subscriber", "repeated events"],
     ),
     (
+        "disk",
+        &[
+            "waited for",
+            "was full",
+            "failed",
+            "kept what was under way",
+            "cut off what was torn",
+            "lost what was said",
+            "lost a worker",
+            "a worker was taken back",
+            "answer was the same after a crash",
+            "refused a command",
+        ],
+    ),
+    (
         "network",
         &[
             "refused",

@@ -46,6 +46,8 @@ struct Problem<'a> {
     code: &'a str,
     outcome: Option<&'a str>,
     #[serde(default)]
+    runtime_code: Option<String>,
+    #[serde(default)]
     detail: std::borrow::Cow<'a, str>,
 }
 
@@ -220,6 +222,9 @@ impl World<'_> {
         };
         if let Some(problem) = &problem {
             self.census.count_code("error", problem.code);
+            if problem.runtime_code.as_deref() == Some("store_io") {
+                self.census.count("disk", "refused a command");
+            }
             if problem.code == "runtime_unavailable" {
                 let is_open = problem.detail.contains("has not answered for");
                 self.census.count("call", if is_open { "circuit open" } else { "share in use" });

@@ -1,6 +1,9 @@
 //! The runtime crate's own runtime. What it says when it is asked without a gateway is the truth that viewers are to
 //! see.
 
+mod lasting;
+mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
@@ -9,19 +12,25 @@ use bytes::Bytes;
 use http::{Request, Response};
 use sekisho_core::id::{RuntimeId, WorkerId};
 use sekisho_core::runtime_api::{
-    Command, CreateWorker, EndReason, Frame, Input, InputKind, Intent, Observe, Profile, Reply,
+    Command, CreateWorker, Frame, Input, InputKind, Intent, Observe, Profile, Reply,
 };
 use sekisho_core::secret::Access;
 use sekisho_runtime::{Runtime, RuntimeConfig, Simulation, Subscription};
+use sekisho_store::journal::Writing;
 
 use super::chance::Chance;
+use super::clock::Time;
 use super::disk::Disk;
-use super::ledger::{At, Ledger, named};
+use super::hostile::Answer;
+use super::ledger::{At, CommandId, Ledger, named};
+use super::plan::RuntimePlan;
 use super::planted::Planted;
 use super::scripted::{worker_name, worker_number};
+use waiting::Waiting;
 
-/// What tells the chance of crashes from all other chance of the same seed.
-const CRASHES: u64 = 7;
+/// What tells the chance of other clients, and of the disk, from all other chance of the same seed.
+const OTHERS: u64 = 7;
+const DISK: u64 = 8;
 
 /// The runtime.
 pub(super) struct Embedded {
@@ -32,9 +41,21 @@ pub(super) struct Embedded {
     first_workers: usize,
     /// Where it keeps what it has to remember.
     disk: Disk,
-    /// What is left of it after a crash.
+    /// What other clients do.
     chance: Chance,
     runtime: Runtime,
+    /// The writer of its store.
+    writing: Writing,
+    /// Requests whose answers are not certain, and how many there were.
+    waiting: Vec<Waiting>,
+    numbered: u64,
+    /// What was answered under keys, oldest first.
+    answered: Vec<(String, Request<Bytes>, Bytes)>,
+    /// What each place in its streams means, by its cursor.
+    places: BTreeMap<String, (usize, Bytes)>,
+    /// What has happened that is counted, and what must not.
+    counted: Vec<&'static str>,
+    broken: Option<String>,
     workers: Vec<Worker>,
     subscriptions: BTreeMap<u32, Subscription>,
     subscribed: u32,
@@ -52,9 +73,25 @@ struct Worker {
     said: BTreeSet<String>,
     /// What of that was acknowledged.
     acknowledged: Vec<String>,
+    /// The command that made it, and whether anybody was told that it is there.
+    created_by: Option<CommandId>,
+    is_promised: bool,
 }
 
 impl Worker {
+    /// One that nothing is known of, in a life of its runtime.
+    fn new(life: u32) -> Self {
+        Self {
+            subscription: None,
+            lives: (0..=life).map(|_| Vec::new()).collect(),
+            joints: (0..life).map(|_| None).collect(),
+            said: BTreeSet::new(),
+            acknowledged: Vec::new(),
+            created_by: None,
+            is_promised: false,
+        }
+    }
+
     fn life(&self) -> u32 {
         u32::try_from(self.lives.len()).unwrap_or_default().saturating_sub(1)
     }
@@ -94,29 +131,37 @@ impl Embedded {
         index: usize,
         runtime_id: RuntimeId,
         seed: u64,
-        workers: usize,
+        plan: &RuntimePlan,
         planted: Option<Planted>,
     ) -> Self {
-        let disk = Disk::new(planted);
+        let disk = Disk::new(planted, plan.sync, Chance::of(seed, DISK));
+        let (runtime, writing) = start(&runtime_id, seed, 0, &disk);
         let mut embedded = Self {
             index,
             seed,
             life: 0,
-            first_workers: workers,
-            runtime: start(&runtime_id, seed, 0, &disk),
-            chance: Chance::of(seed, CRASHES),
+            first_workers: plan.workers,
+            runtime,
+            writing,
+            waiting: Vec::new(),
+            numbered: 0,
+            answered: Vec::new(),
+            places: BTreeMap::new(),
+            counted: Vec::new(),
+            broken: None,
+            chance: Chance::of(seed, OTHERS),
             disk,
             runtime_id,
             workers: Vec::new(),
             subscriptions: BTreeMap::new(),
             subscribed: 0,
         };
-        embedded.create(workers);
+        embedded.create(plan.workers, Time::ZERO);
         embedded
     }
 
     /// It starts over, and its disk is gone.
-    pub(super) fn restart(&mut self, recreates: bool, ledger: &mut Ledger) {
+    pub(super) fn restart(&mut self, recreates: bool, now: Time, ledger: &mut Ledger) {
         ledger.lost(self.index);
         self.life += 1;
         self.subscriptions.clear();
@@ -124,43 +169,21 @@ impl Embedded {
             worker.subscription = None;
             worker.begin_life(None);
             worker.acknowledged.clear();
+            worker.is_promised = false;
         }
+        self.waiting.clear();
+        self.answered.clear();
         self.disk.wipe();
-        self.runtime = start(&self.runtime_id, self.seed, self.life, &self.disk);
-        self.create(if recreates { self.first_workers } else { 0 });
+        self.start();
+        self.create(if recreates { self.first_workers } else { 0 }, now);
     }
 
-    /// The power goes, and it starts from what its disk has kept. What was acknowledged and is not there, or stands there
-    /// otherwise than it was written.
-    pub(super) fn crash(&mut self) -> Result<(), String> {
-        let before: Vec<Vec<Line>> = (0..self.workers.len()).map(|worker| self.transcript(worker)).collect();
-        self.subscriptions.clear();
-        self.disk.crash(&mut self.chance);
-        self.runtime = start(&self.runtime_id, self.seed, self.life, &self.disk);
-        for (number, before) in before.iter().enumerate() {
-            if self.workers[number].subscription.take().is_some() {
-                self.check_end(number)?;
-                self.take_up(number);
-                self.check(number, before)?;
-            }
-        }
-        self.listen(None);
-        Ok(())
-    }
-
-    /// Whether a worker, whose creation was acknowledged, is there, and does not seem to run without a process.
-    fn check_end(&self, number: usize) -> Result<(), String> {
-        let worker_id: WorkerId = worker_name(number).parse().map_err(|error| format!("{error}"))?;
-        let command = Command::Worker(worker_id);
-        let access = Access::in_process();
-        let response = self.runtime.handle(&command.request(&access));
-        match Reply::from_response(&command, &self.runtime_id, access.scrubber(), &response) {
-            Ok(Reply::Worker(detail)) => match detail.facts.end.map(|end| end.reason) {
-                Some(EndReason::RuntimeLost | EndReason::Stopped | EndReason::Cancelled) => Ok(()),
-                other => Err(format!("worker {number} has {other:?} for its end after a crash")),
-            },
-            other => Err(format!("worker {number} was created and is not there: {other:?}")),
-        }
+    /// A runtime takes the place of the one before, from what the disk has.
+    fn start(&mut self) {
+        let (runtime, writing) = start(&self.runtime_id, self.seed, self.life, &self.disk);
+        // The one before writes nothing any more.
+        self.writing = writing;
+        self.runtime = runtime;
     }
 
     /// Hears a worker again from the last place that is left of it.
@@ -200,50 +223,6 @@ impl Embedded {
         }
     }
 
-    /// Whether the transcript is as it was, up to where it was lost, and has all that was acknowledged.
-    fn check(&self, number: usize, before: &[Line]) -> Result<(), String> {
-        let now = self.transcript(number);
-        let same = now.iter().zip(before).take_while(|(now, before)| now == before).count();
-        // How the worker ended follows, and nothing else.
-        if let Some(other) = now.get(same).filter(|line| line.role != "system") {
-            return Err(format!("worker {number} has {other:?} in place of {:?}", before.get(same)));
-        }
-        let count = |lines: &[Line], text: &str| lines.iter().filter(|line| line.content == text).count();
-        for text in &self.workers[number].acknowledged {
-            let (was, is) = (count(before, text), count(&now, text));
-            if was != is {
-                return Err(format!("worker {number} was told {text:?} {was} times, and knows of {is}"));
-            }
-        }
-        let items = now.iter().filter(|line| line.role != "system" || self.is_input(number, line)).count();
-        let events = self.said_since_the_beginning(number);
-        match items == events {
-            true => Ok(()),
-            false => Err(format!("worker {number} has {items} items and {events} events of them")),
-        }
-    }
-
-    /// Whether an item was said to a worker, and is not what its runtime said of it.
-    fn is_input(&self, number: usize, line: &Line) -> bool {
-        self.workers[number].said.contains(&line.content)
-    }
-
-    /// How many events of a worker, of those that its runtime can repeat, tell what stands in its transcript.
-    fn said_since_the_beginning(&self, number: usize) -> usize {
-        let worker = &self.workers[number];
-        let lost = worker.joints.iter().rposition(|joint| joint.is_none());
-        let first = worker.lives.get(lost.map_or(0, |life| life + 1)).and_then(|life| life.first());
-        let Some(mut subscription) = first.and_then(|told| self.subscribe(number, Some(&told.cursor))) else {
-            return 0;
-        };
-        let is_said = |payload: &Bytes| {
-            [&br#"{"event":"user_message""#[..], br#"{"event":"text_delta""#]
-                .iter()
-                .any(|it| payload.starts_with(it))
-        };
-        std::iter::from_fn(|| next(&mut subscription)).filter(|(_, payload)| is_said(payload)).count()
-    }
-
     fn transcript(&self, number: usize) -> Vec<Line> {
         let mut lines = Vec::new();
         let Ok(worker_id) = worker_name(number).parse::<WorkerId>() else { return lines };
@@ -252,7 +231,7 @@ impl Embedded {
             let command =
                 Command::Transcript { worker_id: worker_id.clone(), start, limit: None, contains: None };
             let access = Access::in_process();
-            let response = self.runtime.handle(&command.request(&access));
+            let response = self.answer_at_once(&command.request(&access));
             let reply = Reply::from_response(&command, &self.runtime_id, access.scrubber(), &response);
             let Ok(Reply::Transcript(page)) = reply else { return lines };
             lines.extend(page.items.into_iter().map(|item| Line {
@@ -265,31 +244,46 @@ impl Embedded {
         lines
     }
 
-    fn create(&mut self, workers: usize) {
+    /// Workers that are there before anything happens.
+    fn create(&mut self, workers: usize, now: Time) {
+        self.disk.set_instant(true);
         for _ in 0..workers {
             let worker = CreateWorker::new(Intent::Assistant { purpose: None }, Profile::RuntimeDefault);
             let command = Command::Create { worker: Box::new(worker), key: None };
-            let response = self.runtime.handle(&command.request(&Access::in_process()));
-            self.note_worker(&command, &response);
+            let mut ledger = Ledger::default();
+            self.handle(&command.request(&Access::in_process()), now, &mut ledger);
+            self.go_on(now, &mut ledger);
         }
+        self.disk.set_instant(false);
     }
 
     /// Something happens in a worker: another client speaks to it.
-    pub(super) fn publish(&mut self, worker: usize, text: &str) {
+    pub(super) fn publish(&mut self, worker: usize, text: &str, now: Time) {
         let Ok(worker_id) = worker_name(worker).parse() else { return };
         let input = Input::new(InputKind::System, text);
         let command = Command::Input { worker_id, input, key: None };
         let request = command.request(&Access::in_process());
+        self.disk.set_now(now);
         self.note_said(&command);
-        match self.chance.one_in(2) {
-            // The client is gone before it is answered, and nothing waits for the disk.
-            true => drop(self.runtime.respond(&request)),
-            false => {
-                let response = self.runtime.handle(&request);
-                self.acknowledge(&command, &response);
-            }
+        let waiting = Waiting::new(&request, self.runtime.respond(&request));
+        // Or the client is gone before it is answered, and nothing waits for the disk.
+        if !self.chance.one_in(2) {
+            self.wait_for(waiting, &mut Ledger::default());
         }
         self.listen(None);
+    }
+
+    /// Waits for an answer, unless it is there.
+    fn wait_for(&mut self, mut waiting: Waiting, ledger: &mut Ledger) -> Option<Response<Bytes>> {
+        let response = waiting.poll();
+        match &response {
+            Some(response) => self.settle(&waiting, response, ledger),
+            None => {
+                self.counted.push("waited for");
+                self.waiting.push(waiting);
+            }
+        }
+        response
     }
 
     /// Takes note of what a worker is told.
@@ -298,17 +292,6 @@ impl Embedded {
             && let Some(worker) = worker_number(worker_id.as_str()).and_then(|it| self.workers.get_mut(it))
         {
             worker.said.insert(input.content.clone());
-        }
-    }
-
-    /// Takes note of what a worker was told and a client was answered.
-    fn acknowledge(&mut self, command: &Command, response: &Response<Bytes>) {
-        if let Command::Input { worker_id, input, .. } = command
-            && response.status().is_success()
-            && let Some(worker) =
-                worker_number(worker_id.as_str()).and_then(|number| self.workers.get_mut(number))
-        {
-            worker.acknowledged.push(input.content.clone());
         }
     }
 
@@ -370,27 +353,19 @@ impl Embedded {
         Some(next(&mut subscription)?.1)
     }
 
-    pub(super) fn handle(&mut self, request: &Request<Bytes>, ledger: &mut Ledger) -> Response<Bytes> {
+    pub(super) fn handle(&mut self, request: &Request<Bytes>, now: Time, ledger: &mut Ledger) -> Answer {
+        self.disk.set_now(now);
         let command = Command::from_request(request).ok();
         command.iter().for_each(|command| self.note_said(command));
-        let response = self.runtime.handle(request);
+        self.numbered += 1;
+        let mut waiting = Waiting::new(request, self.runtime.respond(request));
+        waiting.number = Some(self.numbered);
         self.listen(Some(ledger));
-        if let Some(command) = command.filter(|_| response.status().is_success()) {
-            self.acknowledge(&command, &response);
-            let is_new = self.note_worker(&command, &response);
-            let said = match &command {
-                Command::Create { worker, .. } => match &worker.intent {
-                    Intent::Task { objective } => Some(objective).filter(|_| is_new),
-                    _ => None,
-                },
-                Command::Stop { reason, .. } | Command::Cancel { reason, .. } => reason.reason.as_ref(),
-                _ => None,
-            };
-            if let Some(command) = said.and_then(|text| named(text)) {
-                ledger.applied(self.index, command);
-            }
+        waiting.created = self.note_new(command.as_ref(), ledger);
+        match self.wait_for(waiting, ledger) {
+            Some(response) => Answer::Response(response),
+            None => Answer::Later(self.numbered),
         }
-        response
     }
 
     /// Opens a stream, or answers why not.
@@ -414,31 +389,6 @@ impl Embedded {
         self.subscriptions.remove(&subscription);
     }
 
-    /// Whether a worker is new that a command has made.
-    fn note_worker(&mut self, command: &Command, response: &Response<Bytes>) -> bool {
-        let reply =
-            Reply::from_response(command, &self.runtime_id, Access::in_process().scrubber(), response);
-        let (Command::Create { .. }, Ok(Reply::Worker(detail))) = (command, reply) else { return false };
-        let Some(worker) = worker_number(&detail.worker_id) else { return false };
-        while self.workers.len() <= worker {
-            let lives = (0..=self.life).map(|_| Vec::new()).collect();
-            let joints = (0..self.life).map(|_| None).collect();
-            self.workers.push(Worker {
-                subscription: None,
-                lives,
-                joints,
-                said: BTreeSet::new(),
-                acknowledged: Vec::new(),
-            });
-        }
-        if self.workers[worker].subscription.is_some() {
-            return false;
-        }
-        self.workers[worker].subscription = self.subscribe(worker, None);
-        self.listen(None);
-        true
-    }
-
     fn subscribe(&self, worker: usize, cursor: Option<&str>) -> Option<Subscription> {
         let worker_id = worker_name(worker).parse().ok()?;
         let place = cursor.and_then(sekisho_core::cursor::UpstreamCursor::new);
@@ -448,7 +398,8 @@ impl Embedded {
 
     /// Hears what has happened in all workers. What a client said took effect when the worker heard it.
     fn listen(&mut self, mut ledger: Option<&mut Ledger>) {
-        for worker in &mut self.workers {
+        let mut placed = Vec::new();
+        for (number, worker) in self.workers.iter_mut().enumerate() {
             let (Some(subscription), Some(life)) = (&mut worker.subscription, worker.lives.last_mut()) else {
                 continue;
             };
@@ -458,18 +409,27 @@ impl Embedded {
                 {
                     ledger.applied(self.index, command);
                 }
+                placed.push((number, cursor.clone(), payload.clone()));
                 life.push(Told { cursor, payload });
             }
         }
+        placed.iter().for_each(|(number, cursor, payload)| self.place(*number, cursor, payload));
     }
 }
 
 /// A start that draws its own number, which follows from the seed.
-fn start(runtime_id: &RuntimeId, seed: u64, life: u32, disk: &Disk) -> Runtime {
+fn start(runtime_id: &RuntimeId, seed: u64, life: u32, disk: &Disk) -> (Runtime, Writing) {
     let incarnation = u128::from(Chance::of(seed, u64::from(life)).next()) << 64;
     let simulation = Some(Simulation { incarnation, now: || SystemTime::UNIX_EPOCH });
     let config = RuntimeConfig { simulation, ..RuntimeConfig::new(runtime_id.clone()) };
-    Runtime::with_store(config, Box::new(disk.store())).expect("there is no profile that could be wrong")
+    let (store, writing) = disk.open(&format!("{incarnation:032x}"));
+    let runtime = Runtime::with_store(config, Box::new(store));
+    (runtime.expect("there is no profile that could be wrong"), writing)
+}
+
+/// Whether a frame says how a worker is, and not what has happened in it.
+fn is_snapshot(payload: &Bytes) -> bool {
+    payload.starts_with(br#"{"event":"snapshot""#)
 }
 
 /// The next frame's cursor and payload.

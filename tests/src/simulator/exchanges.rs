@@ -33,6 +33,14 @@ pub(super) struct Parcel {
     read_by: Time,
 }
 
+/// Who waits for an answer that comes when it is certain.
+pub(super) enum Later {
+    /// A caller in the same process.
+    InProcess { asker: Asker, id: AttemptId },
+    /// The other end of a connection.
+    Parcel(Box<Parcel>),
+}
+
 /// What becomes of the response to a request that arrives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
@@ -153,11 +161,17 @@ impl World<'_> {
                 });
                 return;
             }
-            let response = self.sites[runtime].machine.handle(&request, &mut self.ledger);
-            self.pump_all(runtime);
-            if let Answer::Response(response) = response {
-                self.clock.at(self.now(), report(Ok(response)));
+            let now = self.now();
+            let answer = self.sites[runtime].machine.handle(&request, now, &mut self.ledger);
+            match answer {
+                Answer::Response(response) => self.clock.at(now, report(Ok(response))),
+                Answer::Later(number) => {
+                    drop(self.later.insert((runtime, number), Later::InProcess { asker, id }));
+                }
+                Answer::Failure(_) | Answer::Silence => {}
             }
+            self.pump_all(runtime);
+            self.tend(runtime);
             return;
         }
         if !self.sites[runtime].secrets.is_at(&target) {
@@ -272,21 +286,35 @@ impl World<'_> {
     }
 
     /// A request reaches the machine at the other end: from here on it may take effect.
-    pub(super) fn arrive(&mut self, parcel: Parcel) {
-        let Parcel { asker, id, gateway, runtime, mut connection, via, request, fate, respond_by, read_by } =
-            parcel;
+    pub(super) fn arrive(&mut self, mut parcel: Parcel) {
         // What the path of the base URL is taken off by stands before whatever machine is there.
-        let request = self.sites[runtime].behind_proxy(request);
-        let machine = connection.connection.machine;
-        if machine != runtime {
+        let request = std::mem::take(&mut parcel.request);
+        let request = self.sites[parcel.runtime].behind_proxy(request);
+        let machine = parcel.connection.connection.machine;
+        if machine != parcel.runtime {
             self.census.count("network", "asked another machine");
         }
+        let now = self.now();
         let site = &mut self.sites[machine];
         let answer = match site.plan.kind.is_honest() && !site.admits(&request) {
             true => Answer::Response(unauthorized()),
-            false => site.machine.handle(&request, &mut self.ledger),
+            false => site.machine.handle(&request, now, &mut self.ledger),
         };
+        match answer {
+            Answer::Later(number) => {
+                self.clock.at(parcel.respond_by, Event::Overdue { machine, number });
+                self.later.insert((machine, number), Later::Parcel(Box::new(parcel)));
+            }
+            answer => self.answer(parcel, answer),
+        }
         self.pump_all(machine);
+        self.tend(machine);
+    }
+
+    /// A runtime answers what has arrived.
+    pub(super) fn answer(&mut self, parcel: Parcel, answer: Answer) {
+        let Parcel { asker, id, gateway, runtime, mut connection, via, fate, respond_by, read_by, .. } =
+            parcel;
         let mut back = self.now() + self.delay(gateway, runtime);
         if self.is_planted(Planted::LeaksByTiming) {
             let length = self.sites[runtime].secrets.token(0).map_or(0, str::len);
@@ -300,7 +328,7 @@ impl World<'_> {
         let (at, result) = match (fate, answer) {
             (Fate::Unheard, _) => return,
             (Fate::Fails(cause), _) | (_, Answer::Failure(cause)) => (back, failed(cause)),
-            (_, Answer::Silence) => late(TimeoutPhase::Response),
+            (_, Answer::Silence | Answer::Later(_)) => late(TimeoutPhase::Response),
             (Fate::Drips, _) => (read_by, Err(Failure::sent(FailureCause::Timeout(TimeoutPhase::Body)))),
             (Fate::Replaced(status), _) => (back, Ok(of_proxy(status))),
             (Fate::Comes, Answer::Response(response)) => (back, Ok(response)),
@@ -310,6 +338,60 @@ impl World<'_> {
         connection.used_by(&via);
         let kept = result.is_ok().then_some((gateway, runtime, connection));
         self.clock.at(at, Event::Report(Box::new(Report { asker, id, result, kept })));
+    }
+
+    /// Who waits for an answer under a number is given it.
+    pub(super) fn answer_later(&mut self, machine: usize, number: u64, answer: Answer) {
+        match self.later.remove(&(machine, number)) {
+            Some(Later::Parcel(parcel)) => self.answer(*parcel, answer),
+            Some(Later::InProcess { asker, id }) => {
+                let result = match answer {
+                    Answer::Response(response) => Ok(response),
+                    Answer::Failure(cause) => Err(Failure::sent(cause)),
+                    Answer::Silence | Answer::Later(_) => return,
+                };
+                self.clock.at(self.now(), Event::Report(Box::new(Report { asker, id, result, kept: None })));
+            }
+            None => {}
+        }
+    }
+
+    /// A transport has waited long enough for an answer, and lets go of it.
+    pub(super) fn overdue(&mut self, machine: usize, number: u64) {
+        if self.later.contains_key(&(machine, number)) {
+            self.sites[machine].machine.with_disk(|it| it.abandon(number));
+            self.answer_later(machine, number, Answer::Silence);
+        }
+    }
+
+    /// A runtime's disk and writer go on, and whoever waits for them hears of it.
+    pub(super) fn tend(&mut self, machine: usize) {
+        let now = self.now();
+        let Self { sites, ledger, census, .. } = self;
+        let Some(tended) = sites[machine].machine.with_disk(|it| it.tend(now, ledger, census)) else {
+            return;
+        };
+        if let Some(facts) = tended.broken {
+            return self.violate(Invariant::Durable, || facts);
+        }
+        for (number, response) in tended.answered {
+            self.answer_later(machine, number, Answer::Response(response));
+        }
+        self.pump_all(machine);
+        self.sites[machine].wake += 1;
+        if let Some(until) = tended.until {
+            self.clock.at(until, Event::Disk { machine, wake: self.sites[machine].wake });
+        }
+    }
+
+    /// A runtime is gone, and with it what it would have answered.
+    pub(super) fn drop_later(&mut self, machine: usize) {
+        let numbers: Vec<u64> =
+            self.later.keys().filter(|(of, _)| *of == machine).map(|(_, number)| *number).collect();
+        let lost = FailureCause::Network(NetworkPhase::Receive);
+        for number in numbers {
+            self.answer_later(machine, number, Answer::Failure(lost));
+        }
     }
 
     /// A transport reports what became of an attempt.

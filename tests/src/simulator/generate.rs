@@ -2,11 +2,15 @@
 
 use super::chance::Chance;
 use super::plan::{
-    Ask, Breakage, GatewayPlan, Kind, Plan, RuntimePlan, Step, ViewerPlan, Weather, What, With,
+    Ask, Breakage, Disk, GatewayPlan, Kind, Plan, RuntimePlan, Step, SyncTime, ViewerPlan, Weather, What,
+    With,
 };
 
 /// For how long something may happen in a world, in milliseconds.
 const LASTS: u64 = 60_000;
+
+/// What tells the chance of disks from all other chance of the same seed.
+const DISKS: u64 = 9;
 
 /// How many calls a storm has: more than it takes to open a circuit.
 const STORM: u64 = 13;
@@ -27,6 +31,10 @@ impl Plan {
         planner.fill();
         if let Some((one, other)) = swapped {
             planner.swap(one, other);
+        }
+        planner.chance = Chance::of(seed, DISKS);
+        for runtime in 0..planner.runtimes.len() {
+            planner.upset_disk(runtime);
         }
         let Planner { gateways, runtimes, viewers, mut steps, .. } = planner;
         steps.sort_by_key(|step| step.at);
@@ -57,6 +65,7 @@ fn runtime(chance: &mut Chance) -> RuntimePlan {
         response: chance.pick(&[500, 2000]),
         give_up_after: chance.pick(&[8_000, 20_000]),
         has_token: chance.below(4) > 0,
+        sync: SyncTime { micros: 4 },
     }
 }
 
@@ -310,6 +319,59 @@ impl Planner {
             self.add(at + 100, What::Leave(viewer));
             self.add(at + 100, What::Come { viewer, gateway, with: With::Last });
         }
+    }
+
+    /// A disk that takes its time and is full or fails for a while, and runtimes that crash in the middle of a write.
+    fn upset_disk(&mut self, runtime: usize) {
+        if !self.runtimes[runtime].kind.has_disk() {
+            return;
+        }
+        self.runtimes[runtime].sync = SyncTime { micros: self.chance.pick(&[500, 5_000, 40_000, 250_000]) };
+        for _ in 0..self.chance.below(3) {
+            let (at, state) = (self.chance.below(LASTS), self.chance.pick(&[Disk::Full, Disk::Failing]));
+            let lasts = self.chance.weighted(&[(3, 100), (3, 1_500), (2, 9_000)]);
+            self.add(at, What::Disk(runtime, state));
+            for _ in 0..self.chance.below(4) {
+                let after = self.chance.below(lasts + 100);
+                self.tell(at + after, runtime);
+            }
+            self.add(at + lasts, What::Disk(runtime, Disk::Well));
+            if self.chance.one_in(3) {
+                let after = self.chance.below(lasts);
+                self.crash_runtime(at + after, runtime);
+            }
+        }
+        for _ in 0..self.chance.below(3) {
+            let at = self.chance.below(LASTS);
+            self.tell(at, runtime);
+            let after = self.chance.below(150);
+            self.crash_runtime(at + after, runtime);
+        }
+    }
+
+    /// A client tells something to a runtime that has to be kept, and says it again a while later.
+    fn tell(&mut self, at: u64, runtime: usize) {
+        let (gateway, keyed) = (self.gateway(), !self.chance.one_in(4));
+        let worker = self.chance.index(self.runtimes[runtime].workers);
+        let ask = self.chance.weighted(&[
+            (2, Ask::Create { keyed }),
+            (5, Ask::Input { worker, keyed }),
+            (1, Ask::Stop(worker)),
+        ]);
+        self.add(at, What::Ask { gateway, runtime, ask });
+        if self.chance.one_in(2) {
+            let after = self.chance.below(3_000);
+            self.add(at + after, What::Ask { gateway, runtime, ask: Ask::Again { same: true } });
+        }
+    }
+
+    fn crash_runtime(&mut self, at: u64, runtime: usize) {
+        let count = u32::try_from(self.chance.below(4)).unwrap_or_default();
+        if count > 0 {
+            self.add(at, What::Publish { runtime, worker: 0, count, size: 5 });
+        }
+        let after = self.chance.below(60);
+        self.add(at + after, What::Restart { runtime, keeps_state: true, recreates: true });
     }
 
     fn upset_streams(&mut self, at: u64) {

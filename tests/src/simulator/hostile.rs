@@ -49,6 +49,8 @@ pub(super) enum Answer {
     Failure(FailureCause),
     /// Nothing at all.
     Silence,
+    /// One that comes when it is certain, under this number.
+    Later(u64),
 }
 
 impl Hostile {

@@ -52,6 +52,21 @@ impl Ledger {
         }
     }
 
+    /// What a command did was lost with what had not come to a disk.
+    pub(super) fn undo(&mut self, command: CommandId) {
+        if let Some(effect) = self.effects.get_mut(command).filter(|effect| effect.standing > 0) {
+            effect.standing -= 1;
+            effect.undone += 1;
+        }
+    }
+
+    /// What a command did was taken back before it was answered: it is as if it never had been.
+    pub(super) fn take_back(&mut self, command: CommandId) {
+        if let Some(effect) = self.effects.get_mut(command) {
+            effect.standing = effect.standing.saturating_sub(1);
+        }
+    }
+
     pub(super) fn effect(&self, command: CommandId) -> Effect {
         self.effects.get(command).copied().unwrap_or_default()
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use sekisho_core::transport::Loss;
 
+use super::clock::Time;
 use super::embedded::Embedded;
 use super::hostile::{Answer, Hostile, Utterance};
 use super::ledger::{At, Ledger};
@@ -24,10 +25,10 @@ pub(super) enum Said {
 }
 
 impl Machine {
-    pub(super) fn handle(&mut self, request: &Request<Bytes>, ledger: &mut Ledger) -> Answer {
+    pub(super) fn handle(&mut self, request: &Request<Bytes>, now: Time, ledger: &mut Ledger) -> Answer {
         match self {
             Self::Scripted(runtime) => Answer::Response(runtime.handle(request, ledger)),
-            Self::Embedded(runtime) => Answer::Response(runtime.handle(request, ledger)),
+            Self::Embedded(runtime) => runtime.handle(request, now, ledger),
             Self::Hostile(runtime) => runtime.handle(request),
         }
     }
@@ -73,11 +74,11 @@ impl Machine {
         }
     }
 
-    pub(super) fn publish(&mut self, worker: usize, number: u32, size: usize) {
+    pub(super) fn publish(&mut self, worker: usize, number: u32, size: usize, now: Time) {
         let text = format!("{number} {}", "x".repeat(size));
         match self {
             Self::Scripted(runtime) => runtime.publish(worker, "text_delta", &text),
-            Self::Embedded(runtime) => runtime.publish(worker, &text),
+            Self::Embedded(runtime) => runtime.publish(worker, &text, now),
             Self::Hostile(runtime) => runtime.publish(worker),
         }
     }
@@ -87,15 +88,24 @@ impl Machine {
         &mut self,
         keeps_state: bool,
         recreates: bool,
+        now: Time,
         ledger: &mut Ledger,
     ) -> Result<(), String> {
         match self {
             Self::Scripted(runtime) => runtime.restart(keeps_state, recreates, ledger),
-            Self::Embedded(runtime) if keeps_state => return runtime.crash(),
-            Self::Embedded(runtime) => runtime.restart(recreates, ledger),
+            Self::Embedded(runtime) if keeps_state => return runtime.crash(now, ledger),
+            Self::Embedded(runtime) => runtime.restart(recreates, now, ledger),
             Self::Hostile(_) => {}
         }
         Ok(())
+    }
+
+    /// Does something that only a runtime with a disk can be told.
+    pub(super) fn with_disk<T>(&mut self, act: impl FnOnce(&mut Embedded) -> T) -> Option<T> {
+        match self {
+            Self::Embedded(runtime) => Some(act(runtime)),
+            Self::Scripted(_) | Self::Hostile(_) => None,
+        }
     }
 
     /// Does something that only a scripted runtime can be told.

@@ -49,6 +49,26 @@ pub struct RuntimePlan {
     pub give_up_after: u64,
     /// Whether it wants a token.
     pub has_token: bool,
+    /// How long its disk takes, where it has one.
+    pub sync: SyncTime,
+}
+
+/// How long a disk takes to keep something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SyncTime {
+    /// At most so many microseconds, but now and then ten times as long.
+    pub micros: u64,
+}
+
+/// How a disk is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disk {
+    /// All is well.
+    Well,
+    /// There is no room on it.
+    Full,
+    /// It cannot be written.
+    Failing,
 }
 
 /// What a runtime is.
@@ -75,6 +95,11 @@ impl Kind {
     /// Whether it repeats no command that comes again under the same key.
     pub fn honours_keys(self) -> bool {
         matches!(self, Self::Keyed | Self::Embedded | Self::Remote)
+    }
+
+    /// Whether it is the runtime crate's own, with a disk.
+    pub fn has_disk(self) -> bool {
+        matches!(self, Self::Embedded | Self::Remote)
     }
 
     /// Whether there is a network in between.
@@ -172,6 +197,8 @@ pub enum What {
     WriteToken(usize),
     /// A gateway starts over.
     Crash(usize),
+    /// How a runtime's disk is from now on.
+    Disk(usize, Disk),
 }
 
 /// What a client asks.
@@ -293,7 +320,8 @@ impl What {
             | Self::Busy(runtime, _)
             | Self::Restart { runtime, .. }
             | Self::Stop(runtime)
-            | Self::Rotate(runtime) => Some(runtime),
+            | Self::Rotate(runtime)
+            | Self::Disk(runtime, _) => Some(runtime),
             _ => None,
         }
     }

@@ -83,11 +83,19 @@ pub enum Planted {
     KeepsTornWrites,
     /// A store takes what was written last for written twice.
     DoublesWrites,
+    /// A disk says that it has kept what it is still writing.
+    AcknowledgesEarly,
+    /// A full disk says that it has kept what it has no room for.
+    FullAcknowledges,
+    /// A store forgets what was answered under idempotency keys.
+    ForgetsAnswers,
+    /// A store does not keep which places may have been given out.
+    ReusesPlaces,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 43] = [
         Self::FalselyUnsent,
         Self::SendsTwice,
         Self::MakesUpSuccess,
@@ -127,6 +135,10 @@ impl Planted {
         Self::LosesWrites,
         Self::KeepsTornWrites,
         Self::DoublesWrites,
+        Self::AcknowledgesEarly,
+        Self::FullAcknowledges,
+        Self::ForgetsAnswers,
+        Self::ReusesPlaces,
     ];
 
     /// The rules one of which it breaks first.
@@ -148,9 +160,13 @@ impl Planted {
             Self::DeafAfterReconnect | Self::ForgetsWritten | Self::HidesEnd | Self::HidesReplayEnd => {
                 &[Invariant::ComesToRest]
             }
-            Self::LosesWrites | Self::KeepsTornWrites | Self::DoublesWrites => {
-                &[Invariant::Durable, Invariant::FramesInOrder]
-            }
+            Self::LosesWrites
+            | Self::KeepsTornWrites
+            | Self::DoublesWrites
+            | Self::AcknowledgesEarly
+            | Self::FullAcknowledges
+            | Self::ReusesPlaces => &[Invariant::Durable, Invariant::FramesInOrder],
+            Self::ForgetsAnswers => &[Invariant::Durable],
             Self::SlowClock => &[Invariant::NoPastDeadline],
             Self::UnboundedRing | Self::UnboundedCalls | Self::KeepsReplay | Self::KeepsStream => {
                 &[Invariant::Bounded]

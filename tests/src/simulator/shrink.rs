@@ -65,6 +65,7 @@ impl<B: Fn(&Plan) -> Option<Invariant>> Shrinker<B> {
             shrunk |= offer(self, &|plan| plan.runtimes[runtime].latency = 1);
             shrunk |= offer(self, &|plan| plan.runtimes[runtime].unevenness = 1);
             shrunk |= offer(self, &|plan| plan.runtimes[runtime].has_token = false);
+            shrunk |= offer(self, &|plan| plan.runtimes[runtime].sync.micros = 4);
         }
         for gateway in 0..self.plan.gateways.len() {
             shrunk |= offer(self, &|plan| plan.gateways[gateway].loops = 1);
@@ -166,7 +167,8 @@ impl Plan {
                 | What::Restart { runtime, .. }
                 | What::Stop(runtime)
                 | What::Rotate(runtime)
-                | What::WriteToken(runtime) => see(Part::Runtime, runtime),
+                | What::WriteToken(runtime)
+                | What::Disk(runtime, _) => see(Part::Runtime, runtime),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A world: everything that there is in it, and the loop that lets things happen one after the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use super::chance::Chance;
 use super::clients::Told;
 use super::clock::{Clock, Time, instant};
 use super::embedded::Embedded;
-use super::exchanges::{Parcel, Report};
+use super::exchanges::{Later, Parcel, Report};
 use super::gateway::Gateway;
 use super::guise::{Guise, Secrets};
 use super::hostile::Hostile;
@@ -22,7 +22,7 @@ use super::invariants::{Invariant, Violation};
 use super::ledger::Ledger;
 use super::links::{Conn, Dial, Wire};
 use super::machine::Machine;
-use super::plan::{Kind, Plan, RuntimePlan, Weather, What};
+use super::plan::{Disk, Kind, Plan, RuntimePlan, Weather, What};
 use super::planted::Planted;
 use super::scripted::{Scripted, worker_name};
 use super::streams::Stream;
@@ -108,6 +108,8 @@ pub(super) enum Event {
     WakeSession { viewer: usize, stay: u32, wake: u64 },
     Written { viewer: usize, stay: u32 },
     Return { viewer: usize, stay: u32 },
+    Disk { machine: usize, wake: u64 },
+    Overdue { machine: usize, number: u64 },
 }
 
 /// A runtime, where it is and how one gets there.
@@ -131,6 +133,8 @@ pub(super) struct Site {
     pub(super) published: u32,
     /// Commands under a key that were sent to it: their numbers and workers.
     pub(super) keyed: Vec<(usize, usize)>,
+    /// Names the wake-up of its disk that still counts.
+    pub(super) wake: u64,
 }
 
 /// The world.
@@ -144,6 +148,8 @@ pub(super) struct World<'p> {
     pub(super) gateways: Vec<Gateway>,
     pub(super) calls: Vec<Option<CallRun>>,
     pub(super) askings: Vec<Option<Asking>>,
+    /// Who waits for what a machine answers under a number.
+    pub(super) later: BTreeMap<(usize, u64), Later>,
     pub(super) streams: Vec<Stream>,
     pub(super) watches: Vec<WatchRun>,
     pub(super) conns: Vec<Conn>,
@@ -211,6 +217,7 @@ impl<'p> World<'p> {
             sites,
             calls: Vec::new(),
             askings: Vec::new(),
+            later: BTreeMap::new(),
             streams: Vec::new(),
             watches: Vec::new(),
             conns: Vec::new(),
@@ -240,6 +247,9 @@ impl<'p> World<'p> {
             Event::WakeSession { viewer, stay, wake } => self.wake_session(viewer, stay, wake),
             Event::Written { viewer, stay } => self.written(viewer, stay),
             Event::Return { viewer, stay } => self.come_back(viewer, stay),
+            Event::Disk { machine, wake } if self.sites[machine].wake == wake => self.tend(machine),
+            Event::Disk { .. } => {}
+            Event::Overdue { machine, number } => self.overdue(machine, number),
         }
     }
 
@@ -258,10 +268,12 @@ impl<'p> World<'p> {
             What::Pace(viewer, pace) => self.viewers[viewer].pace = pace,
             What::Publish { runtime, worker, count, size } => {
                 for _ in 0..count {
+                    let now = self.now();
                     let site = &mut self.sites[runtime];
                     site.published += 1;
-                    site.machine.publish(worker, site.published, size);
+                    site.machine.publish(worker, site.published, size, now);
                     self.pump_all(runtime);
+                    self.tend(runtime);
                 }
             }
             What::Weather(runtime, weather) => self.change_weather(runtime, weather),
@@ -281,6 +293,10 @@ impl<'p> World<'p> {
             }
             What::Crash(gateway) => self.crash(gateway),
             What::Swap(one, other) => self.swap(one, other),
+            What::Disk(runtime, state) => {
+                self.sites[runtime].machine.with_disk(|it| it.set_disk(state));
+                self.tend(runtime);
+            }
         }
     }
 
@@ -293,12 +309,15 @@ impl<'p> World<'p> {
             self.census.count("runtime", "came back from its disk");
         }
         self.break_streams(runtime, super::plan::Breakage::Abrupt);
+        self.drop_later(runtime);
+        let now = self.now();
         let site = &mut self.sites[runtime];
         site.losses += 1;
-        let kept = site.machine.restart(keeps_state, recreates, &mut self.ledger);
+        let kept = site.machine.restart(keeps_state, recreates, now, &mut self.ledger);
         site.lacked |= !keeps_state && !recreates;
-        if let Err(facts) = kept {
-            self.violate(Invariant::Durable, || facts);
+        match kept {
+            Ok(()) => self.tend(runtime),
+            Err(facts) => self.violate(Invariant::Durable, || facts),
         }
     }
 
@@ -331,6 +350,8 @@ impl<'p> World<'p> {
                 it.ail(0);
                 it.set_busy(false);
             });
+            site.machine.with_disk(|it| it.set_disk(Disk::Well));
+            self.tend(runtime);
         }
         for viewer in &mut self.viewers {
             viewer.pace = viewer.pace.min(20);
@@ -351,12 +372,31 @@ impl<'p> World<'p> {
         }
         self.check_replays();
         self.check_streams();
+        self.check_disks();
         for command in 0..self.commands.len() {
             self.check_command(command);
         }
         for site in &self.sites {
             if let Machine::Scripted(runtime) = &site.machine {
                 (0..runtime.repeated).for_each(|_| self.census.count("runtime", "repeated events"));
+            }
+        }
+    }
+
+    /// All that was said has come to the disks, and is there after one more crash.
+    fn check_disks(&mut self) {
+        let now = self.now();
+        for machine in 0..self.sites.len() {
+            let Self { sites, ledger, census, .. } = self;
+            let rested = sites[machine].machine.with_disk(|it| it.come_to_rest()).unwrap_or(Ok(()));
+            let mut kept =
+                || sites[machine].machine.with_disk(|it| it.end(now, ledger, census)).unwrap_or(Ok(()));
+            let broken = match rested {
+                Err(facts) => Some((Invariant::ComesToRest, facts)),
+                Ok(()) => kept().err().map(|facts| (Invariant::Durable, facts)),
+            };
+            if let Some((invariant, facts)) = broken {
+                self.violate(invariant, || facts);
             }
         }
     }
@@ -429,13 +469,7 @@ impl Site {
             }
             Kind::Embedded | Kind::Remote => {
                 let own = Chance::of(seed, salt).next();
-                Machine::Embedded(Box::new(Embedded::new(
-                    index,
-                    runtime_id.clone(),
-                    own,
-                    plan.workers,
-                    planted,
-                )))
+                Machine::Embedded(Box::new(Embedded::new(index, runtime_id.clone(), own, plan, planted)))
             }
             Kind::Hostile => {
                 let chance = Chance::of(seed, 200 + index as u64);
@@ -456,6 +490,7 @@ impl Site {
             lacked: false,
             published: 0,
             keyed: Vec::new(),
+            wake: 0,
         }
     }
 }
