@@ -1,6 +1,7 @@
 //! What is packed, as far as that is known without building it anew.
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -76,6 +77,9 @@ fn what_is_packed_is_for_everybody_and_always_the_same() {
         "share/zsh/site-functions/_sekisho",
         "share/fish/vendor_completions.d/sekisho.fish",
         "share/man/man1/sekisho-attach.1",
+        "share/man/man1/sekisho-server.1",
+        "share/man/man1/sekisho-runtime.1",
+        "share/man/man1/sekisho-runtime-command.1",
         "share/doc/sekisho/LICENSE-MIT",
         "share/doc/sekisho/docs/operating.md",
     ] {
@@ -90,6 +94,52 @@ fn what_is_packed_is_for_everybody_and_always_the_same() {
         assert!(line.starts_with(mode) && line.contains(" 0/0 ") && line.contains(" 1970-01-01 "), "{line}");
     }
     assert!(packed(folder.path(), "077").1 == bytes, "another umask gives another archive");
+}
+
+/// The names of the manual pages in a folder, and their texts without what sets fonts and escapes hyphens.
+fn pages(folder: &Path) -> Vec<(String, String)> {
+    let text = |entry: &fs::DirEntry| {
+        let page = fs::read_to_string(entry.path()).unwrap();
+        ["\\fB", "\\fI", "\\fR", "\\"].iter().fold(page, |page, mark| page.replace(mark, ""))
+    };
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), text(&entry))).collect()
+}
+
+/// The options, as `--help` or a manual page writes them.
+fn options(text: &str) -> BTreeSet<&str> {
+    let is_of_option = |character: char| character.is_ascii_alphanumeric() || character == '-';
+    let words = text.split(|character| !is_of_option(character));
+    words.filter(|word| word.starts_with("--") && word.len() > 2).collect()
+}
+
+#[test]
+fn each_manual_page_has_a_name_of_its_own_and_names_only_pages_that_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new(binary("sekisho")).arg("man").arg(folder.path()).status().unwrap();
+    assert!(made.success());
+    let (commands, programs) = (pages(folder.path()), pages(Path::new("../packaging/man")));
+    assert!(commands.len() > 20 && programs.len() == 2);
+    let names: BTreeSet<&str> = commands.iter().chain(&programs).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), commands.len() + programs.len(), "two pages share a name");
+    for (name, text) in commands.iter().chain(&programs) {
+        let count = text.matches("(1)").count();
+        assert!(count > 0, "{name} leads nowhere");
+        for before in text.split("(1)").take(count) {
+            let reference = before.rsplit([' ', '\n']).next().unwrap();
+            assert!(names.contains(&*format!("{reference}.1")), "{name} names {reference}(1)");
+        }
+    }
+}
+
+#[test]
+fn the_manual_page_of_a_program_has_all_its_options() {
+    for (name, text) in pages(Path::new("../packaging/man")) {
+        let program = name.strip_suffix(".1").unwrap();
+        let said = Command::new(binary(program)).arg("--help").output().unwrap();
+        let help = String::from_utf8(said.stdout).unwrap();
+        assert_eq!(options(&text), options(&help), "{name}");
+    }
 }
 
 /// The units and the socket are for each other, and for where the tarball puts the binaries.
