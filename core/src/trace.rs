@@ -77,7 +77,7 @@ pub struct TraceParent {
     pub trace_id: u128,
     /// Who asks. Not 0.
     pub span_id: u64,
-    /// Bit 0: whether the caller may have recorded it.
+    /// [`TraceParent::SAMPLED`], and bits that have no meaning here.
     pub flags: u8,
 }
 
@@ -89,6 +89,9 @@ pub struct InvalidTraceParent;
 impl TraceParent {
     /// The header that has it.
     pub const HEADER: HeaderName = HeaderName::from_static("traceparent");
+
+    /// The flag of a caller that may have recorded the request.
+    pub const SAMPLED: u8 = 1;
 
     /// How long one of version 00 is.
     const LENGTH: usize = 55;
@@ -139,6 +142,12 @@ impl fmt::Display for TraceParent {
     }
 }
 
+/// Decides which requests are recorded as spans.
+pub trait Sampler {
+    /// Whether a request of this trace is recorded; `parent` is the caller's place in it, where the caller named one.
+    fn is_recorded(&self, trace_id: u128, parent: Option<TraceParent>) -> bool;
+}
+
 /// What names one request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RequestTrace {
@@ -146,24 +155,36 @@ pub struct RequestTrace {
     pub request_id: HttpRequestId,
     /// What the runtimes are told that it leads to: the trace that it belongs to, and the gateway's own place in it.
     pub sent_on: TraceParent,
+    /// The caller's place in the trace, where the caller named one.
+    pub parent_span_id: Option<u64>,
+    /// Whether a span is made of it.
+    pub is_recorded: bool,
 }
 
 impl RequestTrace {
     /// Takes over what the head of a request names it by, and makes what it does not: the id of a request without one is
     /// that of its trace. `random` gives numbers that no other gateway gives.
-    pub fn of(headers: &HeaderMap, mut random: impl FnMut() -> u64) -> Self {
+    ///
+    /// Where there is a `sampler`, the runtimes are told that the request is recorded exactly when it is. Without one
+    /// nothing is, and they are told what the caller said.
+    pub fn of(headers: &HeaderMap, sampler: Option<&dyn Sampler>, mut random: impl FnMut() -> u64) -> Self {
         let span_id = random().max(1);
-        let sent_on = match TraceParent::of(headers) {
-            Some(parent) => TraceParent { span_id, ..parent },
-            None => {
-                let trace_id = (u128::from(random()) << 64 | u128::from(random())).max(1);
-                TraceParent { trace_id, span_id, flags: 0 }
-            }
+        let parent = TraceParent::of(headers);
+        let mut made = || (u128::from(random()) << 64 | u128::from(random())).max(1);
+        let trace_id = parent.map_or_else(&mut made, |parent| parent.trace_id);
+        let recorded = sampler.map(|sampler| sampler.is_recorded(trace_id, parent));
+        let said = parent.map_or(0, |parent| parent.flags);
+        let flags = match recorded {
+            Some(true) => said | TraceParent::SAMPLED,
+            Some(false) => said & !TraceParent::SAMPLED,
+            None => said,
         };
+        let sent_on = TraceParent { trace_id, span_id, flags };
+        let (parent_span_id, is_recorded) = (parent.map(|parent| parent.span_id), recorded == Some(true));
         let request_id = only(headers, HttpRequestId::HEADER);
         let request_id = request_id.and_then(|value| HttpRequestId::try_from(value).ok());
         let made = || format!("{:032x}", sent_on.trace_id).parse().expect("made of digits");
-        Self { request_id: request_id.unwrap_or_else(made), sent_on }
+        Self { request_id: request_id.unwrap_or_else(made), sent_on, parent_span_id, is_recorded }
     }
 }
 
@@ -180,12 +201,16 @@ mod tests {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn trace(headers: &[(&'static str, &str)]) -> RequestTrace {
+        sampled(headers, None)
+    }
+
+    fn sampled(headers: &[(&'static str, &str)], sampler: Option<&dyn Sampler>) -> RequestTrace {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
         let mut last = 0;
-        RequestTrace::of(&map, || {
+        RequestTrace::of(&map, sampler, || {
             last += 1;
             last
         })
@@ -212,6 +237,45 @@ mod tests {
             let made = trace(headers);
             assert_eq!(made.request_id.as_str(), "00000000000000020000000000000003", "{headers:?}");
             assert_eq!(made.sent_on.to_string(), "00-00000000000000020000000000000003-0000000000000001-00");
+        }
+    }
+
+    /// Records requests as this says of what the caller said of its own.
+    struct Records(fn(Option<bool>) -> bool);
+
+    impl Sampler for Records {
+        fn is_recorded(&self, trace_id: u128, parent: Option<TraceParent>) -> bool {
+            assert!(parent.is_none_or(|parent| parent.trace_id == trace_id));
+            (self.0)(parent.map(|parent| parent.flags & TraceParent::SAMPLED != 0))
+        }
+    }
+
+    #[test]
+    fn a_request_is_sent_on_as_recorded_exactly_when_it_is() {
+        // Bit 1 is one of those without a meaning here.
+        let recorded_by_its_caller = PARENT.replace("-01", "-03");
+        let not_recorded = PARENT.replace("-01", "-02");
+        let (always, never): (Records, Records) = (Records(|_| true), Records(|_| false));
+        let as_the_caller = Records(|caller| caller.unwrap_or(true));
+        let none: &[(&str, &str)] = &[];
+        for (headers, sampler, is_recorded, flags) in [
+            (none, None, false, 0),
+            (none, Some(&always), true, 1),
+            (none, Some(&never), false, 0),
+            (none, Some(&as_the_caller), true, 1),
+            (&[("traceparent", &recorded_by_its_caller)], None, false, 3),
+            (&[("traceparent", &recorded_by_its_caller)], Some(&always), true, 3),
+            (&[("traceparent", &recorded_by_its_caller)], Some(&never), false, 2),
+            (&[("traceparent", &recorded_by_its_caller)], Some(&as_the_caller), true, 3),
+            (&[("traceparent", &not_recorded)], None, false, 2),
+            (&[("traceparent", &not_recorded)], Some(&always), true, 3),
+            (&[("traceparent", &not_recorded)], Some(&never), false, 2),
+            (&[("traceparent", &not_recorded)], Some(&as_the_caller), false, 2),
+        ] {
+            let trace = sampled(headers, sampler.map(|sampler| sampler as &dyn Sampler));
+            assert_eq!((trace.is_recorded, trace.sent_on.flags), (is_recorded, flags), "{headers:?}");
+            let parent = (!headers.is_empty()).then_some(0x00f0_67aa_0ba9_02b7);
+            assert_eq!((trace.parent_span_id, trace.sent_on.span_id), (parent, 1));
         }
     }
 

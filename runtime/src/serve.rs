@@ -21,7 +21,7 @@ use clap::Parser;
 use sekisho_config::{ConfigError, Listen, RuntimeSettings};
 use sekisho_core::browser_api::AccessGuard;
 use sekisho_listener::{BindError, Listener, service_manager};
-use sekisho_telemetry::Logging;
+use sekisho_telemetry::{Logging, Spans, SpansError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -51,6 +51,8 @@ enum ServeError {
     Settings(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] crate::StartError),
+    #[error(transparent)]
+    Spans(#[from] SpansError),
     #[error("listen: {0}")]
     Bind(#[from] BindError),
     #[error("{0}")]
@@ -87,18 +89,27 @@ fn failed(error: &dyn Display) -> ExitCode {
 
 fn serve(settings: RuntimeSettings, logging: &Logging) -> Result<(), ServeError> {
     settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let (runtime, warning) = Runtime::start_with(RuntimeConfig::from(&settings), &settings.store)?;
+    let spans = Spans::of_environment("sekisho-runtime", env!("CARGO_PKG_VERSION"))?;
+    let mut config = RuntimeConfig::from(&settings);
+    config.hidden_variables.extend(spans.secret_variables().iter().map(|&name| name.to_owned()));
+    let (runtime, warning) = Runtime::start_with(config, &settings.store)?;
     warning.iter().for_each(|warning| tracing::warn!("{warning}"));
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    executor.block_on(accept(&settings, &runtime, logging))?;
+    executor.block_on(accept(&settings, &runtime, logging, &spans))?;
     // What could not be drained is cut off here, before the workers go.
     drop(executor);
     runtime.shutdown();
+    spans.end();
     tracing::info!("stopped");
     Ok(())
 }
 
-async fn accept(settings: &RuntimeSettings, runtime: &Runtime, logging: &Logging) -> Result<(), ServeError> {
+async fn accept(
+    settings: &RuntimeSettings,
+    runtime: &Runtime,
+    logging: &Logging,
+    spans: &Spans,
+) -> Result<(), ServeError> {
     let mut ends = Ends::new()?;
     let listener = Listener::bind(&settings.listen, settings.tls.as_ref())?;
     let acceptor = listener.acceptor()?;
@@ -116,7 +127,7 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime, logging: &Logging
         runtime: runtime.clone(),
         guard: access_guard(settings),
         bodies: Bodies::new(max_body_bytes),
-        counts: Counts::new(settings, runtime, logging),
+        counts: Counts::new(settings, runtime, logging, spans.clone()),
     });
     let pool = Pool::new(limits.max_connections.map_or(MAX_CONNECTIONS, Into::into));
     let (drain, draining) = watch::channel(false);
@@ -148,7 +159,7 @@ async fn accept(settings: &RuntimeSettings, runtime: &Runtime, logging: &Logging
         }
     }
     tracing::info!("stopping");
-    service_manager::stopping(DRAIN + ENDS_WITHIN);
+    service_manager::stopping(DRAIN + ENDS_WITHIN + spans.end_time());
     drop((acceptor, listener, draining));
     drain.send_replace(true);
     tokio::select! {

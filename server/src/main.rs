@@ -13,7 +13,7 @@ use sekisho_core::id::RuntimeId;
 use sekisho_core::registry::Adopted;
 use sekisho_listener::service_manager;
 use sekisho_server::{Config, ConfigError, ReloadError, Reloaded, Server, describe};
-use sekisho_telemetry::{Format, InvalidLevels, Levels, Logging};
+use sekisho_telemetry::{Format, InvalidLevels, Levels, Logging, Spans};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -101,13 +101,14 @@ fn ended<E: Display>(result: Result<(), E>) -> ExitCode {
 fn run(args: &Args, logging: &Logging) -> Result<(), Box<dyn Error>> {
     let config = args.configuration(Config::read)?;
     logging.use_levels(levels(&config)?);
+    let spans = Spans::of_environment("sekisho-server", env!("CARGO_PKG_VERSION"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Before the server says that it is ready, it must be able to hear that it is to reload or to shut down.
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let hangup = signal(SignalKind::hangup())?;
-        let server = Server::start(config)?;
+        let server = Server::start_with(config, spans.clone())?;
         let lost = logging.lost_lines();
         server.add_counter("sekisho_log_lines_lost_total", "Lines that nothing read in time.", lost);
         let mut listening = format!("listening on {}\n", server.url());
@@ -121,9 +122,12 @@ fn run(args: &Args, logging: &Logging) -> Result<(), Box<dyn Error>> {
             never = tell_that_alive(&server) => match never {},
             never = reload_when_told(args, &server, logging, hangup) => match never {},
         }
-        service_manager::stopping(server.shutdown_time());
+        service_manager::stopping(server.shutdown_time() + spans.end_time());
         info!("finishing what is in flight; once more to go at once");
-        let shutdown = tokio::task::spawn_blocking(|| server.shutdown());
+        let shutdown = tokio::task::spawn_blocking(move || {
+            server.shutdown();
+            spans.end();
+        });
         let status = tokio::select! {
             ended = shutdown => return Ok(ended?),
             _ = interrupt.recv() => 130,

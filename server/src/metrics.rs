@@ -22,7 +22,7 @@ use sekisho_core::runtime_api::{Operation, Reply};
 use sekisho_core::viewer::StreamContext;
 use sekisho_core::watch::WatchEvent;
 use sekisho_runtime::{Runtime, RuntimeMetrics};
-use sekisho_telemetry::{HttpRequests, RequestCounter};
+use sekisho_telemetry::{HttpRequests, RequestCounter, Spans};
 
 use self::families::Families;
 
@@ -57,8 +57,9 @@ struct OfOperation {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(spans: &Spans) -> Self {
         let families = Families::new();
+        spans.count_in(&families.exposition);
         Self { requests: HttpRequests::new(&families.exposition), families: Arc::new(families) }
     }
 

@@ -1,4 +1,4 @@
-//! One line of the log for each request.
+//! What is told of each request: a line of the log, and a span where these are exported.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,6 +8,7 @@ use http::{Method, StatusCode};
 use sekisho_core::error::Error;
 use sekisho_core::id::{RuntimeId, WorkerId};
 use sekisho_core::trace::RequestTrace;
+use sekisho_telemetry::{AnsweredRequest, Spans};
 use tracing::{Level, debug, enabled, info, warn};
 
 use crate::metrics::LoopMetrics;
@@ -29,6 +30,7 @@ pub(crate) struct Asked {
     pub(crate) attempts: u32,
     /// How long all that was asked of runtimes took.
     pub(crate) upstream: Option<Duration>,
+    spans: Spans,
 }
 
 /// The runtime and the worker that a request is about.
@@ -47,14 +49,14 @@ pub(crate) struct Outcome<'a> {
 }
 
 impl Asked {
-    pub(crate) fn new(trace: RequestTrace, method: Method, started: Instant) -> Self {
+    pub(crate) fn new(trace: RequestTrace, method: Method, started: Instant, spans: Spans) -> Self {
         let (route, about) = Default::default();
-        Self { trace, method, started, route, about, attempts: 0, upstream: None }
+        Self { trace, method, started, route, about, attempts: 0, upstream: None, spans }
     }
 
-    /// Whether a line would be written of it, so that it is worth to know what it is about.
-    pub(crate) fn is_logged() -> bool {
-        enabled!(target: TARGET, Level::INFO)
+    /// Whether it will be told of, so that it is worth to know what it is about.
+    pub(crate) fn is_told(&self) -> bool {
+        self.trace.is_recorded || enabled!(target: TARGET, Level::INFO)
     }
 
     /// Takes what it is about.
@@ -62,46 +64,56 @@ impl Asked {
         self.about = About { runtime_id: runtime_id.cloned(), worker_id: worker_id.cloned() };
     }
 
-    /// Writes the line: as a warning where a server failed, and for those alone who want it all where it was about the
-    /// gateway itself, as probes and pages are.
-    pub(crate) fn log(&self, outcome: &Outcome<'_>) {
-        macro_rules! line {
-            ($level:ident) => {
-                $level!(
-                    target: TARGET,
-                    id = self.trace.request_id.as_str(),
-                    trace_id = %format_args!("{:032x}", self.trace.sent_on.trace_id),
-                    method = self.method.as_str(),
-                    route = self.route,
-                    status = outcome.status.as_u16(),
-                    code = outcome.error.map(|error| error.kind().code()),
-                    origin = outcome.error.map(|error| error.kind().origin().name()),
-                    phase = outcome.error.and_then(|error| error.kind().phase()),
-                    outcome = outcome.error.and_then(Error::outcome).map(|outcome| outcome.name()),
-                    runtime_id = self.runtime_id(outcome).map(RuntimeId::as_str),
-                    worker_id = self.worker_id(outcome).map(WorkerId::as_str),
-                    attempts = Some(self.attempts).filter(|attempts| *attempts > 0),
-                    upstream_ms = self.upstream.map(millis),
-                    duration_ms = millis(self.started.elapsed()),
-                    frames = outcome.frames,
-                    "request"
-                )
-            };
-        }
-        let failed = outcome.status.is_server_error();
-        match self.route.starts_with("/api/") || self.route.is_empty() {
-            _ if failed => line!(warn),
-            true => line!(info),
-            false => line!(debug),
-        }
+    /// Tells what it came to.
+    pub(crate) fn tell(&self, outcome: &Outcome<'_>) {
+        let answered = AnsweredRequest {
+            trace: &self.trace,
+            method: &self.method,
+            route: self.route,
+            status: outcome.status,
+            error: outcome.error,
+            about_runtime: self.about.runtime_id.as_ref(),
+            about_worker: self.about.worker_id.as_ref(),
+            attempts: self.attempts,
+            upstream: self.upstream,
+            frames: outcome.frames,
+            took: self.started.elapsed(),
+        };
+        log(&answered);
+        self.spans.record(&answered);
     }
+}
 
-    fn runtime_id<'a>(&'a self, outcome: &Outcome<'a>) -> Option<&'a RuntimeId> {
-        self.about.runtime_id.as_ref().or_else(|| outcome.error.and_then(Error::runtime_id))
+/// Writes the line: as a warning where a server failed, and for those alone who want it all where the request was about
+/// the gateway itself, as probes and pages are.
+fn log(answered: &AnsweredRequest<'_>) {
+    macro_rules! line {
+        ($level:ident) => {
+            $level!(
+                target: TARGET,
+                id = answered.trace.request_id.as_str(),
+                trace_id = %format_args!("{:032x}", answered.trace.sent_on.trace_id),
+                method = answered.method.as_str(),
+                route = answered.route,
+                status = answered.status.as_u16(),
+                code = answered.code(),
+                origin = answered.origin(),
+                phase = answered.phase(),
+                outcome = answered.outcome(),
+                runtime_id = answered.runtime_id(),
+                worker_id = answered.worker_id(),
+                attempts = answered.attempts(),
+                upstream_ms = answered.upstream.map(millis),
+                duration_ms = millis(answered.took),
+                frames = answered.frames,
+                "request"
+            )
+        };
     }
-
-    fn worker_id<'a>(&'a self, outcome: &Outcome<'a>) -> Option<&'a WorkerId> {
-        self.about.worker_id.as_ref().or_else(|| outcome.error.and_then(Error::worker_id))
+    match answered.route.starts_with("/api/") || answered.route.is_empty() {
+        _ if answered.is_failure() => line!(warn),
+        true => line!(info),
+        false => line!(debug),
     }
 }
 
@@ -110,7 +122,7 @@ fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// A stream to a viewer, or one that only tells why there is none. Its line is written when it is over.
+/// A stream to a viewer, or one that only tells why there is none. It is told of when it is over.
 pub(crate) struct Viewing {
     asked: Asked,
     status: StatusCode,
@@ -141,6 +153,6 @@ impl Drop for Viewing {
     fn drop(&mut self) {
         let error = self.error.as_ref();
         self.metrics.viewer_left(error);
-        self.asked.log(&Outcome { status: self.status, error, frames: Some(self.frames.get()) });
+        self.asked.tell(&Outcome { status: self.status, error, frames: Some(self.frames.get()) });
     }
 }

@@ -1,7 +1,5 @@
 //! From a request to its response.
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +15,7 @@ use sekisho_core::browser_api::{
 };
 use sekisho_core::error::Error;
 use sekisho_core::trace::{HttpRequestId, RequestTrace};
+use sekisho_telemetry::{Names, Spans};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -37,22 +36,8 @@ pub(crate) struct Service {
     budget: Budget,
     refusals: Arc<Refusals>,
     serves: Serves,
+    spans: Spans,
     names: Names,
-}
-
-/// Makes what names requests: numbers that no other process and no other loop makes.
-#[derive(Default)]
-struct Names {
-    keys: RandomState,
-    count: Cell<u64>,
-}
-
-impl Names {
-    fn next(&self) -> u64 {
-        let count = self.count.get();
-        self.count.set(count.wrapping_add(1));
-        self.keys.hash_one(count)
-    }
 }
 
 /// A response, and whether it is a stream, which tells of itself when it is over.
@@ -74,9 +59,10 @@ impl Service {
         budget: Budget,
         refusals: Arc<Refusals>,
         serves: Serves,
+        spans: Spans,
     ) -> Self {
         let names = Names::default();
-        Self { gateway, setup, budget, refusals, serves, names }
+        Self { gateway, setup, budget, refusals, serves, spans, names }
     }
 
     pub(crate) fn drain(&self) -> &Drain {
@@ -95,8 +81,8 @@ impl Service {
     ) -> Response<ReplyBody> {
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
-        let trace = RequestTrace::of(&head.headers, || self.names.next());
-        let mut asked = Asked::new(trace, head.method.clone(), Instant::now());
+        let trace = RequestTrace::of(&head.headers, self.spans.sampler(), || self.names.next());
+        let mut asked = Asked::new(trace, head.method.clone(), Instant::now(), self.spans.clone());
         let admission = self.examine(&head);
         let answer = match &admission.decision {
             Decision::Preflight(answer) => Ok(answer.clone().map(ReplyBody::whole).into()),
@@ -123,7 +109,7 @@ impl Service {
         let took = (!is_stream).then(|| asked.started.elapsed());
         self.metrics().answered(asked.route, &asked.method, status, took, error);
         if !is_stream {
-            asked.log(&Outcome { status, error, frames: None });
+            asked.tell(&Outcome { status, error, frames: None });
         }
         response
     }
@@ -152,7 +138,7 @@ impl Service {
         let observation = observation?;
         self.serves.streams()?;
         asked.route = observation.template();
-        if Asked::is_logged()
+        if asked.is_told()
             && let Ok(Wanted::Worker(request)) = &observation.of
         {
             asked.about(Some(&request.worker.runtime_id), Some(&request.worker.worker_id));
@@ -179,7 +165,7 @@ impl Service {
         };
         let action = route.action(&body)?;
         self.serves.action(&action)?;
-        if Asked::is_logged() {
+        if asked.is_told() {
             let (runtime_id, worker_id) = action.subject();
             asked.about(runtime_id, worker_id);
         }

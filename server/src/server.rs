@@ -16,6 +16,7 @@ use sekisho_core::registry::{Adopted, DuplicateRuntime};
 use sekisho_core::viewer::StreamContext;
 use sekisho_listener::{BindError, Certificate, Listener};
 use sekisho_runtime::{ENDS_WITHIN, Runtime, RuntimeConfig};
+use sekisho_telemetry::Spans;
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::info;
 
@@ -93,9 +94,15 @@ pub struct Reloaded {
 impl Server {
     /// Listens and serves, on threads of its own.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Spans::default())
+    }
+
+    /// The same, where the spans of its requests go somewhere. To end them is the caller's, once the server has ended.
+    pub fn start_with(config: Config, spans: Spans) -> Result<Self, StartError> {
         let at = |key| move |error| StartError::Listen { key, error };
         config.runtimes.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let embedded = config.runtimes.embedded.as_ref().map(start_embedded).transpose()?;
+        let embedded = config.runtimes.embedded.as_ref();
+        let embedded = embedded.map(|embedded| start_embedded(embedded, &spans)).transpose()?;
         let listener = Arc::new(Listener::bind(&config.listen, config.tls.as_ref()).map_err(at("listen"))?);
         let admin = config.admin_listen.as_ref().map(|listen| Listener::bind(listen, None)).transpose();
         let admin = admin.map_err(at("admin_listen"))?.map(Arc::new);
@@ -110,7 +117,7 @@ impl Server {
         let phase = watch::Sender::default();
         let beats: Arc<[AtomicU64]> = (0..count).map(|_| AtomicU64::default()).collect();
         let (budget, connections) = (Budget::default(), Connections::default());
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(&spans);
         if let Some((runtime_id, runtime)) = &embedded {
             metrics.add_runtime(runtime_id, runtime.clone());
         }
@@ -122,6 +129,7 @@ impl Server {
                 connections: connections.clone(),
             },
             metrics: metrics.clone(),
+            spans,
             sources: Arc::new(Sources { connections, budget: budget.clone(), listener: listener.clone() }),
             budget,
             refusals: Arc::default(),
@@ -253,9 +261,13 @@ impl Drop for Server {
     }
 }
 
-fn start_embedded(embedded: &Embedded) -> Result<(RuntimeId, Runtime), sekisho_runtime::StartError> {
+fn start_embedded(
+    embedded: &Embedded,
+    spans: &Spans,
+) -> Result<(RuntimeId, Runtime), sekisho_runtime::StartError> {
     let mut config = RuntimeConfig::with_workers(embedded.runtime_id.clone(), &embedded.workers);
     config.display_name = Some(embedded.display_name.clone());
+    config.hidden_variables.extend(spans.secret_variables().iter().map(|&name| name.to_owned()));
     let (runtime, warning) = Runtime::start_with(config, &embedded.store)?;
     warning.iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok((embedded.runtime_id.clone(), runtime))

@@ -10,6 +10,7 @@ use sekisho_core::browser_api::Serves;
 use sekisho_core::policy::Policy;
 use sekisho_core::viewer::StreamContext;
 use sekisho_listener::Listener;
+use sekisho_telemetry::Spans;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) setup: watch::Receiver<Arc<Setup>>,
     pub(crate) transports: ForTransports,
     pub(crate) metrics: Metrics,
+    pub(crate) spans: Spans,
     pub(crate) sources: Arc<Sources>,
     pub(crate) budget: Budget,
     pub(crate) refusals: Arc<Refusals>,
@@ -138,6 +140,7 @@ impl Shared {
 
     fn service(&self, gateway: &Rc<Gateway>, serves: Serves) -> Rc<Service> {
         let (setup, budget) = (self.setup.clone(), self.budget.clone());
-        Rc::new(Service::new(gateway.clone(), setup, budget, self.refusals.clone(), serves))
+        let (refusals, spans) = (self.refusals.clone(), self.spans.clone());
+        Rc::new(Service::new(gateway.clone(), setup, budget, refusals, serves, spans))
     }
 }

@@ -52,8 +52,8 @@ pub struct AttemptLimits {
 }
 
 impl Attempt {
-    /// The one attempt of a request that belongs to no call.
-    pub(crate) fn only(target: Target, request: Request<Bytes>, limits: AttemptLimits) -> Self {
+    /// The one attempt of a request that belongs to no call, over any connection.
+    pub fn only(target: Target, request: Request<Bytes>, limits: AttemptLimits) -> Self {
         Self { id: AttemptId(1), target, request, via: Via::Any, limits }
     }
 }

@@ -1,4 +1,4 @@
-//! What the server counts and logs of requests.
+//! What the server counts and tells of requests.
 
 use std::time::Instant;
 
@@ -7,8 +7,8 @@ use http::request::Parts;
 use http::{Method, Response};
 use sekisho_config::RuntimeSettings;
 use sekisho_core::runtime_api::Operation;
-use sekisho_core::trace::TraceParent;
-use sekisho_telemetry::{Exposition, HttpRequests, Logging};
+use sekisho_core::trace::RequestTrace;
+use sekisho_telemetry::{AnsweredRequest, Exposition, HttpRequests, Logging, Names, Spans};
 
 use crate::{Runtime, RuntimeMetrics};
 
@@ -19,23 +19,31 @@ const METRICS: &str = "/metrics";
 pub(super) struct Counts {
     exposition: Exposition,
     requests: HttpRequests,
+    spans: Spans,
+    names: Names,
 }
 
 /// A request that is being answered.
 pub(super) struct Asked {
     route: &'static str,
     method: Method,
-    trace: Option<TraceParent>,
+    trace: RequestTrace,
     started: Instant,
 }
 
 impl Counts {
-    pub(super) fn new(settings: &RuntimeSettings, runtime: &Runtime, logging: &Logging) -> Self {
+    pub(super) fn new(
+        settings: &RuntimeSettings,
+        runtime: &Runtime,
+        logging: &Logging,
+        spans: Spans,
+    ) -> Self {
         let exposition = Exposition::new("sekisho-runtime", env!("CARGO_PKG_VERSION"));
         exposition.register(RuntimeMetrics::new(&settings.runtime_id, runtime.clone()));
         let lost = logging.lost_lines();
         exposition.register_counter("sekisho_log_lines_lost_total", "Lines that nothing read in time.", lost);
-        Self { requests: HttpRequests::new(&exposition), exposition }
+        spans.count_in(&exposition);
+        Self { requests: HttpRequests::new(&exposition), exposition, spans, names: Names::default() }
     }
 
     /// The metrics, where these are asked for.
@@ -49,30 +57,47 @@ impl Counts {
         let path = head.uri.path();
         let route = if path == METRICS { Some(METRICS) } else { Operation::route_of_v1(&head.method, path) };
         let route = route.unwrap_or_default();
-        let trace = TraceParent::of(&head.headers);
+        let trace = RequestTrace::of(&head.headers, self.spans.sampler(), || self.names.next());
         Asked { route, method: head.method.clone(), trace, started: Instant::now() }
     }
 
     /// A request is answered.
     pub(super) fn answered(&self, asked: &Asked, response: &Response<Bytes>) {
-        let Asked { route, method, trace, started } = asked;
-        let (status, took) = (response.status(), started.elapsed());
+        let answered = AnsweredRequest {
+            trace: &asked.trace,
+            method: &asked.method,
+            route: asked.route,
+            status: response.status(),
+            error: None,
+            about_runtime: None,
+            about_worker: None,
+            attempts: 0,
+            upstream: None,
+            frames: None,
+            took: asked.started.elapsed(),
+        };
+        let AnsweredRequest { route, method, status, took, .. } = answered;
         self.requests.answered(route, method, status, (!status.is_informational()).then_some(took));
-        macro_rules! line {
-            ($level:ident) => {
-                tracing::$level!(
-                    trace_id = trace.map(|trace| tracing::field::display(format!("{:032x}", trace.trace_id))),
-                    method = method.as_str(),
-                    route,
-                    status = status.as_u16(),
-                    duration_ms = took.as_secs_f64() * 1e3,
-                    "request"
-                )
-            };
-        }
-        match status.is_server_error() {
-            true => line!(warn),
-            false => line!(debug),
-        }
+        log(&answered);
+        self.spans.record(&answered);
+    }
+}
+
+fn log(answered: &AnsweredRequest<'_>) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                trace_id = %format_args!("{:032x}", answered.trace.sent_on.trace_id),
+                method = answered.method.as_str(),
+                route = answered.route,
+                status = answered.status.as_u16(),
+                duration_ms = answered.took.as_secs_f64() * 1e3,
+                "request"
+            )
+        };
+    }
+    match answered.is_failure() {
+        true => line!(warn),
+        false => line!(debug),
     }
 }
