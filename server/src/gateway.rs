@@ -12,14 +12,15 @@ use sekisho_core::fleet::{FleetFeed, FleetSession};
 use sekisho_core::policy::Policy;
 use sekisho_core::trace::TraceParent;
 use sekisho_core::viewer::{ReplayOrder, ViewerSession, shutting_down};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
 
 use crate::drain::Drain;
 use crate::fleet::{FleetHub, now};
 use crate::hub::{Hub, Replica};
 use crate::metrics::{LoopMetrics, Sources};
 use crate::request_log::Asked;
-use crate::shared_reads::{Exchanged, SharedReads};
+use crate::shared_reads::{Due, Exchanged, SharedReads};
 use crate::upstreams::Upstreams;
 
 /// One loop's share of the gateway.
@@ -92,6 +93,17 @@ impl Gateway {
         }
         let result = exchange.response(&self.upstreams.registry(), policy, now(), ends);
         Exchanged { result, attempts, upstream }
+    }
+
+    /// Carries on the exchanges of reads that waited, for as long as the loop runs: whoever of those leaves, the others are told.
+    pub(crate) async fn carry_on(self: Rc<Self>, mut is_due: mpsc::UnboundedReceiver<Due>) {
+        while let Some(due) = is_due.recv().await {
+            let gateway = self.clone();
+            spawn_local(async move {
+                let exchanged = gateway.exchange(due.read().action().clone(), due.trace()).await;
+                due.end(&exchanged);
+            });
+        }
     }
 
     /// The feed of a replay stream that a viewer wants.

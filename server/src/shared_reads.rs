@@ -1,6 +1,5 @@
 //! Equal reads of all event loops, which share exchanges as [`Coalescer`] decides.
 
-use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +10,6 @@ use sekisho_core::error::Error;
 use sekisho_core::trace::TraceParent;
 use sekisho_core::viewer::shutting_down;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_local;
-
-use crate::gateway::Gateway;
 
 /// What all loops share of it.
 pub(crate) type Waiting = Arc<Mutex<Coalescer<Waiter>>>;
@@ -48,6 +44,7 @@ pub(crate) struct Told(oneshot::Receiver<Exchanged>);
 /// An exchange that is to begin, for all who wait for it.
 pub(crate) struct Due {
     under_way: UnderWay,
+    /// Never none.
     waiters: Vec<Waiter>,
 }
 
@@ -58,7 +55,7 @@ pub(crate) struct UnderWay {
 }
 
 impl SharedReads {
-    /// Of one loop, which is to [`carry_on`] what is due.
+    /// Of one loop, which is to carry on what is due.
     pub(crate) fn new(waiting: Waiting) -> (Self, mpsc::UnboundedReceiver<Due>) {
         let (due, is_due) = mpsc::unbounded_channel();
         (Self { waiting, due }, is_due)
@@ -89,6 +86,26 @@ impl Told {
     }
 }
 
+impl Due {
+    pub(crate) fn read(&self) -> &Read {
+        self.under_way.read()
+    }
+
+    /// Under which it is asked: that of the first who waited.
+    pub(crate) fn trace(&self) -> TraceParent {
+        self.waiters[0].trace
+    }
+
+    /// It is over: the next one may begin, and all who waited for it are told.
+    pub(crate) fn end(self, exchanged: &Exchanged) {
+        drop(self.under_way);
+        for waiter in self.waiters {
+            // One that has left needs no answer.
+            let _ = waiter.tell.send(exchanged.clone());
+        }
+    }
+}
+
 impl UnderWay {
     pub(crate) fn read(&self) -> &Read {
         &self.read
@@ -103,21 +120,5 @@ impl Drop for UnderWay {
             // Where the loop has ended, what is sent comes back and is dropped, which gives it up.
             let _ = self.of.due.send(Due { under_way, waiters });
         }
-    }
-}
-
-/// Carries on the exchanges of those who waited, for as long as the loop runs: whoever of them leaves, the others are told.
-pub(crate) async fn carry_on(gateway: Rc<Gateway>, mut is_due: mpsc::UnboundedReceiver<Due>) {
-    while let Some(Due { under_way, waiters }) = is_due.recv().await {
-        let gateway = gateway.clone();
-        spawn_local(async move {
-            let Some(first) = waiters.first() else { return };
-            let exchanged = gateway.exchange(under_way.read().action().clone(), first.trace).await;
-            drop(under_way);
-            for waiter in waiters {
-                // One that has left needs no answer.
-                let _ = waiter.tell.send(exchanged.clone());
-            }
-        });
     }
 }

@@ -25,7 +25,7 @@ use crate::metrics::{Metrics, Sources};
 use crate::refusals::Refusals;
 use crate::respond::Service;
 use crate::setup::{ForTransports, Setup};
-use crate::shared_reads::{SharedReads, Waiting, carry_on};
+use crate::shared_reads::{SharedReads, Waiting};
 use crate::upstreams::{Changes, Upstreams};
 
 /// What all event loops are made with.
@@ -134,7 +134,7 @@ impl Shared {
         let (drain, sources) = (self.drain.clone(), self.sources.clone());
         let (reads, due) = SharedReads::new(self.reads.clone());
         let gateway = Rc::new(Gateway::new(upstreams, hub, fleet, reads, policy, drain, sources));
-        spawn_local(carry_on(gateway.clone(), due));
+        spawn_local(gateway.clone().carry_on(due));
         gateway
     }
 

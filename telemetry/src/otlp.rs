@@ -32,13 +32,22 @@ use self::environment::{SECRET_VARIABLES, Settings};
 use self::progress::{Progress, Tell};
 use self::span::span_of;
 use crate::answered::AnsweredRequest;
-use crate::spans::{EXPORT_END_TIMEOUT, MAX_WAITING_SPANS, Recorder, SpansError};
+use crate::spans::{EXPORT_END_TIMEOUT, MAX_WAITING_SPANS, Recorder, Spans, SpansError};
+
+impl Spans {
+    /// Those of a program, exported as the variables of OpenTelemetry say (`docs/operating.md`): nowhere where these
+    /// name no collector.
+    ///
+    /// # Errors
+    ///
+    /// Where a variable cannot be obeyed.
+    pub fn of_environment(program: &'static str, version: &'static str) -> Result<Self, SpansError> {
+        recorder(program, version).map(Self::made_by)
+    }
+}
 
 /// Makes the spans of a program and has them exported, where the environment names a collector.
-pub(crate) fn recorder(
-    program: &'static str,
-    version: &'static str,
-) -> Result<Option<Arc<dyn Recorder>>, SpansError> {
+fn recorder(program: &'static str, version: &'static str) -> Result<Option<Arc<dyn Recorder>>, SpansError> {
     let variable = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let Some(settings) = Settings::read(variable)? else { return Ok(None) };
     if settings.exposes_headers() {

@@ -54,15 +54,10 @@ pub struct SpansError {
 }
 
 impl Spans {
-    /// Those of a program, exported as the variables of OpenTelemetry say (`docs/operating.md`): nowhere where these
-    /// name no collector.
-    ///
-    /// # Errors
-    ///
-    /// Where a variable cannot be obeyed.
+    /// Those that this makes.
     #[cfg(feature = "otlp")]
-    pub fn of_environment(program: &'static str, version: &'static str) -> Result<Self, SpansError> {
-        crate::otlp::recorder(program, version).map(Self)
+    pub(crate) fn made_by(recorder: Option<Arc<dyn Recorder>>) -> Self {
+        Self(recorder)
     }
 
     /// Those of a program: nowhere, for this is a build without the feature `otlp`.
