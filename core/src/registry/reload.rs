@@ -66,13 +66,20 @@ impl Registry {
                     Entry { spec, access, ..known.clone() }
                 }
                 None => {
-                    let access = self.accesses.add(spec.access.clone());
+                    let is_used = |index| self.uses(index) || registry.uses(index);
+                    let access = self.accesses.add(spec.access.clone(), is_used);
                     // Spread by what no other runtime has: its place among all that there have been.
-                    Entry::new(spec, access, Jitter::new(self.accesses.count() as u64))
+                    let jitter = Jitter::new(access.index() as u64);
+                    Entry::new(spec, access, jitter)
                 }
             })?;
         }
         Ok(registry)
+    }
+
+    /// Whether one of the runtimes has this access of all that there are.
+    fn uses(&self, index: usize) -> bool {
+        self.entries.values().any(|entry| entry.access.index() == index)
     }
 
     /// Takes over the runtimes of another registry, which was [made](Self::reconfigured) of this one or of a clone.

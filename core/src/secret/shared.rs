@@ -50,20 +50,28 @@ impl Accesses {
         SharedAccess { shared: self.0.clone(), index, version, access: current.accesses[index].clone() }
     }
 
-    /// How many there have been.
-    pub(crate) fn count(&self) -> usize {
-        self.0.current().accesses.len()
-    }
-
-    /// One more. None is ever taken away: what was secret stays it.
-    pub(crate) fn add(&self, access: Access) -> SharedAccess {
+    /// One more; or one of those that are not used, where it led to the same place: a runtime that comes and goes with the
+    /// configuration is one all the same. None is ever taken away: what was secret stays it.
+    pub(crate) fn add(&self, access: Access, is_used: impl Fn(usize) -> bool) -> SharedAccess {
         let mut current = self.0.current();
-        let index = current.accesses.len();
-        current.accesses.push(Arc::new(access));
-        current.share_scrubber();
-        self.0.version.fetch_add(1, Ordering::Release);
+        let leads_there = |(index, known): &(usize, &Arc<Access>)| {
+            // An access may have another token, but never none again.
+            let loses_token = known.has_credential() && !access.has_credential();
+            !is_used(*index) && known.is_same_place(&access) && !loses_token
+        };
+        let known = current.accesses.iter().enumerate().find(leads_there).map(|(index, _)| index);
+        let index = known.unwrap_or(current.accesses.len());
+        if known.is_none() {
+            current.accesses.push(Arc::new(access.clone()));
+            current.share_scrubber();
+            self.0.version.fetch_add(1, Ordering::Release);
+        }
         drop(current);
-        self.get(index)
+        let mut added = self.get(index);
+        if let Some(token) = access.token() {
+            added.use_token(token.clone());
+        }
+        added
     }
 
     /// Takes a secret of the gateway's own out of what runtimes write. One that is hidden already costs nothing more.
@@ -94,6 +102,11 @@ pub(crate) struct SharedAccess {
 }
 
 impl SharedAccess {
+    /// Which of all it is.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
     /// Takes over what has changed. Costs next to nothing where nothing has.
     pub(crate) fn refresh(&mut self) {
         let version = self.shared.version.load(Ordering::Acquire);
@@ -153,6 +166,24 @@ mod tests {
         accesses.hide("gate-key".parse().unwrap());
         first.refresh();
         assert_eq!(first.scrubber().text(text), format!("{REDACTED} at {REDACTED}, {REDACTED}"));
+    }
+
+    #[test]
+    fn a_way_that_is_not_used_is_taken_again() {
+        let accesses =
+            Accesses::new([access("http://a.example", "tok-a"), access("http://b.example", "tok-b")]);
+        let mut again = accesses.add(access("http://b.example", "new-b"), |index| index == 0);
+        assert_eq!((again.index(), accesses.0.current().accesses.len()), (1, 2));
+        assert!(again.has_token(&"new-b".parse().unwrap()));
+        assert_eq!(again.scrubber().text("tok-b new-b"), format!("{REDACTED} {REDACTED}"));
+        // One that is used may come to have another token than the new one.
+        let beside = accesses.add(access("http://b.example", "tok-c"), |_| true);
+        assert_eq!(beside.index(), 2);
+        again.refresh();
+        assert!(again.has_token(&"new-b".parse().unwrap()));
+        // What would have to show no token any more is another.
+        let without = Access::remote("http://b.example".parse().unwrap(), None);
+        assert_eq!(accesses.add(without, |_| false).index(), 3);
     }
 
     #[test]

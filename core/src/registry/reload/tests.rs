@@ -113,6 +113,24 @@ fn secrets_stay_secret_and_tokens_are_replaced_at_once() {
 }
 
 #[test]
+fn a_runtime_that_comes_and_goes_costs_what_one_does() {
+    let stays = || spec("stays", 1, "tok");
+    let mut registry = Registry::new(vec![stays()], 1).unwrap();
+    let mut comes = |specs: Vec<RuntimeSpec>| {
+        registry = registry.reconfigured(specs).unwrap();
+        registry.entries.values().map(|entry| entry.access.index()).max()
+    };
+    for _ in 0..10 {
+        assert_eq!(comes(vec![stays(), spec("guest", 2, "tok-g")]), Some(1));
+        assert_eq!(comes(vec![stays()]), Some(0));
+    }
+    // Two that lead to the same place have a token each.
+    assert_eq!(comes(vec![stays(), spec("guest", 2, "tok-g"), spec("other", 2, "tok-o")]), Some(2));
+    assert_eq!(comes(vec![stays(), spec("guest", 3, "tok-g")]), Some(3));
+    assert_eq!(comes(vec![stays(), spec("guest", 2, "tok-g")]), Some(1));
+}
+
+#[test]
 fn two_of_one_id_are_refused_before_anything_changes() {
     let registry = Registry::new(vec![spec("a", 1, "tok-a")], 1).unwrap();
     let twice = registry.reconfigured(vec![spec("a", 1, "new"), spec("a", 2, "new")]);
