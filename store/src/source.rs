@@ -207,7 +207,8 @@ impl Inside {
         let found = self.archive().and_then(|archive| archive.transcript(worker_id, window));
         let page = found.map_err(fault)?.ok_or_else(|| self.not_found(worker_id))?;
         let StoredPage { total, mut items, next, problems } = page;
-        items.retain(|item| Contains::admits(contains, &item.content));
+        let is_asked_for = Contains::filter(contains);
+        items.retain(|item| is_asked_for(&item.content));
         let transcript = Transcript {
             worker_ref: self.wire_ref(worker_id),
             start,

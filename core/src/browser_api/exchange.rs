@@ -251,7 +251,8 @@ fn reply(
         (Reply::Transcript(page), Command::Transcript { worker_id, contains, .. }, _) => {
             let diagnostics = left_out(&runtime_id, page.left_out).into_iter().collect();
             let mut transcript = presenter.transcript(worker_id, page);
-            transcript.items.retain(|item| Contains::admits(contains.as_ref(), &item.content));
+            let is_asked_for = Contains::filter(contains.as_ref());
+            transcript.items.retain(|item| is_asked_for(&item.content));
             json(StatusCode::OK, JSON, &TranscriptReply { transcript, diagnostics })
         }
         (Reply::Requests(list), _, asked) => json(StatusCode::OK, JSON, &requests(&presenter, asked, list)),

@@ -1,5 +1,6 @@
 //! What a transcript is searched for.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 /// A text that items of a transcript may hold.
@@ -16,16 +17,17 @@ pub struct Contains {
 }
 
 impl Contains {
-    /// Whether a content is asked for: everything where no text is.
-    pub fn admits(contains: Option<&Self>, content: &str) -> bool {
-        contains.is_none_or(|contains| contains.is_in(content))
-    }
-
-    /// Whether a content holds the text.
-    pub fn is_in(&self, content: &str) -> bool {
-        match self.ignore_case {
-            false => content.contains(&self.text),
-            true => without_case(content).contains(&without_case(&self.text)),
+    /// Tells of contents whether they are asked for, which all are where no text is. What there is to do about the text is
+    /// done once for all of them.
+    pub fn filter(contains: Option<&Self>) -> impl Fn(&str) -> bool {
+        let wanted = contains.map(|contains| match contains.ignore_case {
+            false => (Cow::Borrowed(&*contains.text), false),
+            true => (Cow::Owned(without_case(&contains.text)), true),
+        });
+        move |content| match &wanted {
+            None => true,
+            Some((text, false)) => content.contains(&**text),
+            Some((text, true)) => without_case(content).contains(&**text),
         }
     }
 }

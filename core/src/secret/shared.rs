@@ -57,7 +57,8 @@ impl Accesses {
         let leads_there = |(index, known): &(usize, &Arc<Access>)| {
             // An access may have another token, but never none again.
             let loses_token = known.has_credential() && !access.has_credential();
-            !is_used(*index) && known.is_same_place(&access) && !loses_token
+            // Few lead to one place, and whether one is used takes a look at all runtimes.
+            known.is_same_place(&access) && !loses_token && !is_used(*index)
         };
         let known = current.accesses.iter().enumerate().find(leads_there).map(|(index, _)| index);
         let index = known.unwrap_or(current.accesses.len());

@@ -88,7 +88,8 @@ impl Shared {
         let worker_ref = self.wire_ref(worker_id);
         // Sequences count from one, offsets from nought: one item's sequence is the offset of the next.
         let next = items.last().map_or(start, |item| item.sequence);
-        items.retain(|item| Contains::admits(contains, &item.content));
+        let is_asked_for = Contains::filter(contains);
+        items.retain(|item| is_asked_for(&item.content));
         Ok(Reply::Transcript(Transcript {
             items: items.iter().map(|item| item.to_wire(&worker_ref)).collect(),
             worker_ref,

@@ -1,7 +1,7 @@
 use super::*;
 
 fn is_in(text: &str, content: &str, ignore_case: bool) -> bool {
-    Contains { text: text.to_owned(), ignore_case }.is_in(content)
+    Contains::filter(Some(&Contains { text: text.to_owned(), ignore_case }))(content)
 }
 
 #[test]
@@ -29,6 +29,11 @@ fn case_counts_unless_it_is_ignored() {
     for (text, content) in [("arger", "Ärger"), ("\u{e4}", "A\u{308}"), ("a", "\u{430}"), ("[", "{")] {
         assert!(!is_in(text, content, true), "{text} in {content}");
     }
+}
+
+#[test]
+fn without_a_text_everything_is_asked_for() {
+    assert!(Contains::filter(None)(""));
 }
 
 #[test]
