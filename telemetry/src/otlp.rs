@@ -146,8 +146,7 @@ struct Counted {
 
 impl SpanExporter for Counted {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let count = batch.len();
-        self.progress.begins(count);
+        let count = self.progress.begins(batch.len());
         let result = self.exporter.export(batch).await;
         let tell = self.progress.ended(Instant::now(), count, result.is_ok());
         match tell {

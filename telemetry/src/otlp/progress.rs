@@ -56,9 +56,12 @@ impl Progress {
         has_room
     }
 
-    /// The export of so many spans, which were admitted, begins: they do not wait any more.
-    pub(super) fn begins(&self, count: usize) {
-        self.waiting.fetch_sub(count, Ordering::Relaxed);
+    /// The export of so many spans, which were admitted, begins: they do not wait any more. How many of them were not
+    /// given up before, which is what is to be told once it has ended.
+    pub(super) fn begins(&self, count: usize) -> usize {
+        let rest = |waiting: usize| Some(waiting.saturating_sub(count));
+        let waiting = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest);
+        waiting.unwrap_or_default().min(count)
     }
 
     /// The export of so many spans has ended. What the log is to be told now.
@@ -125,7 +128,7 @@ mod tests {
         let progress = Progress::new(2);
         let admitted: Vec<bool> = (0..3).map(|_| progress.admit()).collect();
         assert_eq!(admitted, [true, true, false]);
-        progress.begins(2);
+        assert_eq!(progress.begins(2), 2);
         assert!(progress.admit());
         progress.ended(Instant::now(), 2, true);
         assert_eq!((progress.exported(), progress.lost()), (2, 1));
@@ -133,6 +136,8 @@ mod tests {
         assert_eq!(progress.end(), Some(1));
         assert!(!progress.admit());
         assert_eq!((progress.exported(), progress.lost()), (2, 3));
+        // Nor is it lost once more where its export begins all the same.
+        assert_eq!(progress.begins(1), 0);
     }
 
     #[test]
