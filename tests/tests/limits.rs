@@ -29,6 +29,7 @@ use sekisho_listener::{
 };
 use sekisho_runtime::Limits;
 use sekisho_server::Config;
+use sekisho_telemetry::{EXPORT_END_TIMEOUT, EXPORT_TIMEOUT, MAX_WAITING_LINES, MAX_WAITING_SPANS};
 
 /// What the generated part begins with.
 const MARK: &str = "<!-- made by tests/tests/limits.rs -->";
@@ -64,6 +65,10 @@ fn of_clients() -> Vec<Row> {
             "the system refuses or delays them",
         ),
         ("a TLS handshake", time(HANDSHAKE_TIMEOUT), "", "closed"),
+        ("lines of the log that wait", MAX_WAITING_LINES.to_string(), "", "lost, told and counted"),
+        ("spans that wait", MAX_WAITING_SPANS.to_string(), "", "lost, told and counted"),
+        ("the export of a batch of spans", time(EXPORT_TIMEOUT), "", "its spans are lost, told and counted"),
+        ("spans at the end of a server", time(EXPORT_END_TIMEOUT), "", "the same"),
         ("a request's head, until it is whole", time(HEAD_TIMEOUT), "", "closed"),
         ("a request's head", bytes(MAX_REQUEST_HEAD), "", "431 `head_too_large`"),
         ("a request's body", bytes(config.max_request_bytes), "max_request_bytes", "413 `payload_too_large`"),

@@ -11,6 +11,8 @@
 //! that are equal to it, for the next one, which begins when one of the two ends. It never joins one that is under way: what
 //! it is told is as fresh as if its own exchange had begun when it came.
 //!
+//! How many wait has no bound here: a driver has one in how many connections it holds.
+//!
 //! Only reads are shared, among those who are served with one registry and one policy. A driver obeys:
 //!
 //! 1. [`Coalescer::ask`] for each [`Read`]. Where it says that an exchange begins, the driver has it; else the waiter is

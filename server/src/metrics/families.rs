@@ -90,7 +90,7 @@ impl Families {
             viewers_left: make.counters("sekisho_viewers_left_total", "Viewers that are gone, by the error that ended their stream; client where it left by itself.", &["reason"]),
             shared_reads: make.counter(
                 "sekisho_shared_reads_total",
-                "Reads that were answered by an exchange which they shared with equal ones.",
+                "Reads that waited for the next exchange of equal ones.",
             ),
             frames: make.counter("sekisho_frames_total", "Frames that were written to viewers."),
             feeds: make.gauge("sekisho_feeds", "Streams of workers that are kept for viewers."),

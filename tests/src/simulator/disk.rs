@@ -323,6 +323,7 @@ impl ReadBack for DiskReader {
     ) -> Result<StoredEvents, ReadError> {
         self.read(|rows| rows.newest_events(worker, after, limit, max_bytes))
     }
+
     fn search(
         &self,
         worker: WorkerNo,
